@@ -1,0 +1,32 @@
+# Every target sets up what it needs: Python 3.11 or newer is enough. Windows, or no make: README.md, "Install".
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
+
+.PHONY: demo test lint bench
+
+demo: .venv/.base
+	$(BIN)/ps3d-rt demo --overwrite
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: .venv/.dev
+	$(BIN)/python -m benchmarks
+
+.venv/.base: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) .
+	touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) '.[dev,train]'
+	touch $@ .venv/.base
+
+$(BIN)/pip:
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=python3.11 ...')"
+	$(PYTHON) -m venv .venv
