@@ -1,0 +1,1 @@
+"""The numerical core: arrays and frozen dataclasses in, arrays out. No files, no devices, no printing."""

@@ -1,0 +1,110 @@
+"""What makes volumes comparable: gray values (z-score) and particle size (zoom). The only place for either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor, isfinite
+from typing import Any
+
+from ps3d_rt.core.arrays import array_namespace
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.errors import InputError
+
+CLIP = (0.005, 0.995)
+"""Shares of the sample between which gray values count: metal specks and dead pixels must not set the scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrayScale:
+    """Mean and standard deviation, in gray values, that the z-score uses."""
+
+    mean: float
+    std: float
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.mean) and isfinite(self.std) and self.std > 0):
+            raise InputError(f"gray scale has mean {self.mean} and std {self.std}; both finite and std > 0 are needed.")
+
+
+def gray_scale(sample: Any) -> GrayScale:
+    """Measure the gray scale of a volume, robust against outliers.
+
+    The sample is clipped to its 0.5 and 99.5 percentiles (linear between ranks, as ``numpy.percentile``);
+    then mean and standard deviation of all of it. The order of the voxels does not matter, to the last bit.
+
+    Args:
+        sample: any shape, any real dtype: the volume, or voxels spread over it.
+
+    Raises:
+        InputError: if the sample is empty, has NaN or Inf, or is constant between its percentiles.
+    """
+    xp = array_namespace(sample)
+    values = xp.sort(xp.reshape(sample, (-1,)))  # in its own dtype: integers sort faster
+    values = xp.astype(values, xp.float64)
+    count = values.shape[0]
+    if count == 0:
+        raise InputError("the sample of gray values is empty; pass at least two voxels of the volume.")
+    if not bool(xp.all(xp.isfinite(values))):
+        raise InputError(
+            "the volume holds NaN or Inf; replace them by the gray value of the embedding and start again."
+        )
+    low, high = (_quantile(values, share) for share in CLIP)
+    if low == high:
+        raise InputError(f"99 % of the volume has one gray value, {low:g}: there is nothing to see. Check the file.")
+    values = xp.clip(values, low, high)
+    return GrayScale(mean=float(xp.mean(values)), std=float(xp.std(values)))
+
+
+def _quantile(ordered: Any, share: float) -> float:
+    at: float = share * (ordered.shape[0] - 1)
+    below, above = float(ordered[floor(at)]), float(ordered[ceil(at)])
+    return below + (above - below) * (at - floor(at))
+
+
+def zscore(image: Any, scale: GrayScale) -> Any:
+    """Bring gray values to mean 0 and standard deviation 1: (image − mean) / std.
+
+    Args:
+        image: any shape, any real dtype; never rescaled by its dtype's range.
+        scale: from :func:`gray_scale`, or a model's constants.
+
+    Returns:
+        float32 of the same shape.
+    """
+    xp = array_namespace(image)
+    return (xp.astype(image, xp.float32) - scale.mean) / scale.std
+
+
+def size_zoom(
+    spacing_mm: tuple[float, float, float], particle_size_mm: float, target_size_voxels: float
+) -> tuple[float, float, float]:
+    """Zoom per axis that makes a particle of ``particle_size_mm`` ``target_size_voxels`` wide.
+
+    Args:
+        spacing_mm: edge lengths of a voxel of the source grid, z, y, x.
+        particle_size_mm: rough mean diameter of the sample's particles.
+        target_size_voxels: diameter the model was trained on.
+
+    Returns:
+        normalized voxels per source voxel; more than 1 enlarges.
+
+    >>> size_zoom((0.01, 0.01, 0.02), particle_size_mm=0.3, target_size_voxels=60)
+    (2.0, 2.0, 4.0)
+    """
+    for name, value in (*(("spacing", s) for s in spacing_mm), ("particle size", particle_size_mm)):
+        if not (isfinite(value) and value > 0):
+            raise InputError(f"{name} is {value} mm; a positive length in mm is needed. Check the volume's metadata.")
+    if not (isfinite(target_size_voxels) and target_size_voxels > 0):
+        raise InputError(f"target size is {target_size_voxels} voxels; a positive number is needed. Check the model.")
+    z, y, x = (target_size_voxels * s / particle_size_mm for s in spacing_mm)
+    return z, y, x
+
+
+def normalized_shape(shape: Zyx, zoom: tuple[float, float, float]) -> Zyx:
+    """Shape of the normalized grid: round(shape · zoom), at least one voxel.
+
+    >>> normalized_shape((100, 200, 3), (1.6, 0.5, 0.1))
+    (160, 100, 1)
+    """
+    z, y, x = (max(1, round(n * f)) for n, f in zip(shape, zoom, strict=True))
+    return z, y, x

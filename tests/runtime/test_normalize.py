@@ -1,0 +1,90 @@
+import array_api_strict
+import numpy as np
+import pytest
+
+from ps3d_rt.core.normalize import GrayScale, gray_scale, normalized_shape, size_zoom, zscore
+from ps3d_rt.errors import InputError
+
+both = pytest.mark.parametrize("xp", [np, array_api_strict])
+
+
+@both
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+def test_gray_scale_is_that_of_the_sample_clipped_to_its_percentiles(xp, dtype):
+    sample = np.random.default_rng(1).normal(3000, 400, (7, 11, 12)).astype(dtype)
+    clipped = np.clip(sample.astype(float), *np.percentile(sample, [0.5, 99.5]))
+    found = gray_scale(xp.asarray(sample))
+    assert found.mean == pytest.approx(clipped.mean(), rel=1e-12)
+    assert found.std == pytest.approx(clipped.std(), rel=1e-12)
+
+
+def test_a_metal_speck_does_not_move_the_scale():
+    sample = np.random.default_rng(2).normal(3000, 400, 10_000)
+    speck = sample.copy()
+    speck[:20] = 65_535
+    assert gray_scale(speck).std == pytest.approx(gray_scale(sample).std, rel=0.02)
+    assert speck.std() > 5 * sample.std()
+
+
+def test_the_order_of_the_voxels_does_not_matter_to_the_last_bit():
+    sample = np.random.default_rng(3).normal(size=5000).astype(np.float32)
+    assert gray_scale(sample) == gray_scale(np.random.default_rng(4).permutation(sample))
+
+
+@both
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ([], "empty"),
+        ([1.0, float("nan"), 2.0], "NaN or Inf"),
+        ([1.0, float("inf"), 2.0], "NaN or Inf"),
+        ([5.0] * 8, "one gray value"),
+        ([5.0] * 1000 + [6.0], "one gray value"),
+    ],
+)
+def test_a_sample_without_a_scale_is_refused(xp, sample, message):
+    with pytest.raises(InputError, match=message):
+        gray_scale(xp.asarray(sample, dtype=xp.float64))
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.0), (0.0, -1.0), (float("nan"), 1.0), (0.0, float("inf"))])
+def test_a_gray_scale_that_cannot_divide_is_refused(mean, std):
+    with pytest.raises(InputError, match="std > 0"):
+        GrayScale(mean, std)
+
+
+@both
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])
+def test_zscore_takes_gray_values_as_they_are(xp, dtype):
+    image = xp.asarray(np.array([[[10, 20, 250]]], dtype=dtype))
+    out = zscore(image, GrayScale(mean=20.0, std=5.0))
+    assert out.dtype == xp.float32
+    np.testing.assert_array_equal(np.asarray(out), [[[-2, 0, 46]]])
+
+
+def test_zscore_leaves_the_image_alone():
+    image = np.array([1, 2, 3], np.float32)
+    zscore(image, GrayScale(2.0, 1.0))
+    np.testing.assert_array_equal(image, [1, 2, 3])
+
+
+def test_zoom_makes_the_mean_particle_as_wide_as_the_model_wants():
+    assert size_zoom((0.01, 0.02, 0.03), 0.6, 60) == pytest.approx((1.0, 2.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("spacing", "size", "target", "message"),
+    [
+        ((0.01, 0.0, 0.01), 0.3, 60, "spacing is 0.0 mm"),
+        ((0.01, 0.01, 0.01), -0.3, 60, "particle size is -0.3 mm"),
+        ((0.01, 0.01, 0.01), float("nan"), 60, "particle size is nan mm"),
+        ((0.01, 0.01, 0.01), 0.3, 0, "target size is 0 voxels"),
+    ],
+)
+def test_a_length_that_is_not_positive_is_refused(spacing, size, target, message):
+    with pytest.raises(InputError, match=message):
+        size_zoom(spacing, size, target)
+
+
+def test_the_normalized_grid_is_rounded_and_never_empty():
+    assert normalized_shape((100, 333, 4), (0.5, 0.1, 0.01)) == (50, 33, 1)
