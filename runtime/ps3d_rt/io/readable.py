@@ -1,0 +1,32 @@
+"""Errors of file libraries, said in our words."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tokenize import TokenError
+from xml.etree.ElementTree import ParseError
+
+from ps3d_rt.errors import InputError
+
+_BROKEN = (
+    *(OSError, EOFError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError),
+    *(RuntimeError, SyntaxError, TokenError, ParseError, struct.error),
+)
+"""What numpy, tifffile, zarr and their codecs raise on files that are cut short or overwritten: found by trying."""
+
+
+@contextmanager
+def readable(source: str, what: str) -> Iterator[None]:
+    """Turn what a library raises on a broken file into an InputError: ``source: what cannot be read``.
+
+    Keep the block small: it also hides mistakes of the code inside.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except _BROKEN as error:
+        said = f"{type(error).__name__}: {error}".split("\n")[0][:200]
+        raise InputError(f"{source}: {what} cannot be read ({said}); copy or export the file again.") from error

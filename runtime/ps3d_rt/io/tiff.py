@@ -1,0 +1,154 @@
+"""TIFF files with one page a slice: classic or BigTIFF, plain, ImageJ or OME. Stored values are taken as they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Lock
+from typing import Any, final
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+
+from ps3d_rt.core.grid import Box
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.readable import readable
+from ps3d_rt.io.units import mm_per
+from ps3d_rt.io.volume import ArrayVolume, SpacingMm, Volume, stem_of
+
+_PAGES_A_READ = 16
+"""Whole pages are decoded, then cropped: this bounds the memory that costs."""
+
+
+@final
+class TiffVolume(Volume):
+    """Pages that have to be decoded, one a slice; owns ``tif``."""
+
+    def __init__(
+        self, tif: tifffile.TiffFile, shape: tuple[int, ...], spacing_mm: SpacingMm | None, path: Path
+    ) -> None:
+        series = tif.series[0]
+        super().__init__(source=str(path), name=stem_of(path), shape=shape, dtype=series.dtype, spacing_mm=spacing_mm)
+        self._tif = tif
+        self._series = 0 if len(tif.series) == 1 else None
+        self._lock = Lock()  # all threads share one position in the file
+
+    def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
+        _, rows, columns = box.slices
+        first, last = box.start[0], box.stop[0]
+        for start in range(first, last, _PAGES_A_READ):
+            stop = min(start + _PAGES_A_READ, last)
+            with self._lock, readable(self.source, f"pages {start} to {stop - 1}"):
+                pages = self._tif.asarray(key=range(start, stop), series=self._series, maxworkers=os.cpu_count())
+                out[start - first : stop - first] = pages.reshape(-1, *self.shape[1:])[:, rows, columns]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tif.close()
+
+
+def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
+    """Open ``path``; voxels are mapped where the file has them in one piece, else decoded page by page.
+
+    Raises:
+        InputError: if the file is cut short, or holds colour, several channels or pages that differ.
+    """
+    with readable(str(path), "the file"), ExitStack() as on_error:
+        # ``_multifile``: an OME-TIFF may name other files; what is read lies in the file that was given.
+        tif = on_error.enter_context(tifffile.TiffFile(path, _multifile=False))
+        check_whole(tif, path)
+        shape = _shape_of(tif, path)
+        spacing = spacing_mm if spacing_mm is not None else _spacing_of(tif)
+        offset = tif.series[0].dataoffset if len(tif.series) == 1 else None
+        if offset is None:
+            volume = TiffVolume(tif, shape, spacing, path)
+            on_error.pop_all()
+            return volume
+        dtype = tif.series[0].dtype.newbyteorder(tif.byteorder)
+        array = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+        return ArrayVolume(array, spacing, name=stem_of(path), source=str(path))
+
+
+def check_whole(tif: tifffile.TiffFile, path: Path) -> None:
+    """Check that the list of pages ends where it should and that all their data lie inside the file.
+
+    tifffile drops pages that it cannot find, so a file cut short would open as a shorter volume.
+    """
+    file = tif.filehandle
+    pages = len(tif.pages)
+    if tif.pages.next_page_offset is not None:
+        file.seek(tif.pages.next_page_offset)
+        end_mark = file.read(tif.tiff.offsetsize)
+        if end_mark != bytes(tif.tiff.offsetsize):
+            raise InputError(f"{path}: the file is cut short after page {pages}; copy or export it again.")
+    for series in tif.series:
+        if series.dataoffset is not None:
+            size_bytes = series.size * series.dtype.itemsize
+            _check_inside(file.size, [series.dataoffset], [size_bytes], f"{path}: the data")
+            continue
+        for index, page in enumerate(series.pages):
+            if page is None:
+                raise InputError(f"{path}: slice {index} is missing; copy or export the file again.")
+            _check_inside(file.size, page.dataoffsets, page.databytecounts, f"{path}: page {index}")
+
+
+def _check_inside(file_bytes: int, offsets: Iterable[int], sizes_bytes: Iterable[int], what: str) -> None:
+    pieces = list(zip(offsets, sizes_bytes, strict=True))
+    end = max((offset + size for offset, size in pieces), default=0)
+    if end > file_bytes:
+        raise InputError(
+            f"{what} should end at byte {end}, the file has {file_bytes}: it is cut short; copy or export it again."
+        )
+    if not all(size for _, size in pieces):
+        raise InputError(f"{what} has no data; copy or export the file again.")
+
+
+def check_gray(axes: str, shape: tuple[int, ...], path: Path) -> None:
+    """Check that a page or series, in tifffile's letters for axes, has one gray value a voxel."""
+    for letter, what in (("S", "colour samples a pixel"), ("C", "channels")):
+        if letter in axes:
+            count = shape[axes.index(letter)]
+            raise InputError(f"{path}: found {count} {what}; a volume has one gray value a voxel: save one channel.")
+
+
+def _shape_of(tif: tifffile.TiffFile, path: Path) -> tuple[int, ...]:
+    """Return the shape of all slices together; not yet known to be z, y, x."""
+    first = tif.series[0]
+    if tif.is_ome and first.kind in ("uniform", "generic"):  # tifffile gave up on the OME metadata
+        raise InputError(
+            f"{path}: the OME metadata name other files or do not fit the pages: the pages here may be a part only; "
+            "export the volume as one file, or as a folder of slices."
+        )
+    check_gray(first.axes, first.shape, path)
+    if len(tif.series) == 1:
+        return first.shape
+    # A writer that adds slices one by one may leave one series for each.
+    for series in tif.series:
+        if (series.shape, series.dtype) != (first.shape, first.dtype):
+            raise InputError(
+                f"{path}: holds images of {first.shape} {first.dtype} and of {series.shape} {series.dtype}; "
+                "all slices of a volume have one shape and type: save them to a file of their own."
+            )
+    return (len(tif.series), *first.shape)
+
+
+def _spacing_of(tif: tifffile.TiffFile) -> SpacingMm | None:
+    """Return what OME or ImageJ metadata say; a plain TIFF has no spacing along z, so it says nothing."""
+    if tif.is_ome and tif.ome_metadata:
+        pixels = ElementTree.fromstring(tif.ome_metadata).find("{*}Image/{*}Pixels")
+        said = {} if pixels is None else pixels.attrib
+        sizes = [said.get(f"PhysicalSize{axis}") for axis in "ZYX"]
+        units = [mm_per(said.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"]
+    elif tif.is_imagej and tif.imagej_metadata:
+        tags = tif.pages.first.tags
+        pixels_per_unit = [tags.valueof(name, default=(0, 1)) for name in ("YResolution", "XResolution")]
+        sizes = [tif.imagej_metadata.get("spacing")]
+        sizes += [below / above if above else None for above, below in pixels_per_unit]
+        units = [mm_per(tif.imagej_metadata.get("unit"))] * 3
+    else:
+        return None
+    mm = [float(size) * unit for size, unit in zip(sizes, units, strict=True) if size is not None and unit is not None]
+    return (mm[0], mm[1], mm[2]) if len(mm) == 3 else None

@@ -1,0 +1,218 @@
+"""A volume: a 3-D scan that is read box by box, whatever file it comes from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from importlib import import_module
+from math import isfinite
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast, final
+
+import numpy as np
+
+from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.errors import InputError
+
+SpacingMm = tuple[float, float, float]
+"""Side lengths of a voxel, millimetres, z, y, x."""
+
+_FORMATS = {
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".npy": "npy",
+    ".raw": "raw",
+    ".vol": "raw",
+    ".zarr": "zarr_volume",
+}
+"""File name ending → module of this package that opens it, loaded on use: zarr alone takes half a second to import."""
+
+ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
+"""A folder with one of these is zarr, whatever its name."""
+
+
+class Volume(ABC):
+    """A (z, y, x) volume, read lazily. Use as a context manager; subclasses are final.
+
+    Attributes:
+        source: file or folder, for messages.
+        name: stem for outputs: ``scan`` for ``scan.ome.zarr``.
+        shape: voxels z, y, x; no axis is empty.
+        dtype: integer, float or bool, in the machine's byte order.
+        spacing_mm: millimetres a voxel, z, y, x; None if neither the caller nor the file says.
+
+    A subclass opens its file in ``__init__`` and copies voxels in ``_read_into``.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        spacing_mm: float | Sequence[float] | None,
+    ) -> None:
+        self.source = source
+        self.name = name
+        self.shape: Zyx = check_shape(shape, source)
+        self.dtype: np.dtype[Any] = check_dtype(dtype, source).newbyteorder("=")
+        self.spacing_mm: SpacingMm | None = None if spacing_mm is None else check_spacing(spacing_mm, source)
+
+    @final
+    def read(self, box: Box) -> np.ndarray[Any, Any]:
+        """Read the voxels of ``box``.
+
+        Returns:
+            (*box.shape,) of :attr:`dtype`, C-contiguous, the caller's own memory.
+
+        Raises:
+            InputError: if ``box`` is not inside the volume, or the file cannot be read there.
+        """
+        if not all(0 <= a <= b <= n for a, b, n in zip(box.start, box.stop, self.shape, strict=True)):
+            raise InputError(
+                f"{self.source}: a box {box.start} to {box.stop} was asked for; "
+                f"it must lie between (0, 0, 0) and {self.shape}."
+            )
+        out = np.empty(box.shape, self.dtype)
+        if box.size:
+            self._read_into(out, box)
+        return out
+
+    @abstractmethod
+    def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
+        """Fill ``out`` with the voxels of ``box``, which is inside the volume and not empty."""
+
+    def close(self) -> None:  # noqa: B027 - volumes without open files need not override it
+        """Release the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@final
+class ArrayVolume(Volume):
+    """An array, in memory or memory-mapped, as a volume.
+
+    Args:
+        array: (z, y, x), integer, float or bool, any memory order and byte order.
+        spacing_mm: millimetres a voxel: one number, or z, y, x.
+        name: stem for outputs.
+        source: file the array comes from, for messages.
+    """
+
+    def __init__(
+        self,
+        array: np.ndarray[Any, Any],
+        spacing_mm: float | Sequence[float] | None = None,
+        *,
+        name: str = "volume",
+        source: str = "the array",
+    ) -> None:
+        super().__init__(source=source, name=name, shape=array.shape, dtype=array.dtype, spacing_mm=spacing_mm)
+        self._array: np.ndarray[Any, Any] | None = array
+
+    def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
+        if self._array is None:
+            raise InputError(f"{self.source}: the volume is closed; open it again.")
+        out[...] = self._array[box.slices]
+
+    def close(self) -> None:
+        """Let go of the array; a memory map is closed with its last reference."""
+        self._array = None
+
+
+def open_volume(
+    path: str | Path,
+    *,
+    spacing_mm: float | Sequence[float] | None = None,
+    shape: Sequence[int] | None = None,
+    dtype: str | np.dtype[Any] | None = None,
+) -> Volume:
+    """Open a scan or a label volume; voxels are read when asked for.
+
+    Args:
+        path: TIFF file, folder of TIFF slices, ``.npy``, zarr array, OME-Zarr image or labels, ``.raw`` or ``.vol``.
+        spacing_mm: millimetres a voxel, one number or z, y, x; wins over what the file says.
+        shape: voxels z, y, x; for raw files, which do not say.
+        dtype: NumPy name such as ``uint16``, or ``>u2`` for big endian; for raw files.
+
+    Raises:
+        InputError: if the file is missing, broken, of an unknown format, or not a single-channel 3-D volume.
+    """
+    path = Path(path)
+    spacing = None if spacing_mm is None else check_spacing(spacing_mm, "spacing")
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file or folder; check the path.")
+    module = _format_of(path)
+    if module == "raw":
+        from ps3d_rt.io.raw import open_raw  # noqa: PLC0415
+
+        return open_raw(path, spacing, shape, dtype)
+    if shape is not None or dtype is not None:
+        raise InputError(f"{path}: the file knows its shape and dtype; both options are for raw files: leave them out.")
+    return cast(Volume, import_module(f"ps3d_rt.io.{module}").open_file(path, spacing))
+
+
+def _format_of(path: Path) -> str:
+    if path.is_dir():
+        is_zarr = path.suffix == ".zarr" or any((path / mark).exists() for mark in ZARR_MARKS)
+        return "zarr_volume" if is_zarr else "tiff_slices"
+    module = _FORMATS.get(path.suffix.lower())
+    if module is None or module == "zarr_volume":
+        allowed = ", ".join(_FORMATS)
+        raise InputError(
+            f"{path}: a file of type '{path.suffix}' cannot be read; allowed are {allowed} (a folder) "
+            "and a folder of TIFF slices: convert it to one of them."
+        )
+    return module
+
+
+def stem_of(path: Path) -> str:
+    """Name without the format's endings.
+
+    >>> stem_of(Path("data/scan.01.ome.zarr")), stem_of(Path("ore.tif")), stem_of(Path("slices.v2"))
+    ('scan.01', 'ore', 'slices.v2')
+    """
+    name = path.resolve().name
+    for ending in _FORMATS:
+        if name.lower().endswith(ending):
+            return name[: -len(ending)].removesuffix(".ome")
+    return name
+
+
+def check_shape(shape: Sequence[int], source: str) -> Zyx:
+    """Accept three axes, none of them empty; InputError otherwise."""
+    if len(shape) != 3:
+        what = "a single 2-D image" if len(shape) == 2 else f"an array with {len(shape)} axes"
+        raise InputError(f"{source}: found {what} of shape {tuple(shape)}; a volume has three axes z, y, x.")
+    if min(shape) < 1:
+        raise InputError(f"{source}: the shape is {tuple(shape)}; every axis needs at least one voxel.")
+    return (int(shape[0]), int(shape[1]), int(shape[2]))
+
+
+def check_dtype(dtype: np.dtype[Any], source: str) -> np.dtype[Any]:
+    """Accept an integer, a float up to 64 bit, or bool; InputError otherwise."""
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise InputError(
+            f"{source}: the voxels are {dtype}; allowed are bool, integers and floats up to 64 bit: convert the volume."
+        )
+    return dtype
+
+
+def check_spacing(spacing_mm: float | Sequence[float], source: str) -> SpacingMm:
+    """Accept one number for all axes, or z, y, x, each finite and above 0; InputError otherwise."""
+    values = [float(value) for value in np.ravel(spacing_mm)]
+    z, y, x = values if len(values) == 3 else values * 3 if len(values) == 1 else (0.0, 0.0, 0.0)
+    if not all(isfinite(value) and value > 0 for value in (z, y, x)):
+        raise InputError(
+            f"{source}: the spacing is {spacing_mm} mm; it must be one number or three (z, y, x), each above 0: "
+            "pass --spacing."
+        )
+    return (z, y, x)

@@ -1,0 +1,89 @@
+"""Zarr 2 and 3: a plain array, or an OME-Zarr image or label group (0.4 and 0.5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import zarr
+from zarr.buffer import cpu
+
+from ps3d_rt.core.grid import Box
+from ps3d_rt.errors import InputError
+from ps3d_rt.io import ome
+from ps3d_rt.io.readable import readable
+from ps3d_rt.io.volume import ZARR_MARKS, SpacingMm, Volume, stem_of
+
+
+@final
+class ZarrVolume(Volume):
+    """A zarr array whose axes before z, y, x, if any, have one entry."""
+
+    def __init__(self, array: zarr.Array[Any], spacing_mm: SpacingMm | list[float] | None, path: Path) -> None:
+        leading = array.shape[:-3]
+        if any(n != 1 for n in leading):
+            raise InputError(
+                f"{path}: the array has shape {array.shape}; axes before z, y, x must have one entry: "
+                "save one channel and one time point."
+            )
+        super().__init__(
+            source=str(path),
+            name=stem_of(_store_of(path)),
+            shape=array.shape[len(leading) :],
+            dtype=array.dtype,
+            spacing_mm=spacing_mm,
+        )
+        self._array = array
+        self._leading = len(leading)
+
+    def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
+        one = (slice(0, 1),) * self._leading
+        # Decoded straight into ``out``: a second copy of a slab would count against the memory promise.
+        target = cpu.NDBuffer.from_numpy_array(out.reshape((1,) * self._leading + out.shape))
+        with readable(self.source, f"a chunk between {box.start} and {box.stop}"):
+            self._array.get_basic_selection(one + box.slices, out=target)
+
+
+def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
+    """Open the array at ``path``, or the finest level of the image, or of the only labels, of the group there.
+
+    Raises:
+        InputError: if nothing of the kind is there, or a part of it is missing or malformed.
+    """
+    with readable(str(path), "the zarr metadata"):
+        node = zarr.open(path, mode="r")
+        if isinstance(node, zarr.Array):
+            return ZarrVolume(node, spacing_mm, path)
+        group = _image_group(node, path)
+        attributes = ome.ome_of(group.attrs.asdict())
+        level = ome.finest_path(attributes, str(path))
+        array = group[level]  # zarr refuses names that lead out of the group
+    if not isinstance(array, zarr.Array):
+        raise InputError(f"{path}: the finest level, '{level}', is not an array; write the file again.")
+    return ZarrVolume(array, spacing_mm if spacing_mm is not None else ome.spacing_of(attributes, str(path)), path)
+
+
+def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
+    """Return the group with ``multiscales``: this one, or the only entry of its ``labels``."""
+    attributes = ome.ome_of(group.attrs.asdict())
+    if "multiscales" in attributes:
+        return group
+    labels = group if "labels" in attributes else group.get("labels")
+    names: list[str] = []
+    if isinstance(labels, zarr.Group):
+        names = list(ome.ome_of(labels.attrs.asdict()).get("labels", ()))
+        only = labels[names[0]] if len(names) == 1 else None
+        if isinstance(only, zarr.Group) and "multiscales" in ome.ome_of(only.attrs.asdict()):
+            return only
+    inside = [f"labels/{name}" for name in names] or sorted(
+        child.name for child in path.iterdir() if any((child / mark).exists() for mark in ZARR_MARKS)
+    )
+    cure = f"give the path of one of {', '.join(inside)} inside." if inside else "give the path of a zarr array."
+    raise InputError(f"{path}: a zarr group without an OME-Zarr image; {cure}")
+
+
+def _store_of(path: Path) -> Path:
+    """Return the folder that outputs are named after: ``scan.zarr`` for ``scan.zarr/0``."""
+    path = path.resolve()
+    return next((folder for folder in (path, *path.parents) if folder.suffix == ".zarr"), path)

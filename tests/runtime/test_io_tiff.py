@@ -1,0 +1,185 @@
+"""TIFF files: what they may look like, and every way in which one can be broken."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from ps3d_rt.core.grid import Box
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.volume import open_volume
+
+IMAGE = np.random.default_rng(0).integers(0, 60000, (20, 33, 50), dtype=np.uint16)
+WHOLE = Box.of_shape(IMAGE.shape)
+BOX = Box((1, 3, 4), (19, 11, 6))  # more pages than are decoded at once
+LAYOUTS = {
+    "plain": {"metadata": None},
+    "described": {},
+    "bigtiff": {"bigtiff": True, "metadata": None},
+    "big endian": {"byteorder": ">", "metadata": None},
+    "imagej": {"imagej": True, "metadata": {"axes": "ZYX"}},
+    "ome": {"ome": True, "metadata": {"axes": "ZYX"}},
+    "ome 5-D": {"ome": True, "metadata": {"axes": "TCZYX"}},
+    "deflate": {"compression": "zlib", "predictor": True},
+    "lzw strips": {"compression": "lzw", "rowsperstrip": 8, "metadata": None},
+    "tiles": {"tile": (16, 16), "compression": "zlib", "metadata": None},
+    "one page record": {"truncate": True},
+}
+
+
+def write(path, image=IMAGE, **options):
+    if options.get("metadata") == {"axes": "TCZYX"}:
+        image = image[None, None]
+    tifffile.imwrite(path, image, photometric="minisblack", **options)
+    return path
+
+
+@pytest.mark.parametrize("options", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_every_layout_reads_the_same_voxels(tmp_path, options):
+    with open_volume(write(tmp_path / "scan.tif", **options), spacing_mm=0.01) as volume:
+        assert (volume.shape, volume.dtype, volume.name) == (IMAGE.shape, IMAGE.dtype, "scan")
+        np.testing.assert_array_equal(volume.read(WHOLE), IMAGE)
+        np.testing.assert_array_equal(volume.read(BOX), IMAGE[BOX.slices])
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "float32", "float64", "uint64"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_every_dtype_reads_as_it_is(tmp_path, dtype, compression):
+    image = (IMAGE % 2).astype(dtype)
+    with open_volume(write(tmp_path / "scan.tif", image, compression=compression, metadata=None)) as volume:
+        assert volume.dtype == dtype
+        np.testing.assert_array_equal(volume.read(WHOLE), image)
+
+
+@pytest.mark.parametrize("metadata", [None, {}])
+def test_slices_added_one_by_one_are_one_volume(tmp_path, metadata):
+    with tifffile.TiffWriter(tmp_path / "scan.tif") as writer:
+        for page in IMAGE:
+            writer.write(page, photometric="minisblack", metadata=metadata)
+    with open_volume(tmp_path / "scan.tif") as volume:
+        np.testing.assert_array_equal(volume.read(BOX), IMAGE[BOX.slices])
+
+
+@pytest.mark.parametrize(
+    ("unit", "mm"), [("um", 0.001), ("\\u00B5m", 0.001), ("micron", 0.001), ("mm", 1), ("inch", 25.4)]
+)
+def test_imagej_spacing_is_read_in_mm(tmp_path, unit, mm):
+    metadata = {"axes": "ZYX", "spacing": 12.5, "unit": unit}
+    write(tmp_path / "scan.tif", imagej=True, metadata=metadata, resolution=(1 / 4, 1 / 8))
+    assert open_volume(tmp_path / "scan.tif").spacing_mm == pytest.approx((12.5 * mm, 8 * mm, 4 * mm))
+
+
+@pytest.mark.parametrize("metadata", [{"spacing": 2.0}, {"unit": "um"}, {"spacing": 2.0, "unit": "pixel"}])
+def test_imagej_without_unit_or_slice_spacing_has_no_spacing(tmp_path, metadata):
+    write(tmp_path / "scan.tif", imagej=True, metadata={"axes": "ZYX", **metadata}, resolution=(1 / 4, 1 / 8))
+    assert open_volume(tmp_path / "scan.tif").spacing_mm is None
+
+
+def test_ome_spacing_is_read_in_mm_and_without_unit_in_micrometres(tmp_path):
+    metadata = {"axes": "ZYX", "PhysicalSizeZ": 30.0, "PhysicalSizeY": 0.02, "PhysicalSizeX": 10000.0}
+    metadata |= {"PhysicalSizeYUnit": "mm", "PhysicalSizeXUnit": "nm"}
+    write(tmp_path / "scan.ome.tif", ome=True, metadata=metadata)
+    volume = open_volume(tmp_path / "scan.ome.tif")
+    assert (volume.name, volume.spacing_mm) == ("scan", pytest.approx((0.03, 0.02, 0.01)))
+
+
+def test_a_given_spacing_wins(tmp_path):
+    metadata = {"axes": "ZYX", "spacing": 12.5, "unit": "um"}
+    write(tmp_path / "scan.tif", imagej=True, metadata=metadata, resolution=(1 / 4, 1 / 8))
+    assert open_volume(tmp_path / "scan.tif", spacing_mm=0.5).spacing_mm == (0.5, 0.5, 0.5)
+
+
+def test_a_plain_tiff_has_no_spacing(tmp_path):
+    write(tmp_path / "scan.tif", metadata=None, resolution=(100, 100), resolutionunit="CENTIMETER")
+    assert open_volume(tmp_path / "scan.tif").spacing_mm is None
+
+
+@pytest.mark.parametrize("options", LAYOUTS.values(), ids=LAYOUTS.keys())
+@pytest.mark.parametrize("share", [0, 0.001, 0.01, 0.3, 0.6, 0.95])
+def test_a_file_cut_short_is_refused_when_opened(tmp_path, options, share):
+    path = write(tmp_path / "scan.tif", **options)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"scan\.tif: .*copy or export"):
+        open_volume(path)
+
+
+def test_a_page_that_cannot_be_decoded_is_refused_when_read(tmp_path):
+    path = write(tmp_path / "scan.tif", compression="zlib", metadata=None)
+    with tifffile.TiffFile(path) as tif:
+        offset, size = tif.pages[7].dataoffsets[0], tif.pages[7].databytecounts[0]
+    broken = bytearray(path.read_bytes())
+    broken[offset : offset + size] = bytes(size)
+    path.write_bytes(broken)
+    with open_volume(path) as volume:
+        assert volume.read(Box((16, 0, 0), (20, 1, 1))).shape == (4, 1, 1)
+        with pytest.raises(InputError, match=r"scan\.tif: pages 0 to 15 cannot be read"):
+            volume.read(WHOLE)
+
+
+def test_a_page_without_data_is_refused(tmp_path):
+    path = write(tmp_path / "scan.tif", compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        tif.pages[0].tags["StripByteCounts"].overwrite(0)
+    with pytest.raises(InputError, match="page 0 has no data"):
+        open_volume(path)
+
+
+def test_colour_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "scan.tif", np.zeros((5, 8, 9, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match="found 3 colour samples a pixel"):
+        open_volume(tmp_path / "scan.tif")
+
+
+def test_channels_are_refused(tmp_path):
+    image = np.zeros((5, 2, 8, 9), np.uint16)
+    tifffile.imwrite(tmp_path / "scan.tif", image, imagej=True, metadata={"axes": "ZCYX"})
+    with pytest.raises(InputError, match="found 2 channels"):
+        open_volume(tmp_path / "scan.tif")
+
+
+def test_complex_voxels_are_refused(tmp_path):
+    write(tmp_path / "scan.tif", IMAGE.astype(np.complex64))
+    with pytest.raises(InputError, match="the voxels are complex64"):
+        open_volume(tmp_path / "scan.tif")
+
+
+def test_a_single_image_is_refused(tmp_path):
+    write(tmp_path / "scan.tif", IMAGE[0])
+    with pytest.raises(InputError, match="single 2-D image"):
+        open_volume(tmp_path / "scan.tif")
+
+
+@pytest.mark.parametrize("second", [IMAGE[0, :20], IMAGE[0].astype(np.uint8)])
+def test_pages_that_differ_are_refused(tmp_path, second):
+    with tifffile.TiffWriter(tmp_path / "scan.tif") as writer:
+        writer.write(IMAGE[0], metadata=None)
+        writer.write(second, metadata=None)
+    with pytest.raises(InputError, match="all slices of a volume have one shape and type"):
+        open_volume(tmp_path / "scan.tif")
+
+
+def ome_description(slices, planes):
+    return (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="50" SizeY="33" '
+        f'SizeZ="{slices}" SizeC="1" SizeT="1"><Channel ID="Channel:0" SamplesPerPixel="1"/>{planes}</Pixels></Image>'
+        "</OME>"
+    )
+
+
+def test_an_ome_tiff_may_not_lead_to_other_files(tmp_path):
+    planes = "".join(
+        f'<TiffData IFD="0" FirstZ="{z}" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{z}</UUID></TiffData>'
+        for z, name in enumerate(["a.ome.tif", "b.ome.tif"])
+    )
+    write(tmp_path / "a.ome.tif", IMAGE[:1], metadata=None, description=ome_description(2, planes))
+    write(tmp_path / "b.ome.tif", IMAGE[1:2], metadata=None)
+    with pytest.raises(InputError, match="the OME metadata name other files"):
+        open_volume(tmp_path / "a.ome.tif")
+
+
+def test_an_ome_tiff_with_fewer_pages_than_it_says_is_refused(tmp_path):
+    description = ome_description(21, '<TiffData IFD="0" PlaneCount="21"/>')
+    write(tmp_path / "scan.ome.tif", metadata=None, description=description)
+    with pytest.raises(InputError, match="slice 20 is missing"):
+        open_volume(tmp_path / "scan.ome.tif")

@@ -1,0 +1,84 @@
+import csv
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from ps3d_rt.core.measure import measure
+from ps3d_rt.errors import InputError
+from ps3d_rt.io import table as table_module
+from ps3d_rt.io.table import read_table, write_table
+
+LABELS = np.array([[[1, 1, 0, 2**32 - 1]]], np.uint32)
+IMAGE = np.array([[[10, 11, 0, 7]]], np.uint16)
+
+
+@pytest.mark.parametrize("image", [None, IMAGE])
+@pytest.mark.parametrize("labels", [LABELS, np.zeros((1, 1, 4), np.uint8)])
+def test_a_table_comes_back_as_written(tmp_path, labels, image):
+    table = measure(labels, (0.1, 0.2, 0.3), image)
+    parquet_path, _ = write_table(table, tmp_path / "made" / "out")
+    for path in (parquet_path, parquet_path.parent):
+        back = read_table(path)
+        assert list(back.columns()) == list(table.columns())
+        for name, column in table.columns().items():
+            assert back.columns()[name].dtype == column.dtype
+            assert np.array_equal(back.columns()[name], column)
+
+
+def test_the_csv_has_the_same_columns_and_numbers(tmp_path):
+    table = measure(LABELS, (0.1, 0.2, 0.3), IMAGE)
+    _, path = write_table(table, tmp_path)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(table.columns())
+    assert rows[1]["label"] == str(2**32 - 1)
+    assert [float(row["centroid_x_mm"]) for row in rows] == table.centroid_x_mm.tolist()
+    assert [row["touches_edge"] for row in rows] == ["true", "true"]
+
+
+def test_nothing_is_overwritten_unless_asked(tmp_path):
+    first, second = measure(LABELS, (1, 1, 1)), measure(LABELS[..., :2], (1, 1, 1))
+    write_table(first, tmp_path)
+    (tmp_path / "particles.parquet").unlink()
+    with pytest.raises(InputError, match=r"particles.csv exists .* --overwrite"):
+        write_table(second, tmp_path)
+    write_table(second, tmp_path, overwrite=True)
+    assert len(read_table(tmp_path)) == 1
+
+
+def test_a_write_that_fails_leaves_no_file_behind(tmp_path, monkeypatch):
+    def fail(rows, path):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(table_module.parquet, "write_table", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_table(measure(LABELS, (1, 1, 1)), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        write_table(measure(LABELS, (1, 1, 1)), tmp_path / "out")
+
+
+def test_missing_broken_and_foreign_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"particles.parquet does not exist"):
+        read_table(tmp_path)
+    path, _ = write_table(measure(LABELS, (1, 1, 1)), tmp_path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"particles.parquet cannot be read as parquet"):
+        read_table(path)
+    parquet.write_table(pa.table({"label": [1]}), path)
+    with pytest.raises(InputError, match=r"lacks the columns box_x_start_voxels, .*volume_voxels;"):
+        read_table(path)
+
+
+def test_columns_of_later_versions_are_ignored(tmp_path):
+    table = measure(LABELS, (1, 1, 1))
+    path, _ = write_table(table, tmp_path)
+    parquet.write_table(pa.table({**table.columns(), "sphericity": np.ones(len(table))}), path)
+    assert len(read_table(path)) == 2
