@@ -1,0 +1,76 @@
+"""What every engine is: patches in, softmax scores out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, final
+
+import numpy as np
+
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.errors import InputError
+
+CLASSES = 3
+"""Background, core, border."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec:
+    """What an engine runs and where. Known before the first patch, written into ``run.json``."""
+
+    name: str
+    """``openvino``, ``onnxruntime``, …"""
+    patch: Zyx
+    """Input of the network, voxels z, y, x."""
+    device: str
+    """``cpu`` or ``cuda:N``."""
+    precision: str
+    """``fp32``, ``bf16``, …: what the arithmetic really uses."""
+    batch: int
+    """Patches a call that the engine runs fastest with."""
+
+
+class Engine(ABC):
+    """A network ready to run. Use as a context manager; subclasses are final.
+
+    A subclass opens its resources in ``__init__``, releases them in ``close`` and computes in ``_infer``.
+    """
+
+    spec: EngineSpec
+
+    @final
+    def infer(self, patches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Score patches.
+
+        Args:
+            patches: (n, 1, *patch) float32, normalized gray values, n ≥ 1.
+
+        Returns:
+            (n, 3, *patch) float32, softmax over background, core, border. The result may be a buffer
+            that the next call overwrites: use it or copy it.
+
+        Raises:
+            InputError: if ``patches`` does not fit :attr:`spec`.
+        """
+        if patches.ndim != 5 or patches.shape[0] < 1 or patches.shape[1:] != (1, *self.spec.patch):
+            z, y, x = self.spec.patch
+            raise InputError(f"patches have shape {patches.shape}; this model takes (n, 1, {z}, {y}, {x}), n ≥ 1.")
+        if patches.dtype != np.float32:
+            raise InputError(f"patches are {patches.dtype}; an engine takes float32.")
+        return self._infer(patches)
+
+    @abstractmethod
+    def _infer(self, patches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]: ...
+
+    def close(self) -> None:  # noqa: B027 - engines without resources need not override it
+        """Release the network and its memory."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

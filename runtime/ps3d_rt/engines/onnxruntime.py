@@ -1,0 +1,85 @@
+"""ONNX Runtime on the CPU: the portable second engine, fp32.
+
+Patches are run one by one: scores cannot depend on which patches travel together, and larger batches
+were measured to be no faster.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
+from ps3d_rt.errors import CapabilityError, InputError
+
+
+@final
+class OnnxRuntimeEngine(Engine):
+    """One ONNX network on the CPU through ONNX Runtime."""
+
+    def __init__(self, onnx_path: Path, patch: Zyx, *, precision: str = "auto", threads: int | None = None) -> None:
+        """Load the network.
+
+        Args:
+            onnx_path: network with input (B, 1, z, y, x) float32 and output (B, 3, z, y, x) float32.
+            patch: input of the network, voxels z, y, x.
+            precision: ``auto`` and ``fp32`` are the same here.
+            threads: CPU threads to use; None leaves it to ONNX Runtime, which takes the physical cores.
+
+        Raises:
+            CapabilityError: if ONNX Runtime is not installed, or bf16 was asked for.
+            InputError: if the file is not such a network, or an option is not one of the above.
+        """
+        if precision == "bf16":
+            raise CapabilityError("ONNX Runtime has no bf16 on a CPU; use engine openvino, or precision fp32.")
+        if precision not in ("auto", "fp32"):
+            raise InputError(f"precision is {precision!r}; ONNX Runtime takes auto or fp32.")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}; at least 1 is needed, or leave it out to use every core.")
+        runtime = _load()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads or 0  # 0: its own default
+        self._session = _open(runtime, onnx_path, patch, options)
+        self._input = self._session.get_inputs()[0].name
+        self.spec = EngineSpec(name="onnxruntime", patch=patch, device="cpu", precision="fp32", batch=1)
+
+    def _infer(self, patches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        scores = np.empty((len(patches), CLASSES, *self.spec.patch), np.float32)
+        for i in range(len(patches)):
+            scores[i : i + 1] = self._session.run(None, {self._input: np.ascontiguousarray(patches[i : i + 1])})[0]
+        return scores
+
+    def close(self) -> None:
+        """Release the session."""
+        self._session = None
+
+
+def _load() -> Any:
+    try:
+        return import_module("onnxruntime")
+    except ImportError as error:
+        raise CapabilityError(f"ONNX Runtime does not load ({error}); install it: pip install onnxruntime.") from error
+
+
+def _open(runtime: Any, onnx_path: Path, patch: Zyx, options: Any) -> Any:
+    # Its errors share no base class of their own.
+    errors = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    refusals = (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.NoSuchFile, errors.NotImplemented)
+    try:
+        session = runtime.InferenceSession(onnx_path, options, providers=["CPUExecutionProvider"])
+    except refusals as error:
+        raise InputError(
+            f"{onnx_path} is not a network ONNX Runtime can read; export the model again. It says: {error}"
+        ) from error
+    for kind, value, channels in (("takes", session.get_inputs()[0], 1), ("gives", session.get_outputs()[0], CLASSES)):
+        wanted = (channels, *patch)
+        # A dimension left open is a name or None.
+        if len(value.shape) != 5 or any(
+            isinstance(n, int) and n != w for n, w in zip(value.shape[1:], wanted, strict=True)
+        ):
+            raise InputError(f"{onnx_path} {kind} {value.shape}, not (B, {wanted}); export the model again.")
+    return session

@@ -1,0 +1,328 @@
+"""The model bundle: a folder ``NAME.ps3d`` with ``model.json`` and ONNX files, or a zip of it.
+
+Nothing in a bundle is ever unpickled or executed; every file's sha256 is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from hashlib import file_digest, sha256
+from importlib import resources
+from math import isfinite
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.errors import InputError
+
+SCHEMA_VERSION = 1
+MANIFEST = "model.json"
+SUFFIX = ".ps3d"
+DEFAULT_MODEL = "default"
+CLASS_NAMES = ("background", "core", "border")
+GRAY_SCHEMES = ("volume", "constants")
+MAX_UNPACKED_BYTES = 16 * 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelBundle:
+    """A trained model and everything that must be known to run it: the content of ``model.json``.
+
+    Raises:
+        InputError: if a field is outside what it allows.
+    """
+
+    name: str
+    """Short name; it serves as a file name."""
+    patch: Zyx
+    """Input of the network, voxels z, y, x of the normalized volume."""
+    target_size_voxels: float
+    """Mean particle diameter the volume is resampled to before the network sees it."""
+    border_thickness_voxels: float
+    """How thick the class border was at training, in voxels of the normalized volume."""
+    members: tuple[str, ...]
+    """ONNX files of the ensemble, in order; their scores are averaged. (B, 1, z, y, x) → (B, 3, z, y, x)."""
+    gray_scheme: str = "volume"
+    """``volume``: robust z-score with each volume's own mean and std; ``constants``: with the two below."""
+    gray_mean: float | None = None
+    """Mean gray value of the training set, in the scanner's units; only with ``constants``."""
+    gray_std: float | None = None
+    """Standard deviation of the training set's gray values; only with ``constants``."""
+    lowpass: bool = True
+    """Whether shrinking by more than 1.5× low-passes first; False for imported models, trained without."""
+    overlap: float = 0.25
+    """Least share of a patch that the next one covers again, in [0, 1)."""
+    min_relative_volume: float = 0.005
+    """Particles under this share of the mean particle volume are dropped, in [0, 1)."""
+    classes: tuple[str, ...] = CLASS_NAMES
+    """What the network's three outputs mean, in order."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Where the model comes from: data, trainer, versions, scores. Free-form JSON."""
+    licence: str = "Apache-2.0"
+    """SPDX identifier under which the weights may be used."""
+    schema_version: int = SCHEMA_VERSION
+    """Version of this layout; other versions are refused."""
+    sha256: dict[str, str] = field(default_factory=dict)
+    """File name → sha256 in hexadecimal, for every file but ``model.json``. Filled by :func:`write_bundle`."""
+    path: Path = Path()
+    """Folder the bundle lies in. Not part of ``model.json``; set by :func:`load_model`."""
+
+    def __post_init__(self) -> None:
+        for allowed, what in (
+            (self.schema_version == SCHEMA_VERSION, f"schema_version is {self.schema_version}, not {SCHEMA_VERSION}"),
+            (_is_plain_name(self.name), f"name is {self.name!r}, not a plain file name"),
+            (all(n > 0 for n in self.patch), f"patch is {self.patch}, not three positive numbers of voxels"),
+            (self.target_size_voxels > 0, f"target_size_voxels is {self.target_size_voxels}, not above 0"),
+            (self.border_thickness_voxels > 0, f"border_thickness_voxels is {self.border_thickness_voxels}, not > 0"),
+            (self.gray_scheme in GRAY_SCHEMES, f"gray_scheme is {self.gray_scheme!r}, not one of {GRAY_SCHEMES}"),
+            (
+                self._gray_is_complete(),
+                "gray_mean and gray_std (> 0) belong to the gray_scheme 'constants', and only to it",
+            ),
+            (0 <= self.overlap < 1, f"overlap is {self.overlap}, not in [0, 1)"),
+            (0 <= self.min_relative_volume < 1, f"min_relative_volume is {self.min_relative_volume}, not in [0, 1)"),
+            (self.classes == CLASS_NAMES, f"classes are {self.classes}, not {CLASS_NAMES}"),
+            (len(self.members) > 0, "members is empty; a model needs at least one ONNX file"),
+            (all(map(_is_plain_name, (*self.members, *self.sha256))), "a file name leaves the bundle's folder"),
+        ):
+            if not allowed:
+                raise InputError(f"model {self.name!r}: {what}.")
+
+    def _gray_is_complete(self) -> bool:
+        if self.gray_scheme == "constants":
+            return self.gray_mean is not None and self.gray_std is not None and self.gray_std > 0
+        return self.gray_mean is None and self.gray_std is None
+
+    @property
+    def onnx_paths(self) -> tuple[Path, ...]:
+        """The members' files, in order."""
+        return tuple(self.path / member for member in self.members)
+
+    @property
+    def hash(self) -> str:
+        """One sha256 for the network: over the members' sha256 in order. Goes into ``run.json``."""
+        return sha256("\n".join(self.sha256[member] for member in self.members).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the content of ``model.json``."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
+
+    def verify(self) -> None:
+        """Check that every file is there and is the one that was written.
+
+        Raises:
+            InputError: naming the file, if one is missing, unlisted or changed.
+        """
+        for name in (*self.members, *self.sha256):
+            file = self.path / name
+            if name not in self.sha256:
+                raise InputError(f"{self.path}: {MANIFEST} lists no sha256 for {name}; export the model again.")
+            if not file.is_file():
+                raise InputError(f"{file} is missing, {MANIFEST} lists it; copy the whole bundle again.")
+            if _file_sha256(file) != self.sha256[name]:
+                raise InputError(f"{file} is not the file {MANIFEST} describes (sha256); copy the bundle again.")
+
+
+def bundled_models() -> tuple[str, ...]:
+    """Names of the models that come with ps3d-rt, sorted."""
+    folder = _bundled_folder()
+    return tuple(sorted(p.stem for p in folder.glob(f"*{SUFFIX}"))) if folder.is_dir() else ()
+
+
+def load_model(name_or_path: str | Path | None = None) -> ModelBundle:
+    """Read and verify a bundle.
+
+    Args:
+        name_or_path: a bundled model's name (None means ``default``), or the path of a bundle's folder or zip.
+
+    Raises:
+        InputError: if there is no such bundle, or it is not whole.
+    """
+    wanted = DEFAULT_MODEL if name_or_path is None else name_or_path
+    bundled = bundled_models()
+    path = _bundled_folder() / f"{wanted}{SUFFIX}" if wanted in bundled else Path(wanted)
+    if path.is_file():
+        path = _unpack(path)
+    if not path.is_dir():
+        raise InputError(
+            f"there is no model {str(wanted)!r}. Give the path of a {SUFFIX} folder or file, "
+            f"or the name of a bundled model: {', '.join(bundled) or 'none is bundled'}."
+        )
+    bundle = replace(_read_manifest(path / MANIFEST), path=path)
+    bundle.verify()
+    return bundle
+
+
+def write_bundle(
+    folder: Path, bundle: ModelBundle, files: Mapping[str, Path], *, overwrite: bool = False
+) -> ModelBundle:
+    """Write a bundle; it appears under its name only when it is complete.
+
+    Args:
+        folder: the bundle's folder, ``NAME.ps3d``.
+        bundle: the description; its ``sha256`` and ``path`` are filled in here.
+        files: name inside the bundle → file to copy; all of ``bundle.members``, and others if wanted.
+        overwrite: replace a bundle that is there.
+
+    Returns:
+        The bundle as :func:`load_model` reads it.
+
+    Raises:
+        InputError: if a member has no file, or the folder exists and may not be replaced.
+    """
+    missing = [member for member in bundle.members if member not in files]
+    if missing:
+        raise InputError(f"model {bundle.name!r}: no file given for the members {missing}.")
+    if folder.suffix != SUFFIX:
+        raise InputError(f"{folder}: a bundle's folder ends in {SUFFIX}.")
+    if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
+        raise InputError(f"{folder} exists; choose another name, or --overwrite if it is a model bundle.")
+    # replace() runs the checks again, now over every file name, before anything is written.
+    bundle = replace(bundle, sha256={name: _file_sha256(source) for name, source in files.items()})
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        whole = Path(scratch) / folder.name
+        whole.mkdir()
+        for name, source in files.items():
+            shutil.copyfile(source, whole / name)
+        text = json.dumps(bundle.to_json(), indent=2, allow_nan=False)
+        (whole / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
+        if folder.exists():
+            folder.rename(Path(scratch) / "old")
+        whole.rename(folder)
+    return load_model(folder)
+
+
+def _bundled_folder() -> Path:
+    return Path(str(resources.files("ps3d_rt"))) / "models"
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _is_plain_name(name: str) -> bool:
+    """Whether ``name`` stays inside its folder on every operating system."""
+    return (
+        name not in ("", ".", "..", MANIFEST)
+        and PurePosixPath(name).name == name
+        and PureWindowsPath(name).name == name
+    )
+
+
+def _read_manifest(manifest: Path) -> ModelBundle:
+    """Parse ``model.json``; every way it can be wrong is an InputError that names the file."""
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{manifest.parent} has no {MANIFEST}; it is not a model bundle.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{manifest} is not valid JSON ({error}); copy or export the bundle again.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{manifest} holds a {type(content).__name__}, not an object; export the bundle again.")
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{manifest}: schema_version is {version!r}, this ps3d-rt reads {SCHEMA_VERSION}; "
+            "update ps3d-rt or export the model again."
+        )
+    if content.keys() != _READERS.keys():
+        raise InputError(
+            f"{manifest}: missing fields {sorted(_READERS.keys() - content.keys())}, "
+            f"unknown fields {sorted(content.keys() - _READERS.keys())}; export the model again."
+        )
+    values = {}
+    for key, read in _READERS.items():
+        try:
+            values[key] = read(content[key])
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{manifest}: {key} is {content[key]!r}: {error}; export the model again.") from error
+    return ModelBundle(**values)
+
+
+_JSON_NAMES = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
+
+
+def _of_type(kind: type) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if type(value) is not kind:  # not isinstance: True is an int
+            raise TypeError(f"{_JSON_NAMES[kind]} is needed")
+        return value
+
+    return read
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not isfinite(value):
+        raise TypeError("a finite number is needed")
+    return float(value)
+
+
+def _optional_number(value: Any) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_of_type(str)(item) for item in _of_type(list)(value))
+
+
+def _zyx(value: Any) -> Zyx:
+    z, y, x = (_of_type(int)(item) for item in _of_type(list)(value))
+    return z, y, x
+
+
+def _text_map(value: Any) -> dict[str, str]:
+    return {_of_type(str)(key): _of_type(str)(item) for key, item in _of_type(dict)(value).items()}
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "schema_version": _of_type(int),
+    "name": _of_type(str),
+    "patch": _zyx,
+    "target_size_voxels": _number,
+    "border_thickness_voxels": _number,
+    "members": _texts,
+    "gray_scheme": _of_type(str),
+    "gray_mean": _optional_number,
+    "gray_std": _optional_number,
+    "lowpass": _of_type(bool),
+    "overlap": _number,
+    "min_relative_volume": _number,
+    "classes": _texts,
+    "provenance": _of_type(dict),
+    "licence": _of_type(str),
+    "sha256": _text_map,
+}
+
+
+def _unpack(archive: Path) -> Path:
+    """Extract a zipped bundle to a temporary folder that goes when the process ends."""
+    scratch = tempfile.TemporaryDirectory(prefix="ps3d-rt-model-", ignore_cleanup_errors=True)
+    atexit.register(scratch.cleanup)
+    folder = Path(scratch.name) / f"{archive.stem}{SUFFIX}"
+    folder.mkdir()
+    try:
+        with zipfile.ZipFile(archive) as source:
+            entries = [entry for entry in source.infolist() if not entry.is_dir()]
+            if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
+                raise InputError(f"{archive} unpacks to more than {MAX_UNPACKED_BYTES / 2**30:.0f} GiB; not a bundle.")
+            if len({PurePosixPath(entry.filename).parent for entry in entries}) != 1:
+                raise InputError(f"{archive}: a zipped bundle holds one folder of files; zip the {SUFFIX} folder.")
+            for entry in entries:
+                name = PurePosixPath(entry.filename).name  # the folder part is never used, so it cannot lead outside
+                if name != MANIFEST and not _is_plain_name(name):
+                    raise InputError(f"{archive} holds a file with an unsafe name: {entry.filename!r}.")
+                with source.open(entry) as packed, (folder / name).open("xb") as plain:
+                    shutil.copyfileobj(packed, plain)
+    except zipfile.BadZipFile as error:
+        raise InputError(
+            f"{archive} is neither a {SUFFIX} folder nor a whole zip of one ({error}); copy the bundle again."
+        ) from error
+    return folder
