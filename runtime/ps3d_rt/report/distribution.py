@@ -1,0 +1,228 @@
+"""The size distribution as an SVG: cumulative shares above, the histogram below, one logarithmic axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, exp, floor, log, log10
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ps3d_rt.core.measure import ParticleTable, size_distribution
+from ps3d_rt.report.wording import LengthUnit, number, text
+
+NUMBER_COLOUR, VOLUME_COLOUR = "#0072b2", "#d55e00"
+"""Blue and vermillion of Okabe and Ito: apart for every kind of colour vision."""
+INK, MUTED, RULE = "#1f2937", "#6b7280", "#e5e7eb"
+
+TICKS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+NUMBERED_TICKS = ((0.6, set(TICKS)), (1, {1, 1.5, 2, 3, 4, 5, 6, 8}), (1.6, {1, 2, 3, 5}), (3, {1, 2, 5}))
+"""Up to how many decades there is room for which numbers; beyond, only powers of ten."""
+
+WIDTH, HEIGHT = 760, 470
+LEFT, RIGHT = 58, 744
+CURVE_TOP, CURVE_BOTTOM = 14, 288
+BARS_TOP, BARS_BOTTOM = 312, 418
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """A cumulative distribution of the particles, weighted by number or by volume."""
+
+    name: str
+    colour: str
+    marks_mm: tuple[float, float, float]
+    """D10, D50, D90 as :func:`size_distribution` gives them."""
+    diameters_mm: NDArray[np.float64]
+    """(n,) ascending."""
+    shares: NDArray[np.float64]
+    """(n,) share of the weight up to each of the diameters; the last is 1."""
+
+    def up_to(self, diameters_mm: NDArray[Any]) -> NDArray[np.float64]:
+        """Shares in particles of at most the diameters asked for."""
+        found = np.searchsorted(self.diameters_mm, diameters_mm, side="right")
+        shares: NDArray[np.float64] = np.concatenate([[0.0], self.shares])[found]
+        return shares
+
+
+def curves(table: ParticleTable) -> tuple[Curve, Curve]:
+    """By number and by volume, of at least one particle."""
+    order = np.argsort(table.equivalent_diameter_mm, kind="stable")
+    diameters, voxels = table.equivalent_diameter_mm[order], table.volume_voxels[order].astype(np.float64)
+    d = size_distribution(table)
+    number_mm = (d.d10_by_number_mm, d.d50_by_number_mm, d.d90_by_number_mm)
+    volume_mm = (d.d10_by_volume_mm, d.d50_by_volume_mm, d.d90_by_volume_mm)
+    return (
+        Curve("number", NUMBER_COLOUR, number_mm, diameters, _shares(np.ones_like(voxels))),
+        Curve("volume", VOLUME_COLOUR, volume_mm, diameters, _shares(voxels)),
+    )
+
+
+def _shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = np.cumsum(weights)
+    shares: NDArray[np.float64] = total / total[-1]
+    return shares
+
+
+@dataclass(frozen=True, slots=True)
+class LogAxis:
+    """Diameters from ``low`` to ``high``, in the unit shown, between the panel's left and right side."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def around(cls, low: float, high: float) -> LogAxis:
+        """Room on both sides for the labels beside the outermost marks; ``low`` may equal ``high``."""
+        room = max(1.35, exp(0.24 * log(high / low)))
+        return cls(low / room, high * room)
+
+    def x(self, diameter: float) -> float:
+        """Pixels from the left side of the picture."""
+        return LEFT + (RIGHT - LEFT) * log(diameter / self.low) / log(self.high / self.low)
+
+    def ticks(self) -> Iterator[tuple[float, bool]]:
+        """Each tick and whether there is room for its number; a short axis has some between whole numbers."""
+        decades = log10(self.high / self.low)
+        numbered = next((d for most, d in NUMBERED_TICKS if decades < most), {1})
+        for power in range(floor(log10(self.low)), ceil(log10(self.high))):
+            for digit in TICKS:
+                shown = digit in numbered
+                if self.low <= digit * 10.0**power <= self.high and (shown or digit == int(digit)):
+                    yield digit * 10.0**power, shown
+
+
+def size_plot(by_number: Curve, by_volume: Curve, unit: LengthUnit) -> str:
+    """Plot Q0 (number) and Q3 (volume) over the equivalent diameter, D10/D50/D90 marked, and the histogram.
+
+    Args:
+        by_number: from :func:`curves`.
+        by_volume: from :func:`curves`.
+        unit: of the axis and of the marks.
+
+    Returns:
+        One ``<svg>`` element for use inside HTML.
+    """
+    low, high = by_number.diameters_mm[[0, -1]] * unit.per_mm
+    axis = LogAxis.around(float(low), float(high))
+    parts = [
+        *_curve_frame(),
+        *_size_axis(axis, unit),
+        *_bars(axis, (by_number, by_volume), unit),
+        _line_of(axis, by_number, unit, dash="7 3"),
+        _line_of(axis, by_volume, unit),
+        # Q3 never lies left of Q0: marks beside each curve on its own side cannot meet.
+        *_marks(axis, by_number, unit, left=True),
+        *_marks(axis, by_volume, unit, left=False),
+    ]
+    style = 'font-family="system-ui, sans-serif" font-size="12"'
+    label = f"Cumulative size distribution and histogram over the equivalent diameter in {unit.name}"
+    body = "\n".join(parts)
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(label)}" {style}>\n{body}\n</svg>'
+
+
+def _level(share: float) -> float:
+    return CURVE_BOTTOM - (CURVE_BOTTOM - CURVE_TOP) * share
+
+
+def _curve_frame() -> Iterator[str]:
+    for share in (0, 0.1, 0.25, 0.5, 0.75, 0.9, 1):
+        strong = share in (0.1, 0.5, 0.9)
+        dash = ' stroke-dasharray="2 3"' if strong else ""
+        yield _line(LEFT, _level(share), RIGHT, _level(share), "#9ca3af" if strong else RULE, dash)
+        yield _text(LEFT - 8, _level(share) + 4, f"{share * 100:.0f}", MUTED, "end")
+    yield _upright(16, (CURVE_TOP + CURVE_BOTTOM) / 2, "cumulative share, %")
+
+
+def _size_axis(axis: LogAxis, unit: LengthUnit) -> Iterator[str]:
+    for tick, numbered in axis.ticks():
+        x = axis.x(tick)
+        yield _line(x, BARS_BOTTOM, x, BARS_BOTTOM + (6 if numbered else 3), MUTED)
+        if numbered:
+            yield _line(x, CURVE_TOP, x, CURVE_BOTTOM, RULE)
+            yield _line(x, BARS_TOP, x, BARS_BOTTOM, RULE)
+            yield _text(x, BARS_BOTTOM + 20, f"{tick:.6g}", MUTED, "middle")
+    for bottom in (CURVE_BOTTOM, BARS_BOTTOM):
+        yield _line(LEFT, bottom, RIGHT, bottom, MUTED)
+    yield _text((LEFT + RIGHT) / 2, HEIGHT - 8, f"equivalent diameter, {unit.name}", INK, "middle")
+
+
+def _line_of(axis: LogAxis, curve: Curve, unit: LengthUnit, dash: str = "none") -> str:
+    """One point a pixel: a million particles draw no more than that."""
+    pixels = np.arange(LEFT, RIGHT + 1)
+    diameters = axis.low * (axis.high / axis.low) ** ((pixels - LEFT) / (RIGHT - LEFT))
+    shares = curve.up_to(diameters / unit.per_mm)
+    points = " ".join(f"{x},{_level(float(share)):.1f}" for x, share in zip(pixels, shares, strict=True))
+    style = f'stroke="{curve.colour}" stroke-width="2" stroke-dasharray="{dash}"'
+    return f'<polyline points="{points}" fill="none" {style}/>'
+
+
+def _marks(axis: LogAxis, curve: Curve, unit: LengthUnit, *, left: bool) -> Iterator[str]:
+    # The curve rises to the right: there is room above it on its left and below it on its right.
+    aside, below, anchor = (-9, -5, "end") if left else (9, 14, "start")
+    for share, diameter_mm in zip((0.1, 0.5, 0.9), curve.marks_mm, strict=True):
+        x, y = axis.x(diameter_mm * unit.per_mm), _level(share)
+        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{curve.colour}" stroke="#fff" stroke-width="1.5"/>'
+        words = f"D{share * 100:.0f} {number(diameter_mm * unit.per_mm)}"
+        yield _text(x + aside, y + below, words, curve.colour, anchor, halo=True)
+    share, words = (0.7, "by number, Q₀") if left else (0.3, "by volume, Q₃")
+    x = axis.x(float(curve.diameters_mm[np.searchsorted(curve.shares, share)]) * unit.per_mm)
+    yield _text(x + aside, _level(share) + 4, words, curve.colour, anchor, halo=True, weight=600)
+
+
+def _bars(axis: LogAxis, both: tuple[Curve, Curve], unit: LengthUnit) -> Iterator[str]:
+    edges = size_classes(*(float(d) for d in both[0].diameters_mm[[0, -1]] * unit.per_mm))
+    shares = [np.diff(curve.up_to(edges / unit.per_mm)) for curve in both]
+    top = _round_up(max(float(s.max()) for s in shares))
+    for part in (0, 0.5, 1):
+        y = BARS_BOTTOM - (BARS_BOTTOM - BARS_TOP) * part
+        yield _line(LEFT, y, RIGHT, y, RULE)
+        yield _text(LEFT - 8, y + 4, f"{top * part * 100:.3g}", MUTED, "end")
+    yield _upright(16, (BARS_TOP + BARS_BOTTOM) / 2, "share a class, %")
+    for i, (start, stop) in enumerate(pairwise(edges)):
+        x, width = axis.x(start), (axis.x(stop) - axis.x(start) - 1) / len(both)
+        for k, curve in enumerate(both):
+            height = (BARS_BOTTOM - BARS_TOP) * float(shares[k][i]) / top
+            at = f'x="{x + 0.5 + k * width:.1f}" y="{BARS_BOTTOM - height:.1f}"'
+            yield f'<rect {at} width="{width:.1f}" height="{height:.1f}" fill="{curve.colour}" fill-opacity="0.75"/>'
+
+
+def size_classes(low: float, high: float) -> NDArray[np.float64]:
+    """Edges of the histogram: equal steps on the logarithmic axis, 10, 20 or 40 a decade, around low..high.
+
+    Each class holds the diameters above its lower and up to its upper edge.
+
+    >>> size_classes(1.0, 10.0).round(2)[[0, 1, -1]]
+    array([ 0.89,  1.  , 10.  ])
+    """
+    decades = log10(high / low)
+    a_decade = next((n for n in (10, 20) if n * decades >= 16), 40)
+    # The classes are open below, so a particle exactly on an edge needs the class under it.
+    first, last = ceil(log10(low) * a_decade - 1e-9) - 1, ceil(log10(high) * a_decade - 1e-9)
+    edges = 10.0 ** (np.arange(first, last + 1) / a_decade)
+    edges[-1] = max(edges[-1], high)
+    return edges
+
+
+def _round_up(share: float) -> float:
+    """Find the next top whose half reads well too; at most 1."""
+    power = 10.0 ** floor(log10(share))
+    return min(1.0, next(digit * power for digit in (1, 2, 4, 6, 8, 10) if digit * power >= share * (1 - 1e-9)))
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "") -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{more}/>'
+
+
+def _text(x: float, y: float, words: str, colour: str, anchor: str, *, halo: bool = False, weight: int = 400) -> str:
+    more = ' stroke="#fff" stroke-width="3" paint-order="stroke"' if halo else ""
+    at = f'x="{x:.1f}" y="{y:.1f}"'
+    return f'<text {at} fill="{colour}" text-anchor="{anchor}" font-weight="{weight}"{more}>{text(words)}</text>'
+
+
+def _upright(x: float, y: float, words: str) -> str:
+    turn = f'transform="rotate(-90 {x:.1f} {y:.1f})"'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{INK}" text-anchor="middle" {turn}>{text(words)}</text>'
