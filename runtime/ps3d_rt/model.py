@@ -210,11 +210,8 @@ def _file_sha256(path: Path) -> str:
 
 def _is_plain_name(name: str) -> bool:
     """Whether ``name`` stays inside its folder on every operating system."""
-    return (
-        name not in ("", ".", "..", MANIFEST)
-        and PurePosixPath(name).name == name
-        and PureWindowsPath(name).name == name
-    )
+    # Windows knows both slashes and drive letters, so what is plain there is plain everywhere.
+    return name not in ("", ".", "..", MANIFEST) and PureWindowsPath(name).name == name
 
 
 def _read_manifest(manifest: Path) -> ModelBundle:

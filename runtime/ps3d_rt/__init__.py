@@ -1,0 +1,33 @@
+"""ps3d-rt: one label per particle, and a table, from micro-CT scans of crushed material.
+
+import ps3d_rt
+result = ps3d_rt.predict(array, spacing=0.01, particle_size=0.29)
+result.labels, result.particles, result.run
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ps3d_rt.api import evaluate, measure, predict
+    from ps3d_rt.io.volume import open_volume
+    from ps3d_rt.model import load_model
+    from ps3d_rt.pipeline import Result
+
+__all__ = ["Result", "evaluate", "load_model", "measure", "open_volume", "predict"]
+
+_HOME = {
+    "Result": "ps3d_rt.pipeline",
+    "evaluate": "ps3d_rt.api",
+    "load_model": "ps3d_rt.model",
+    "measure": "ps3d_rt.api",
+    "open_volume": "ps3d_rt.io.volume",
+    "predict": "ps3d_rt.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # numba, zarr and scipy take seconds to load together: only what is used is loaded.
+    if name not in _HOME:
+        raise AttributeError(f"module 'ps3d_rt' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,49 @@
+"""The ``ps3d-rt`` command: one file a command; other packages add theirs through ``ps3d_rt.commands``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib.metadata import entry_points
+
+import typer
+
+from ps3d_rt.cli.doctor import doctor
+from ps3d_rt.cli.evaluate import evaluate
+from ps3d_rt.cli.measure import measure
+from ps3d_rt.cli.model import app as model_app
+from ps3d_rt.cli.predict import predict
+from ps3d_rt.errors import Ps3dError
+
+COMMANDS = "ps3d_rt.commands"
+"""Entry-point group: each entry is a Typer application or a plain command function."""
+
+
+def build_app() -> typer.Typer:
+    """Put the application together from our commands and those that other packages register."""
+    app = typer.Typer(
+        name="ps3d-rt",
+        help="One label per particle, and a table, from micro-CT scans of crushed material.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    for command in (predict, evaluate, measure, doctor):
+        app.command()(command)
+    app.add_typer(model_app, name="model")
+    for entry in sorted(entry_points(group=COMMANDS), key=lambda e: e.name):
+        command = entry.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=entry.name)
+        else:
+            app.command(name=entry.name)(command)
+    return app
+
+
+def main() -> None:
+    """Run ``ps3d-rt``; errors made by the user are one message and an exit code, not a traceback."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    try:
+        build_app()()
+    except Ps3dError as error:
+        print(f"ps3d-rt: {error}", file=sys.stderr)  # noqa: T201 - the one place that speaks for all errors
+        sys.exit(error.exit_code)

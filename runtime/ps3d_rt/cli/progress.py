@@ -1,0 +1,103 @@
+"""Listeners: a bar on a terminal, plain lines in a log, JSON lines for machines. All on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from ps3d_rt.events import (
+    Event,
+    Listener,
+    RunDone,
+    RunStarted,
+    StageAdvanced,
+    StageDone,
+    StageStarted,
+    Warned,
+)
+
+_LOG_EVERY_SECONDS = 10.0
+
+
+@contextmanager
+def listening(*, as_json: bool = False) -> Iterator[Listener]:
+    """Give the listener that fits where stderr goes."""
+    if as_json:
+        yield _json_line
+    elif sys.stderr.isatty():
+        columns = ("[progress.description]{task.description}", BarColumn(), TextColumn("{task.fields[rate]}"))
+        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+            yield _Bar(progress)
+    else:
+        yield _Log()
+
+
+def _json_line(event: Event) -> None:
+    sys.stderr.write(json.dumps({"event": type(event).__name__, **asdict(event)}) + "\n")
+    sys.stderr.flush()
+
+
+def _sentence(event: Event) -> str | None:
+    """Put an event into words for a log; None for those that need no line."""
+    match event:
+        case RunStarted(name, shape, normalized, patches, engine):
+            size = " × ".join(map(str, shape))
+            return f"{name}: {size} voxels → {' × '.join(map(str, normalized))}, {patches} patches, {engine}"
+        case StageDone(stage, seconds):
+            return f"{stage}: {seconds:.1f} s"
+        case Warned(message):
+            return f"warning: {message}"
+        case RunDone(particles, seconds):
+            return f"{particles} particles in {seconds:.1f} s"
+    return None
+
+
+def _rate(start: StageStarted, done: int, seconds: float) -> str:
+    return f"{done * start.voxels_per_unit / max(seconds, 1e-9) / 1e6:.1f} Mvoxel/s"
+
+
+class _Bar:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._stage: StageStarted | None = None
+        self._task = TaskID(0)
+        self._since = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StageStarted):
+            self._stage, self._since = event, time.perf_counter()
+            self._task = self._progress.add_task(event.stage, total=event.total, rate="")
+        elif isinstance(event, StageAdvanced) and self._stage is not None:
+            rate = _rate(self._stage, event.done, time.perf_counter() - self._since)
+            self._progress.update(self._task, completed=event.done, rate=rate)
+        elif isinstance(event, StageDone) and self._stage is not None:
+            rate = _rate(self._stage, self._stage.total, event.seconds)
+            self._progress.update(self._task, completed=self._stage.total, rate=rate)
+        elif (line := _sentence(event)) is not None:
+            self._progress.console.print(line, highlight=False)
+
+
+class _Log:
+    def __init__(self) -> None:
+        self._stage: StageStarted | None = None
+        self._since = self._said = 0.0
+
+    def __call__(self, event: Event) -> None:
+        line = _sentence(event)
+        now = time.perf_counter()
+        if isinstance(event, StageStarted):
+            self._stage, self._since, self._said = event, now, now
+        elif isinstance(event, StageAdvanced) and self._stage is not None and now - self._said > _LOG_EVERY_SECONDS:
+            self._said = now
+            line = f"{event.stage}: {event.done}/{self._stage.total} {self._stage.unit}, "
+            line += _rate(self._stage, event.done, now - self._since)
+        if line is not None:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()

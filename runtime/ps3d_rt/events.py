@@ -1,0 +1,72 @@
+"""What a run tells while it works. Bars, logs and JSON lines are listeners; the pipeline knows none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ps3d_rt.core.grid import Zyx
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A volume was opened and the run is planned."""
+
+    name: str
+    shape: Zyx
+    normalized_shape: Zyx
+    patches: int
+    engine: str
+    """Engine, device and precision, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """A stage begins; ``total`` counts its units of work."""
+
+    stage: str
+    total: int
+    unit: str
+    """``patches`` or ``planes``."""
+    voxels_per_unit: float
+    """Source voxels that one unit stands for, so that listeners can show voxels/s."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageAdvanced:
+    """``done`` of a stage's units are finished."""
+
+    stage: str
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageDone:
+    """A stage is complete."""
+
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that a person should know but that does not stop the run."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunDone:
+    """The labels are complete."""
+
+    particles: int
+    seconds: float
+
+
+Event: TypeAlias = RunStarted | StageStarted | StageAdvanced | StageDone | Warned | RunDone
+Listener: TypeAlias = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Listen to nothing."""

@@ -1,0 +1,71 @@
+"""The bundled default model computes the same thing in every engine as in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import pytest
+from scipy import ndimage
+
+from ps3d_rt.engines import CPU_ENGINES, open_engine
+from ps3d_rt.model import DEFAULT_MODEL, ModelBundle, bundled_models, load_model
+
+Array = np.ndarray[Any, Any]
+Reference = Callable[[Path, Array], Array]
+
+pytestmark = pytest.mark.skipif(DEFAULT_MODEL not in bundled_models(), reason="the default model is not trained yet")
+
+
+@pytest.fixture(scope="module")
+def bundle() -> ModelBundle:
+    return load_model()
+
+
+@pytest.fixture(scope="module")
+def patches(bundle: ModelBundle) -> Array:
+    """Two patches of blurred, noisy balls of the size the model was trained for, z-scored."""
+    draw = np.random.default_rng(0)
+    radius = bundle.target_size_voxels / 2
+    result = np.empty((2, 1, *bundle.patch), np.float32)
+    for patch in result[:, 0]:
+        far = np.ones(bundle.patch, bool)
+        count = max(3, round(0.4 * far.size / (4 / 3 * np.pi * radius**3)))
+        far[tuple(draw.integers(0, bundle.patch, (count, 3)).T)] = False
+        balls = ndimage.distance_transform_edt(far) < radius
+        image = ndimage.gaussian_filter(balls.astype(np.float32), 1) + 0.1 * draw.standard_normal(bundle.patch)
+        patch[:] = (image - image.mean()) / image.std()
+    return result
+
+
+@pytest.fixture(scope="module")
+def expected(bundle: ModelBundle, patches: Array, torch_reference: Reference) -> Array:
+    scores = [torch_reference(path, patches) for path in bundle.onnx_paths]
+    mean: Array = np.mean(scores, axis=0)
+    return mean
+
+
+def test_the_reference_tells_the_classes_apart(expected: Array) -> None:
+    # Were the reference blank, engines that are blank too would pass.
+    shares = np.bincount(expected.argmax(axis=1).ravel(), minlength=3) / expected[:, 0].size
+    assert (shares > 0.01).all(), f"shares of background, core, border: {shares}"
+
+
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_fp32_agrees_with_torch(bundle: ModelBundle, patches: Array, expected: Array, engine: str) -> None:
+    with open_engine(bundle, engine=engine, precision="fp32") as ready:
+        scores = ready.infer(patches)
+    np.testing.assert_allclose(scores, expected, atol=1e-3)
+    assert (scores.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.9999
+
+
+def test_bf16_gives_nearly_the_same_classes(bundle: ModelBundle, patches: Array, expected: Array) -> None:
+    with open_engine(bundle) as ready:
+        scores = ready.infer(patches)
+        has_bf16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        assert ready.spec.precision == ("bf16" if has_bf16 else "fp32")
+    assert np.abs(scores - expected).mean() < 0.01
+    assert (scores.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.99

@@ -1,0 +1,151 @@
+"""``ps3d-rt doctor`` and ``ps3d-rt model``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ps3d_rt import model as model_module
+from ps3d_rt.cli.doctor import EXTRAS, _devices, as_text, doctor, examine
+from ps3d_rt.cli.model import app as model_app
+from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.model import ModelBundle
+
+app = typer.Typer()
+app.command()(doctor)
+
+
+@pytest.fixture
+def installed(tiny_bundle: ModelBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of bundled models that holds one, ``default``."""
+    models = tmp_path / "models"
+    shutil.copytree(tiny_bundle.path, models / "default.ps3d")
+    monkeypatch.setattr(model_module, "_bundled_folder", lambda: models)
+    return models
+
+
+@pytest.fixture
+def no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_module, "_bundled_folder", lambda: tmp_path / "nothing")
+
+
+def by(rows: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
+    return {row[key]: row for row in rows}
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_working_machine_is_ready() -> None:
+    found = examine()
+    assert found["ready"]
+    engines = by(found["engines"], "engine")
+    assert [engine["ok"] for engine in engines.values()] == [True, True]
+    assert (engines["onnxruntime"]["device"], engines["onnxruntime"]["precision"]) == ("cpu", "fp32")
+    assert engines["openvino"]["precision"] in ("bf16", "fp32")
+    assert found["models"] == [{"model": "default", "ok": True, "detail": model_module.load_model().hash}]
+    assert found["devices"][0]["device"] == "cpu"
+    assert found["versions"]["numpy"][0].isdigit()
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_missing_engine_leaves_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    found = examine()
+    engines = by(found["engines"], "engine")
+    assert found["ready"]
+    assert not engines["openvino"]["ok"]
+    assert "pip install openvino" in engines["openvino"]["detail"]
+    assert engines["onnxruntime"]["ok"]
+
+
+def test_a_damaged_model_is_reported(installed: Path) -> None:
+    (installed / "default.ps3d" / "a.onnx").write_bytes(b"")
+    found = examine()
+    assert not found["ready"]
+    assert not found["models"][0]["ok"]
+    assert "sha256" in found["models"][0]["detail"]
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_machine_that_cannot_predict_ends_with_code_3() -> None:
+    result = CliRunner().invoke(app, ["--json"])
+    assert isinstance(result.exception, CapabilityError)
+    assert result.exception.exit_code == 3
+    assert json.loads(result.stdout)["ready"] is False, "the report is printed all the same"
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_text_report_names_everything() -> None:
+    result = CliRunner().invoke(app, [])
+    assert result.exit_code == 0, result.output
+    for word in ("openvino", "onnxruntime", "default", "cpu", 'pip install "ps3d-rt[train]"'):
+        assert word in result.stdout
+
+
+def test_text_columns_are_aligned() -> None:
+    rows = [{"extra": "gpu", "ok": False, "for": "cards"}, {"extra": "train", "ok": True, "for": ""}]
+    assert as_text({"ready": True, "versions": {"a": "1", "bcd": "2"}, "models": [], "extras": rows}).split("\n") == [
+        "versions",
+        "  a    1",
+        "  bcd  2",
+        "",
+        "models",
+        "  none",
+        "",
+        "extras",
+        "  gpu    no   cards",
+        "  train  yes",
+    ]
+
+
+def test_extras_are_recognised_by_a_package_they_install() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    for extra, (package, _) in EXTRAS.items():
+        assert any(package in needed for needed in project["optional-dependencies"][extra]), extra
+
+
+@pytest.mark.parametrize(("answer", "expected"), [("H200\nA100\n", ["H200", "A100"]), (None, ["nvidia-smi fails"])])
+def test_nvidia_cards_are_listed(monkeypatch: pytest.MonkeyPatch, answer: str | None, expected: list[str]) -> None:
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if answer is None:
+            raise subprocess.CalledProcessError(9, command)
+        return subprocess.CompletedProcess(command, 0, stdout=answer)
+
+    monkeypatch.setattr(shutil, "which", lambda _name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(subprocess, "run", run)
+    cards = by(_devices(), "device")
+    for i, name in enumerate(expected):
+        assert cards[f"cuda:{i}"]["name"].startswith(name)
+
+
+# --- ps3d-rt model ---
+
+
+@pytest.mark.usefixtures("installed")
+def test_model_list_prints_names() -> None:
+    assert CliRunner().invoke(model_app, ["list"]).stdout == "default\n"
+
+
+@pytest.mark.usefixtures("installed")
+def test_model_info_is_the_manifest_as_json() -> None:
+    shown = json.loads(CliRunner().invoke(model_app, ["info"]).stdout)
+    bundle = model_module.load_model()
+    manifest = json.loads((bundle.path / "model.json").read_text())
+    assert shown == manifest | {"hash": bundle.hash, "path": str(bundle.path)}
+
+
+def test_model_verify_gives_the_hash_or_the_reason(tiny_bundle: ModelBundle) -> None:
+    arguments = ["verify", str(tiny_bundle.path)]
+    assert CliRunner().invoke(model_app, arguments).stdout == f"tiny {tiny_bundle.hash}\n"
+    (tiny_bundle.path / "a.onnx").unlink()
+    error = CliRunner().invoke(model_app, arguments).exception
+    assert isinstance(error, InputError)
+    assert "a.onnx is missing" in str(error)

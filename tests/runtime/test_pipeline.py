@@ -1,0 +1,171 @@
+"""The stages together, with an engine that thresholds and erodes: what it must give can be said exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ps3d_rt
+from ps3d_rt.core.grid import PatchLattice
+from ps3d_rt.core.normalize import GrayScale
+from ps3d_rt.core.resample import resample
+from ps3d_rt.engines.base import Engine
+from ps3d_rt.engines.fake import FakeEngine
+from ps3d_rt.errors import InputError
+from ps3d_rt.events import Event, RunDone, RunStarted, StageAdvanced, StageDone, StageStarted
+from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.model import ModelBundle
+from ps3d_rt.pipeline import NormalizedPlanes, PredictConfig, predict_volume
+
+Array = np.ndarray[Any, Any]
+PATCH = (24, 24, 24)
+
+
+def balls(shape: tuple[int, int, int], centers: list[tuple[int, int, int]], radius: float) -> Array:
+    """Bright balls on a dark ground, numbered in the order of ``centers``."""
+    grid = np.indices(shape)
+    labels = np.zeros(shape, np.uint32)
+    for label, center in enumerate(centers, start=1):
+        labels[((grid - np.reshape(center, (3, 1, 1, 1))) ** 2).sum(0) <= radius**2] = label
+    return labels
+
+
+def gray(labels: Array, seed: int = 0) -> Array:
+    noise = np.random.default_rng(seed).normal(0, 200, labels.shape)
+    return (np.where(labels > 0, 30000, 8000) + noise).astype(np.uint16)
+
+
+CENTERS = [(8, 10, 12), (10, 40, 14), (30, 12, 50), (34, 42, 20), (36, 36, 48)]
+HALFWAY = 2.0
+"""Normalized gray value between ground and balls where balls fill a few percent of the volume."""
+LABELS = balls((46, 54, 62), CENTERS, 6.5)
+
+
+def bundle(**changes: Any) -> ModelBundle:
+    fields = {"name": "fake", "patch": PATCH, "target_size_voxels": 13.0, "border_thickness_voxels": 2.0}
+    return ModelBundle(**(fields | {"members": ("a.onnx",), "sha256": {"a.onnx": "0"}} | changes))
+
+
+def run(image: Array, tell: Any = lambda event: None, engine: Engine | None = None, **changes: Any) -> ps3d_rt.Result:
+    fields: dict[str, Any] = {"spacing_mm": (0.01,) * 3, "particle_size_mm": 0.13, "overlap": 0.5}
+    config = PredictConfig(**(fields | changes))
+    return predict_volume(
+        ArrayVolume(image, 0.01, name="balls"), bundle(), engine or FakeEngine(PATCH, threshold=HALFWAY), config, tell
+    )
+
+
+def test_separate_balls_come_back_whole_and_in_order() -> None:
+    result = run(gray(LABELS))
+    assert np.array_equal(result.labels, LABELS)
+    assert result.labels.dtype == np.uint32
+    assert np.allclose(result.particles.centroid_z_mm, [(z + 0.5) * 0.01 for z, _, _ in CENTERS])
+    assert result.run["particles"] == len(result.particles) == len(CENTERS)
+
+
+@pytest.mark.parametrize("size_mm", [0.065, 0.1, 0.26])
+def test_resampling_there_and_back_keeps_every_ball(size_mm: float) -> None:
+    result = run(gray(LABELS), particle_size_mm=size_mm)
+    metrics = ps3d_rt.evaluate(result.labels, LABELS)
+    assert metrics.predicted == metrics.matched == len(CENTERS)
+    assert metrics.f1 > 0.88
+    assert np.array_equal(np.unique(result.labels), np.arange(len(CENTERS) + 1)), "ids have no gaps"
+
+
+def test_patch_overlap_and_skipping_do_not_change_the_labels() -> None:
+    want = run(gray(LABELS)).labels
+    for overlap in (0.25, 0.6):
+        assert np.array_equal(run(gray(LABELS), overlap=overlap).labels, want)
+    assert np.array_equal(run(gray(LABELS), skip_empty=False).labels, want)
+
+
+def test_empty_patches_are_skipped_and_counted() -> None:
+    labels = balls((30, 120, 30), [(15, 12, 15)], 6.5)
+    result = run(gray(labels))
+    patches = result.run["patches"]
+    assert patches["skipped"] > 0
+    assert patches["computed"] + patches["skipped"] == patches["planned"]
+    assert np.array_equal(result.labels, labels)
+    assert run(gray(labels), skip_empty=False).run["patches"]["skipped"] == 0
+
+
+def test_layers_are_the_whole_resampled_volume_and_every_plane_is_read_once() -> None:
+    class Counting(ArrayVolume):
+        def __init__(self, array: Array) -> None:
+            super().__init__(array, 1.0)
+            self.planes = np.zeros(len(array), int)
+
+        def _read_into(self, out: Array, box: Any) -> None:
+            self.planes[box.start[0] : box.stop[0]] += 1
+            super()._read_into(out, box)
+
+    image, zoom, shape = gray(LABELS), (1.5, 1.0, 0.75), (69, 54, 46)
+    volume, scale = Counting(image), GrayScale(9000.0, 3000.0)
+    lattice = PatchLattice.plan(shape, (32, 64, 32), 0.5)
+    source = NormalizedPlanes(volume, lattice, shape, zoom, scale, lowpass=True)
+    whole = np.pad((resample(image, shape, zoom=zoom) - 9000) / 3000, [(0, 0), (0, 10), (0, 0)], mode="edge")
+    for z in lattice.starts[0]:
+        assert np.allclose(source.layer(z), whole[z : z + 32], atol=1e-5)
+    assert volume.planes.max() <= 2, "only planes at a seam may be read twice"
+
+
+def test_a_volume_smaller_than_a_patch_works() -> None:
+    labels = balls((14, 15, 40), [(7, 7, 10), (7, 7, 30)], 5)
+    assert np.array_equal(run(gray(labels), particle_size_mm=0.13).labels, labels)
+
+
+def test_events_tell_the_run_from_start_to_end() -> None:
+    seen: list[Event] = []
+    result = run(gray(LABELS), seen.append)
+    assert isinstance(seen[0], RunStarted)
+    assert seen[0].patches == result.run["patches"]["planned"]
+    assert seen[-1] == RunDone(len(CENTERS), pytest.approx(sum(result.run["seconds"].values())))
+    stages = [event.stage for event in seen if isinstance(event, StageStarted)]
+    assert stages == [event.stage for event in seen if isinstance(event, StageDone)] == list(result.run["seconds"])
+    assert [e.done for e in seen if isinstance(e, StageAdvanced)] == list(range(1, seen[0].patches + 1))
+
+
+def test_run_says_what_ran() -> None:
+    facts = run(gray(LABELS)).run
+    assert facts["engine"] == {"name": "fake", "patch": PATCH, "device": "cpu", "precision": "fp32", "batch": 2}
+    assert facts["model"]["name"] == "fake"
+    assert len(facts["model"]["sha256"]) == 64
+    assert facts["scan"]["shape"] == (46, 54, 62)
+    assert facts["parameters"]["zoom"] == pytest.approx((1, 1, 1))
+    assert "numpy" in facts["versions"]
+
+
+def test_constants_of_a_model_replace_the_volumes_own_gray_scale() -> None:
+    volume = ArrayVolume(gray(LABELS), 0.01)
+    model = bundle(gray_scheme="constants", gray_mean=19000.0, gray_std=5000.0)
+    config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5)
+    facts = predict_volume(volume, model, FakeEngine(PATCH), config).run["parameters"]
+    assert (facts["gray_mean"], facts["gray_std"]) == (19000.0, 5000.0)
+
+
+@pytest.mark.parametrize(
+    ("size_mm", "words"), [(0.0, "above 0"), (float("nan"), "above 0"), (0.63, "longest side"), (0.015, "two voxels")]
+)
+def test_particle_sizes_that_cannot_be_are_refused(size_mm: float, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        run(gray(LABELS), particle_size_mm=size_mm)
+
+
+def test_nan_anywhere_is_refused() -> None:
+    image = gray(LABELS).astype(np.float32)
+    image[23, 5, 5] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        run(image)
+
+
+def test_a_constant_volume_is_refused() -> None:
+    with pytest.raises(InputError, match="nothing to see"):
+        run(np.full((46, 54, 62), 7, np.uint8))
+
+
+def test_an_image_without_particles_gives_an_empty_result() -> None:
+    noise = np.random.default_rng(0).normal(1000, 50, (46, 54, 62)).astype(np.uint16)
+    result = run(noise, engine=FakeEngine(PATCH, threshold=50))
+    assert len(result.particles) == 0
+    assert not result.labels.any()
