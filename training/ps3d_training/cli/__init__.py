@@ -1,0 +1,1 @@
+"""Commands that training adds to ``ps3d-rt``, one file each."""

@@ -1,0 +1,58 @@
+"""Samples on disk, in the layout of the published tools: images, instance_seg, metadata.json."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.volume_writer import write_volume
+from ps3d_training.synth.sample import make_sample
+from ps3d_training.synth.spec import SampleSpec
+
+LISTING = "metadata.json"
+
+
+def read_metadata(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read sample name → spacing and particle size in mm, and what was simulated; empty without a listing."""
+    listing = folder / LISTING
+    content: dict[str, dict[str, Any]] = json.loads(listing.read_text(encoding="utf-8")) if listing.exists() else {}
+    return content
+
+
+def write_samples(folder: Path, specs: Iterable[SampleSpec]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Make and write the samples that ``folder`` does not hold yet.
+
+    Each sample's entry of ``metadata.json`` is written last, so what it lists is complete.
+
+    Yields:
+        name and facts of every sample as it is written.
+
+    Raises:
+        InputError: if the folder holds another sample of the same seed.
+    """
+    metadata = read_metadata(folder)
+    for spec in specs:
+        name = f"synth_{spec.seed:05d}"
+        if name in metadata:
+            _check_same(metadata[name], spec, folder / name)
+            continue
+        sample = make_sample(spec)
+        for kind, array in (("images", sample.image), ("instance_seg", sample.labels)):
+            path = folder / kind / f"{name}.zarr"
+            shutil.rmtree(path, ignore_errors=True)  # not listed: left behind by a run that was stopped
+            write_volume(path, array, spec.spacing_mm)
+        metadata[name] = sample.metadata()
+        (folder / LISTING).write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+        yield name, sample.facts
+
+
+def _check_same(entry: dict[str, Any], spec: SampleSpec, path: Path) -> None:
+    wanted = json.loads(json.dumps(asdict(spec)))
+    different = sorted(key for key, value in wanted.items() if entry.get("simulated", {}).get(key) != value)
+    if different:
+        raise InputError(f"{path} exists with another {', '.join(different)}; choose another folder or seed.")
