@@ -31,6 +31,7 @@ Array = np.ndarray[Any, Any]
 
 _SCALE_PLANES = 64
 _SCALE_PLANE_VOXELS = 65_536
+_BATCHES_PER_CALL = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +251,7 @@ def segment(source: NormalizedPlanes, engine: Engine, *, skip_empty: bool, tell:
 
 
 def _scores(engine: Engine, patches: list[Array]) -> Iterator[Array]:
-    """Scores of every patch, in order, a batch at a time."""
-    batch = engine.spec.batch
-    for i in range(0, len(patches), batch):
-        yield from engine.infer(np.stack(patches[i : i + batch])[:, None])
+    """Scores of every patch, in order, some batches at a time: engines rest between calls."""
+    size = _BATCHES_PER_CALL * engine.spec.batch
+    for i in range(0, len(patches), size):
+        yield from engine.infer(np.stack(patches[i : i + size])[:, None])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,12 @@ import pytest
 import tifffile
 
 import ps3d_rt
-from ps3d_rt.cli import main
 from ps3d_rt.core.grid import Box
 from ps3d_rt.io.volume_writer import write_volume
 
 Array = np.ndarray[Any, Any]
 SIZE = ("--particle-size", "0.12")
 FAKE = ("--engine", "fake")
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run ``ps3d-rt`` with arguments: exit code, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ps3d-rt", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 from onnx import TensorProto, helper, save
 
 from ps3d_rt.engines import CPU_ENGINES, open_engine
+from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.ensemble import EnsembleEngine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.engines.onnxruntime import OnnxRuntimeEngine
@@ -87,13 +88,22 @@ def test_an_ensemble_is_the_mean_of_its_members(
         assert ready.spec.name == "onnxruntime"
 
 
-def test_an_ensemble_leaves_its_members_scores_alone() -> None:
-    member = FakeEngine(PATCH)
-    patches = some_patches(1)
-    expected = member.infer(patches).copy()
-    ensemble = EnsembleEngine([member, member])
-    np.testing.assert_array_equal(ensemble.infer(patches), expected)
-    np.testing.assert_array_equal(ensemble.infer(patches), expected)
+class OneBuffer(Engine):
+    """Returns the same buffer from every call, as an engine may."""
+
+    def __init__(self) -> None:
+        self.spec = FakeEngine(PATCH).spec
+        self.buffer = np.full((1, 3, *PATCH), 0.25, np.float32)
+
+    def _infer(self, patches: Array) -> Array:
+        return self.buffer
+
+
+def test_an_ensemble_leaves_its_members_buffers_alone() -> None:
+    member = OneBuffer()
+    scores = EnsembleEngine([member, member]).infer(some_patches(1))
+    np.testing.assert_array_equal(scores, 0.25)
+    assert scores is not member.buffer
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16, 16), (0, 1, 16, 16, 16), (1, 2, 16, 16, 16), (1, 1, 16, 16, 15)])
@@ -131,9 +141,10 @@ def test_the_fake_scores_are_what_the_formula_says() -> None:
 
 
 def test_the_fake_engine_keeps_patches_apart() -> None:
-    patches = some_patches(3)
+    patches = np.ones((3, 1, *PATCH), np.float32) * np.float32([0.4, -0.1, 0.2]).reshape(3, 1, 1, 1, 1)
     together = FakeEngine(PATCH).infer(patches)
     np.testing.assert_array_equal(together[1], FakeEngine(PATCH).infer(patches[1:2])[0])
+    np.testing.assert_array_equal(together[2], FakeEngine(PATCH).infer(patches[2:])[0])
     assert together.dtype == np.float32
 
 

@@ -38,6 +38,8 @@ def test_every_layout_reads_the_same_voxels(tmp_path, options):
     with open_volume(write(tmp_path / "scan.tif", **options), spacing_mm=0.01) as volume:
         assert (volume.shape, volume.dtype, volume.name) == (IMAGE.shape, IMAGE.dtype, "scan")
         np.testing.assert_array_equal(volume.read(WHOLE), IMAGE)
+        assert volume.read(Box((1, 2, 3), (1, 5, 6))).shape == (0, 3, 3)
+        assert volume.read(Box((1, 2, 3), (2, 2, 6))).shape == (1, 0, 3)
         np.testing.assert_array_equal(volume.read(BOX), IMAGE[BOX.slices])
 
 

@@ -25,6 +25,8 @@ def test_slices_are_read_in_natural_order(tmp_path, compression):
         assert (volume.shape, volume.dtype, volume.name) == (IMAGE.shape, IMAGE.dtype, "scan.01")
         box = Box((1, 2, 3), (12, 15, 7))
         np.testing.assert_array_equal(volume.read(box), IMAGE[box.slices])
+        assert volume.read(Box((1, 2, 3), (1, 5, 6))).shape == (0, 3, 3)
+        assert volume.read(Box((1, 2, 3), (2, 2, 6))).shape == (1, 0, 3)
 
 
 def test_mixed_names_have_an_order(tmp_path):

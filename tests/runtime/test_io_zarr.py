@@ -72,6 +72,8 @@ def test_plain_arrays_read_a_box(tmp_path, options, dtype):
         assert (volume.shape, volume.name, volume.spacing_mm) == (image.shape, "scan", (0.01, 0.01, 0.01))
         assert volume.dtype == image.dtype.newbyteorder("=")
         np.testing.assert_array_equal(volume.read(BOX), image[BOX.slices])
+        assert volume.read(Box((1, 2, 3), (1, 5, 6))).shape == (0, 3, 3)
+        assert volume.read(Box((1, 2, 3), (2, 2, 6))).shape == (1, 0, 3)
 
 
 def test_an_array_inside_a_group_is_named_after_the_store(tmp_path):

@@ -76,13 +76,12 @@ class Volume(ABC):
                 f"it must lie between (0, 0, 0) and {self.shape}."
             )
         out = np.empty(box.shape, self.dtype)
-        if box.size:
-            self._read_into(out, box)
+        self._read_into(out, box)
         return out
 
     @abstractmethod
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
-        """Fill ``out`` with the voxels of ``box``, which is inside the volume and not empty."""
+        """Fill ``out`` with the voxels of ``box``, which is inside the volume but may be empty."""
 
     def close(self) -> None:  # noqa: B027 - volumes without open files need not override it
         """Release the file."""

@@ -45,12 +45,11 @@ def write_volume(
 
 def _write_zarr(path: Path, array: np.ndarray[Any, Any], spacing_mm: SpacingMm | None, name: str) -> None:
     shape = check_shape(array.shape, str(path))
-    dtype = array.dtype.newbyteorder("=")
     if spacing_mm is None:
-        level = create_level(path, None, shape, dtype)
+        level = create_level(path, None, shape, array.dtype)
     else:
         zarr.create_group(path, attributes=ome.image_attributes(name, [spacing_mm]))
-        level = create_level(path, "0", shape, dtype)
+        level = create_level(path, "0", shape, array.dtype)
     for z in range(0, shape[0], CHUNK):
         level[z : z + CHUNK] = array[z : z + CHUNK]
 

@@ -1,0 +1,28 @@
+"""For all tests: how long an example takes never decides whether it passes; a command line to call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from ps3d_rt.cli import main
+
+settings.register_profile("ps3d", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ps3d")
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run ``ps3d-rt`` with arguments: exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ps3d-rt", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return call
