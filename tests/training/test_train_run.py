@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from typer.testing import CliRunner
+
+from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun, Ps3dError
+from ps3d_rt.io.volume_writer import write_volume
+from ps3d_rt.model import load_model
+from ps3d_training import to_bundle, training
+from ps3d_training.checkpoint import read_checkpoint
+from ps3d_training.cli.train import app
+from ps3d_training.dataset import prepare
+from ps3d_training.plan import TrainingPlan, nnunet_plans
+from ps3d_training.schedule import Epoch, Schedule
+from ps3d_training.training import TrainingRun, train
+
+PLAN = TrainingPlan(target_size_voxels=8, border_thickness_voxels=1.0, patch=(16, 16, 16), stages=2, width=4)
+SCHEDULE = Schedule(epochs=2, steps_per_epoch=3, validation_steps=2, workers=0)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two volumes of 24³ with a lattice of bright balls, 8 voxels across."""
+    folder = tmp_path_factory.mktemp("samples")
+    z, y, x = np.indices((24, 24, 24))
+    ball = ((z % 12 - 6) ** 2 + (y % 12 - 6) ** 2 + (x % 12 - 6) ** 2) < 16
+    labels = np.where(ball, 1 + z // 12 * 4 + y // 12 * 2 + x // 12, 0).astype(np.uint16)
+    for seed, name in enumerate("ab"):
+        gray = np.random.default_rng(seed).normal(np.where(ball, 20_000, 8_000), 1000).astype(np.uint16)
+        write_volume(folder / "images" / f"{name}.tif", gray, 0.01)
+        write_volume(folder / "instance_seg" / f"{name}.tif", labels, 0.01)
+    (folder / "metadata.json").write_text(
+        json.dumps({name: {"spacing": 0.01, "particle_size": 0.08} for name in "ab"}), encoding="utf-8"
+    )
+    return prepare(folder, folder / "prepared", PLAN)
+
+
+def run_of(prepared: Path, out: Path, **schedule: Any) -> TrainingRun:
+    return TrainingRun(
+        prepared=prepared, out=out, plan=PLAN, schedule=replace(SCHEDULE, **schedule), device="cpu", threads=1
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Epoch]]:
+    out, said = tmp_path_factory.mktemp("trained"), []
+    train(run_of(prepared, out), said.append)
+    return out, said
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    content = read_checkpoint(next(out.glob("*/*/fold_0/checkpoint_latest.pth")))
+    return content["network_weights"] | {f"average {k}": v for k, v in content["average_weights"].items()}
+
+
+def test_every_epoch_is_reported_and_learns_something(trained: tuple[Path, list[Epoch]]) -> None:
+    _, said = trained
+    assert [(epoch.number, epoch.of) for epoch in said] == [(1, 2), (2, 2)]
+    assert said[1].train_loss < said[0].train_loss
+    assert [epoch.learning_rate for epoch in said] == pytest.approx([1e-3, 5e-4])
+    for epoch in said:
+        assert len(epoch.dice) == 2
+        assert 0 < epoch.data_wait_seconds < epoch.seconds
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
+    prepared: Path, trained: tuple[Path, list[Epoch]], tmp_path: Path
+) -> None:
+    said: list[Epoch] = []
+
+    def stop(epoch: Epoch) -> None:
+        said.append(epoch)
+        raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedRun, match="after epoch 1"):
+        train(run_of(prepared, tmp_path), stop)
+    train(run_of(prepared, tmp_path), said.append)
+    assert [epoch.number for epoch in said] == [1, 2]
+    straight = weights(trained[0])
+    resumed = weights(tmp_path)
+    assert straight.keys() == resumed.keys()
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_a_finished_run_can_be_made_longer(
+    prepared: Path, trained: tuple[Path, list[Epoch]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(trained[0], tmp_path / "run")
+    said: list[Epoch] = []
+    train(run_of(prepared, tmp_path / "run"), said.append)
+    assert said == []
+    assert "2 epochs already" in caplog.text
+    checkpoint = train(run_of(prepared, tmp_path / "run", epochs=3), said.append)
+    assert [(epoch.number, epoch.of) for epoch in said] == [(3, 3)]
+    assert said[0].learning_rate == pytest.approx(1e-3 * 0.25), "the third of three steps down a half cosine"
+    content = read_checkpoint(checkpoint)
+    assert content["current_epoch"] == 3
+    assert content["averaged_steps"] == 9
+    assert {float(state["step"]) for state in content["optimizer_state"]["state"].values()} == {9}
+
+
+def test_patches_from_a_worker_are_those_made_in_place(prepared: Path, tmp_path: Path) -> None:
+    def first_epochs(workers: int) -> list[np.ndarray[Any, Any]]:
+        trainer = training.open_trainer(run_of(prepared, tmp_path, workers=workers))
+        trainer.initialize()
+        loader, _ = trainer.get_dataloaders()
+        return [next(iter(loader))["data"].numpy().copy() for _ in range(2)]
+
+    in_place = first_epochs(0)
+    assert np.array_equal(in_place, first_epochs(1))
+    assert not np.array_equal(*in_place), "another epoch has other patches"
+
+
+def test_patches_stay_inside_the_volume_and_validation_repeats(prepared: Path, tmp_path: Path) -> None:
+    trainer = training.open_trainer(run_of(prepared, tmp_path))
+    trainer.initialize()
+    train_loader, validation = trainer.get_dataloaders()
+    stream = train_loader.dataset.loader
+    assert stream.patch_size[0] > stream.final_patch_size[0] == 16
+    margin = (stream.patch_size[0] - 16) // 2
+    corner = {1: np.array([[0, 23, 23, 0]])}
+    starts, stops = stream.get_bbox((24, 24, 24), True, corner)
+    assert [start + margin for start in starts] == [8, 8, 0]
+    assert [stop - start for start, stop in zip(starts, stops, strict=True)] == list(stream.patch_size)
+    first, again = (next(iter(validation)) for _ in range(2))
+    assert torch.equal(first["data"], again["data"])
+    assert set(np.unique(first["target"])) <= {0, 1, 2}
+
+
+def test_deep_supervision_trains_every_resolution(prepared: Path, tmp_path: Path) -> None:
+    run = replace(run_of(prepared, tmp_path, epochs=1), plan=replace(PLAN, deep_supervision=True, stages=4))
+    train(run)
+    before = {name: value.clone() for name, value in weights(tmp_path).items()}
+    train(replace(run, schedule=replace(SCHEDULE, epochs=2)))
+    moved = [name for name, value in weights(tmp_path).items() if not torch.equal(value, before[name])]
+    assert "decoder.seg_layers.1.weight" in moved, "the half-size output; nnU-Net gives the coarsest no weight"
+    to_bundle.export(tmp_path, tmp_path / "deep.ps3d", patch=(16, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fold": "2"}, "folds 0 to 1, and all"),
+        ({"fold": "zero"}, "folds 0 to 1, and all"),
+        ({"plan": replace(PLAN, target_size_voxels=9)}, "prepared with 8"),
+        ({"plan": replace(PLAN, width=8)}, "trained with width 4"),
+        ({"device": "tpu"}, "auto, cpu or cuda"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(
+    prepared: Path, trained: tuple[Path, list[Epoch]], change: dict[str, Any], message: str
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained[0].rglob("*.json")}
+    with pytest.raises(InputError, match=message):
+        train(replace(run_of(prepared, trained[0]), **change))
+    assert {path: path.stat().st_mtime_ns for path in trained[0].rglob("*.json")} == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_gpu_that_is_not_there_is_refused(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(CapabilityError, match="--device cpu"):
+        train(replace(run_of(prepared, tmp_path), device="cuda"))
+
+
+class Mischief:
+    """Unpickled, it writes a file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path("mischief").touch, ())
+
+
+def test_a_checkpoint_runs_no_code_when_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"plan": Mischief()}, tmp_path / "evil.pth")
+    (tmp_path / "half.pth").write_bytes((tmp_path / "evil.pth").read_bytes()[:100])
+    for name in ("evil.pth", "half.pth", "none.pth"):
+        with pytest.raises(InputError, match=name):
+            read_checkpoint(tmp_path / name)
+    assert not Path("mischief").exists()
+
+
+def test_nnunets_own_tools_find_the_run(trained: tuple[Path, list[Epoch]]) -> None:
+    folder = next(trained[0].glob("Dataset001_particles/Ps3dTrainer__ps3dPlans__3d_fullres"))
+    plans = json.loads((folder / "plans.json").read_text())
+    assert plans == json.loads(json.dumps(nnunet_plans(PLAN)))
+    labels = PlansManager(plans).get_label_manager(json.loads((folder / "dataset.json").read_text()))
+    assert labels.num_segmentation_heads == 3
+
+
+def test_the_bundle_gives_the_scores_of_the_averaged_network(trained: tuple[Path, list[Epoch]], tmp_path: Path) -> None:
+    import onnxruntime  # noqa: PLC0415
+
+    to_bundle.export(trained[0], tmp_path / "toy.ps3d", patch=(24, 16, 32), provenance={"made_of": "balls"})
+    bundle = load_model(tmp_path / "toy.ps3d")
+    assert (bundle.name, bundle.patch, bundle.members) == ("toy", (24, 16, 32), ("fold_0.onnx",))
+    assert (bundle.target_size_voxels, bundle.border_thickness_voxels) == (8, 1)
+    assert bundle.provenance["made_of"] == "balls"
+    assert bundle.provenance["folds"]["fold_0"]["epochs"] == 2
+    network, _ = to_bundle.load_network(next(trained[0].glob("*/*/fold_0/*.pth")), PLAN)
+    average = {name.removeprefix("average "): value for name, value in weights(trained[0]).items() if "average" in name}
+    assert all(torch.equal(value, average[name]) for name, value in network[0].state_dict().items())
+    patches = np.random.default_rng(5).normal(0, 2, (5, 1, 24, 16, 32)).astype(np.float32)
+    session = onnxruntime.InferenceSession(bundle.onnx_paths[0], providers=["CPUExecutionProvider"])
+    (scores,) = session.run(["scores"], {"patches": patches})
+    with torch.inference_mode():
+        assert np.abs(scores - network(torch.from_numpy(patches)).numpy()).max() < 1e-4
+    assert np.allclose(scores.sum(axis=1), 1, atol=1e-5)
+    assert str(Path(torch.__file__).parent).encode() not in bundle.onnx_paths[0].read_bytes(), (
+        "no paths of this machine"
+    )
+
+
+def test_a_bundle_that_differs_from_torch_is_not_written(
+    trained: tuple[Path, list[Epoch]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = to_bundle.write_onnx
+
+    def sharpen(network: torch.nn.Module, *rest: Any) -> None:
+        write(torch.nn.Sequential(network, torch.nn.Hardtanh(0, 0.5)).eval(), *rest)
+
+    monkeypatch.setattr(to_bundle, "write_onnx", sharpen)
+    with pytest.raises(Ps3dError, match="differs from torch"):
+        to_bundle.export(trained[0], tmp_path / "bad.ps3d", patch=(16, 16, 16))
+    assert not (tmp_path / "bad.ps3d").exists()
+
+
+def test_export_says_what_is_wrong(trained: tuple[Path, list[Epoch]], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        to_bundle.export(tmp_path, tmp_path / "m.ps3d")
+    with pytest.raises(InputError, match=r"Use \(18, 16, 16\)"):
+        to_bundle.export(trained[0], tmp_path / "m.ps3d", patch=(17, 16, 16))
+
+
+def test_the_commands_keep_stdout_for_data(prepared: Path, tmp_path: Path) -> None:
+    short = ["--epochs", "1", "--steps-per-epoch", "1", "--workers", "0", "--threads", "1", "--device", "cpu"]
+    small = ["--patch", "16", "--width", "4", "--stages", "2"]
+    commands = CliRunner()
+    out = tmp_path / "out"
+    made = commands.invoke(
+        app, ["prepare", str(prepared.parent), str(tmp_path / "p"), "--target-size", "8", "--border", "1"]
+    )
+    assert made.stdout.strip() == str(tmp_path / "p"), made.output
+    assert "8 particles" in made.stderr
+    ran = commands.invoke(app, ["run", str(tmp_path / "p"), str(out), *small, *short])
+    assert ran.stdout.strip().endswith("checkpoint_latest.pth"), ran.output
+    assert [line[:9] for line in ran.stderr.splitlines()] == ["epoch 1/1"], "and nnU-Net says nothing"
+    exported = commands.invoke(app, ["export", str(out), str(tmp_path / "m.ps3d"), "--patch", "16"])
+    assert exported.stdout.strip() == str(tmp_path / "m.ps3d"), exported.output
+    assert load_model(tmp_path / "m.ps3d").patch == (16, 16, 16)
+
+
+def test_what_nnunet_prints_does_not_reach_stdout(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: PLC0415
+
+    start = nnUNetTrainer.on_epoch_start
+    monkeypatch.setattr(nnUNetTrainer, "on_epoch_start", lambda self: (print("maybe some logging issue"), start(self)))  # noqa: T201
+    train(run_of(prepared, tmp_path, epochs=1, steps_per_epoch=1))
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "maybe some logging issue\n")
+
+
+def test_the_length_can_be_given_in_steps(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[TrainingRun] = []
+    monkeypatch.setattr(training, "train", lambda run, on_epoch: asked.append(run) or tmp_path)
+    done = CliRunner().invoke(
+        app, ["run", str(prepared), str(tmp_path), "--steps", "501", "--steps-per-epoch", "250", "--patch", "32"]
+    )
+    assert done.exit_code == 0, done.output
+    assert asked[0].schedule.epochs == 3
+    assert asked[0].plan.patch == (32, 32, 32)
+    assert asked[0].plan.target_size_voxels == 8, "what the data was prepared with stays"

@@ -1,0 +1,132 @@
+"""``ps3d-rt train``: prepare labelled samples, train on them, export what was learned."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ps3d_training.plan import TrainingPlan
+from ps3d_training.schedule import Epoch, Schedule
+
+if TYPE_CHECKING:
+    from ps3d_training.dataset import PreparedCase
+
+app = typer.Typer(help="Train a model on labelled volumes.", no_args_is_help=True)
+PLAN, SCHEDULE = TrainingPlan(), Schedule()
+
+
+@app.command()
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Holds images, instance_seg and metadata.json.")],
+    out: Annotated[Path, typer.Argument(help="Receives the prepared dataset.")],
+    target_size: Annotated[float, typer.Option(help="Mean particle diameter to resample to, voxels.")] = (
+        PLAN.target_size_voxels
+    ),
+    border: Annotated[float, typer.Option(help="Thickness of the class border, voxels after resampling.")] = (
+        PLAN.border_thickness_voxels
+    ),
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier prepared dataset.")] = False,
+) -> None:
+    """Normalize gray values and particle size, and write border-core labels.
+
+    Example: ps3d-rt train prepare samples prepared
+    """
+    from ps3d_training import dataset  # noqa: PLC0415 - heavy
+
+    plan = TrainingPlan(target_size_voxels=target_size, border_thickness_voxels=border)
+    typer.echo(dataset.prepare(folder, out, plan, overwrite=overwrite, on_case=_say_case))
+
+
+@app.command()
+def run(
+    prepared: Annotated[Path, typer.Argument(help="Made by: ps3d-rt train prepare.")],
+    out: Annotated[Path, typer.Argument(help="Receives the checkpoints. Given again, the run goes on there.")],
+    fold: Annotated[str, typer.Option(help="Fold to validate on, 0 to 4; all: train on everything.")] = "0",
+    epochs: Annotated[int, typer.Option(help="Length of the run; a finished one can be made longer.", min=1)] = (
+        SCHEDULE.epochs
+    ),
+    steps: Annotated[int | None, typer.Option(help="Length in steps instead, rounded up to epochs.", min=1)] = None,
+    steps_per_epoch: Annotated[int, typer.Option(help="A checkpoint is written after each epoch.", min=1)] = (
+        SCHEDULE.steps_per_epoch
+    ),
+    patch: Annotated[int, typer.Option(help="Side of a training patch, voxels.", min=1)] = PLAN.patch[0],
+    width: Annotated[int, typer.Option(help="Features of the first stage.", min=1)] = PLAN.width,
+    stages: Annotated[int, typer.Option(help="Resolutions of the network.", min=1)] = PLAN.stages,
+    batch: Annotated[int, typer.Option(help="Patches a step.", min=1)] = PLAN.batch,
+    deep_supervision: Annotated[bool, typer.Option(help="Also train the coarser outputs.")] = PLAN.deep_supervision,
+    learning_rate: Annotated[float, typer.Option(help="At the start; falls to 0 over the run.")] = (
+        SCHEDULE.learning_rate
+    ),
+    workers: Annotated[int | None, typer.Option(help="Processes that make patches; 0: none.", min=0)] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the training; one a core if not given.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of the weights and the patches.")] = SCHEDULE.seed,
+) -> None:
+    """Train. A killed run, started again, goes on after its last epoch.
+
+    Example: ps3d-rt train run prepared model --epochs 100
+    """
+    from ps3d_training import training  # noqa: PLC0415 - heavy
+
+    plan = replace(
+        training.prepared_plan(prepared),
+        patch=(patch, patch, patch),
+        width=width,
+        stages=stages,
+        batch=batch,
+        deep_supervision=deep_supervision,
+    )
+    schedule = Schedule(
+        epochs=epochs if steps is None else ceil(steps / steps_per_epoch),
+        steps_per_epoch=steps_per_epoch,
+        learning_rate=learning_rate,
+        workers=workers,
+        seed=seed,
+    )
+    job = training.TrainingRun(
+        prepared=prepared, out=out, plan=plan, schedule=schedule, fold=fold, device=device, threads=threads
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped batch job ends as Ctrl-C does
+    typer.echo(training.train(job, _say_epoch))
+
+
+@app.command()
+def export(
+    trained: Annotated[Path, typer.Argument(help="Folder of: ps3d-rt train run.")],
+    bundle: Annotated[Path, typer.Argument(help="Model bundle to write, NAME.ps3d.")],
+    patch: Annotated[int, typer.Option(help="Side of the patches of inference, voxels.", min=1)] = 64,
+    licence: Annotated[str, typer.Option(help="SPDX identifier of the weights' licence.")] = "Apache-2.0",
+    overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is there.")] = False,
+) -> None:
+    """Write a model bundle from the checkpoints, checked against torch.
+
+    Example: ps3d-rt train export model mine.ps3d --patch 96
+    """
+    from ps3d_training import to_bundle  # noqa: PLC0415 - heavy
+
+    sides = (patch, patch, patch)
+    typer.echo(to_bundle.export(trained, bundle, patch=sides, licence=licence, overwrite=overwrite).path)
+
+
+def _say_case(case: PreparedCase) -> None:
+    size = " × ".join(map(str, case.shape))
+    typer.echo(
+        f"{case.name}: {size} voxels, {case.particles} particles, "
+        f"core {case.core_share:.1%}, border {case.border_share:.1%}",
+        err=True,
+    )
+
+
+def _say_epoch(epoch: Epoch) -> None:
+    core, border = epoch.dice
+    typer.echo(
+        f"epoch {epoch.number}/{epoch.of}  loss {epoch.train_loss:.4f}  validation {epoch.validation_loss:.4f}  "
+        f"dice core {core:.4f} border {border:.4f}  {epoch.seconds:.1f} s  "
+        f"{epoch.step_seconds:.3f} s/step  waited {epoch.data_wait_seconds:.1f} s  lr {epoch.learning_rate:.2e}",
+        err=True,
+    )

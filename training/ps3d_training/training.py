@@ -1,0 +1,151 @@
+"""One training run: prepared folder in, checkpoints out. Started again, it goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun
+from ps3d_training.capability import require_training_packages
+from ps3d_training.plan import CONFIGURATION, DATASET_NAME, PLANS_NAME, TrainingPlan, nnunet_plans, plan_from, read_plan
+from ps3d_training.schedule import Epoch, Schedule
+
+if TYPE_CHECKING:
+    import torch
+
+    from ps3d_training.trainer import Ps3dTrainer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """What to train, on what, and where to."""
+
+    prepared: Path
+    """Made by ``prepare``; nnU-Net calls it ``nnUNet_preprocessed``."""
+    out: Path
+    """Receives the checkpoints; nnU-Net calls it ``nnUNet_results``."""
+    plan: TrainingPlan
+    schedule: Schedule
+    fold: str = "0"
+    """Number of the fold whose validation samples are left out, or ``all`` to train on everything."""
+    device: str = "auto"
+    threads: int | None = None
+    """CPU threads of the training itself; None is torch's choice, one a core."""
+
+
+def prepared_plan(prepared: Path) -> TrainingPlan:
+    """Read the plan that ``prepared`` was made with."""
+    return read_plan(prepared / DATASET_NAME / f"{PLANS_NAME}.json")
+
+
+def train(run: TrainingRun, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> Path:
+    """Train, or go on training, until the schedule is through.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        InputError: if the fold does not exist, or an earlier run in ``out`` had another plan.
+        InterruptedRun: when stopped by the keyboard; nothing but the running epoch is lost.
+    """
+    require_training_packages()
+    trainer = open_trainer(run)
+    try:
+        with redirect_stdout(sys.stderr):
+            _go_on(trainer, run)
+            _write_for_nnunet(trainer)
+            trainer.fit(on_epoch)
+    except KeyboardInterrupt as stop:
+        raise InterruptedRun(f"stopped. The same command goes on after epoch {trainer.current_epoch}.") from stop
+    return trainer.checkpoint
+
+
+def open_trainer(run: TrainingRun) -> Ps3dTrainer:
+    """Build the trainer of ``run``; its folder is made, nothing else happens yet."""
+    import torch  # noqa: PLC0415 - heavy
+
+    dataset = run.prepared / DATASET_NAME
+    _check_same_data(run)
+    fold = _fold(dataset, run.fold)
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
+    # nnU-Net takes its folders from the environment, the raw one too although nothing reads it here.
+    os.environ |= {f"nnUNet_{name}": str(path) for name, path in _nnunet_folders(run).items()}
+    # nnU-Net prints while it loads and while it is built; stdout belongs to the command's own data.
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        from ps3d_training.trainer import Ps3dTrainer  # noqa: PLC0415 - heavy
+
+        dataset_json = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+        trainer = Ps3dTrainer(nnunet_plans(run.plan), CONFIGURATION, fold, dataset_json, _device(run.device))
+    trainer.use_schedule(run.schedule)
+    return trainer
+
+
+def _go_on(trainer: Ps3dTrainer, run: TrainingRun) -> None:
+    """Load the checkpoint of an earlier call, if there is one."""
+    if not trainer.checkpoint.exists():
+        return
+    _check_same_plan(trainer.checkpoint, run.plan)
+    trainer.load_checkpoint(str(trainer.checkpoint))
+    if trainer.current_epoch >= run.schedule.epochs:
+        logger.warning("%s has %d epochs already; ask for more to go on", trainer.checkpoint, trainer.current_epoch)
+
+
+def _nnunet_folders(run: TrainingRun) -> dict[str, Path]:
+    return {"raw": run.prepared, "preprocessed": run.prepared, "results": run.out}
+
+
+def _write_for_nnunet(trainer: Ps3dTrainer) -> None:
+    """Leave beside the folds what nnU-Net's own tools look for."""
+    for name, content in (("plans", trainer.plans_manager.plans), ("dataset", trainer.dataset_json)):
+        path = Path(trainer.output_folder_base) / f"{name}.json"
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _fold(dataset: Path, fold: str) -> int | str:
+    count = len(json.loads((dataset / "splits_final.json").read_text(encoding="utf-8")))
+    if fold == "all":
+        return fold
+    if not fold.isdecimal() or int(fold) >= count:
+        raise InputError(f"fold is {fold!r}; this dataset has folds 0 to {count - 1}, and all.")
+    return int(fold)
+
+
+def _check_same_data(run: TrainingRun) -> None:
+    made = prepared_plan(run.prepared)
+    for name in ("target_size_voxels", "border_thickness_voxels", "lowpass"):
+        if getattr(run.plan, name) != getattr(made, name):
+            raise InputError(
+                f"{name} is {getattr(run.plan, name)}, but {run.prepared} was prepared with {getattr(made, name)}. "
+                f"Prepare again, or use what it was prepared with."
+            )
+
+
+def _check_same_plan(checkpoint: Path, plan: TrainingPlan) -> None:
+    from ps3d_training.checkpoint import read_checkpoint  # noqa: PLC0415 - heavy
+
+    earlier = asdict(plan_from(read_checkpoint(checkpoint)["plan"], checkpoint))
+    different = [f"{name} {earlier[name]}" for name, value in asdict(plan).items() if value != earlier[name]]
+    if different:
+        raise InputError(
+            f"{checkpoint} was trained with {', '.join(different)}. Use the same options, or train into another folder."
+        )
+
+
+def _device(name: str) -> torch.device:
+    import torch  # noqa: PLC0415 - heavy
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device is {name!r}; it is auto, cpu or cuda.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise CapabilityError("device cuda was asked for, but torch sees no CUDA GPU. Use --device cpu.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
