@@ -17,7 +17,7 @@ lint: .venv/.dev
 	$(BIN)/mypy
 
 bench: .venv/.dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/accuracy.py
 
 .venv/.base: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) .

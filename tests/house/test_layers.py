@@ -1,0 +1,125 @@
+"""Imports go one way; the folder list is the architecture."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from importlib.util import resolve_name
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HOME = {"ps3d_rt": "runtime", "ps3d_training": "training", "ps3d_export": "export"}
+
+PURE = {"numpy", "scipy", "numba", "cc3d"}
+"""Third-party packages that core may import."""
+ON_USE = {"cupy", "cupyx"}
+"""Those it may import inside a function: a CPU installation has none of them."""
+OUTSIDE = {"io", "logging", "os", "pathlib", "shutil", "socket", "subprocess", "sys", "tempfile"}
+"""Standard modules that reach files, processes or the terminal."""
+
+LAYERS = {
+    "errors": set(),
+    "core": {"errors"},
+    "events": {"core", "errors"},
+    "io": {"core", "errors"},
+    "model": {"core", "errors"},
+    "report": {"core", "errors"},
+    "engines": {"core", "errors", "model"},
+    "pipeline": {"core", "engines", "errors", "events", "io", "model", "versions"},
+}
+"""Part of the runtime → the other parts it may import. Parts not listed may import all but cli."""
+
+
+def sources(folder: str) -> list[Path]:
+    """Every Python file under ``folder``; none at all means the test looks in the wrong place."""
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found, f"no Python file under {folder}"
+    return found
+
+
+def nodes(tree: ast.AST, *, inside_functions: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(tree):
+        if inside_functions or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield child
+            yield from nodes(child, inside_functions=inside_functions)
+
+
+def imports(path: Path, *, inside_functions: bool = True) -> set[str]:
+    """Dotted names that a file imports, ``import_module`` included; a name from a module is appended to it."""
+    package = ".".join(path.relative_to(ROOT).parts[1:-1])
+    names = set()
+    for node in nodes(ast.parse(path.read_text(encoding="utf-8")), inside_functions=inside_functions):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = resolve_name("." * node.level + (node.module or ""), package)
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            texts = (part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant))
+            names |= {text for text in texts if isinstance(text, str)}
+    return names
+
+
+def tops(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def parts(names: set[str]) -> set[str]:
+    """Parts of the runtime among dotted names: ``ps3d_rt.core.grid.Box`` → ``core``."""
+    return {name.split(".")[1] for name in names if name.startswith("ps3d_rt.")}
+
+
+def test_core_reaches_no_file_no_device_and_no_terminal():
+    for path in sources("runtime/ps3d_rt/core"):
+        everything, at_load = tops(imports(path)), tops(imports(path, inside_functions=False))
+        assert not everything & OUTSIDE, path
+        assert everything - sys.stdlib_module_names - PURE - ON_USE <= {"ps3d_rt"}, path
+        assert not at_load & ON_USE, path
+        called = {
+            node.func.id
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert not called & {"open", "print", "input"}, path
+
+
+def test_every_part_of_the_runtime_imports_only_the_parts_below_it():
+    folder = ROOT / "runtime/ps3d_rt"
+    files = sources("runtime/ps3d_rt")
+    found = {path.relative_to(folder).parts[0].removesuffix(".py"): [] for path in files}
+    for path in files:
+        found[path.relative_to(folder).parts[0].removesuffix(".py")].append(path)
+    assert found.keys() >= LAYERS.keys()
+    for part, paths in found.items():
+        allowed = LAYERS.get(part, found.keys() - {"cli"}) | {part}
+        for path in paths:
+            assert parts(imports(path)) <= allowed | (found.keys() if part == "cli" else set()), path
+
+
+def test_the_runtime_imports_neither_training_nor_export_nor_what_they_need():
+    for path in sources("runtime"):
+        assert not tops(imports(path)) & {"torch", "torchvision", "nnunetv2", "ps3d_training", "ps3d_export"}, path
+
+
+def test_training_and_export_do_not_know_each_other():
+    for path in sources("training"):
+        assert not tops(imports(path)) & {"ps3d_export", "torchvision"}, path
+    for path in sources("export"):
+        assert not tops(imports(path)) & {"ps3d_training", "nnunetv2"}, path
+
+
+def test_synth_needs_numpy_and_scipy_only():
+    for path in sources("training/ps3d_training/synth"):
+        assert tops(imports(path)) - sys.stdlib_module_names <= {"numpy", "scipy", "ps3d_rt", "ps3d_training"}, path
+        assert not [name for name in imports(path) if re.match(r"ps3d_training\.(?!synth\b)", name)], path
+
+
+def test_the_runtime_uses_exactly_the_base_dependencies():
+    """Too few: it works here and fails as installed. Too many: every user downloads what nothing imports."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.match(r"[\w.-]+", line)[0].lower() for line in project["dependencies"]}
+    used = set().union(*(tops(imports(path)) for path in sources("runtime"))) - sys.stdlib_module_names - HOME.keys()
+    owners = packages_distributions()
+    assert {owners[name][0].lower().replace("_", "-") for name in used - ON_USE} == declared
