@@ -1,0 +1,138 @@
+"""A real scan of packed sand: does the model, which has only ever seen simulated scans, separate real grains?
+
+    python benchmarks/real_sand.py [--model PATH] [--scan sand_200x200x100_uint8.raw]
+
+There is no ground truth: what is reported is how many grains are found, how large they are, and the largest one's share
+of the foreground (grains that run together give one huge one). The scan: heprom/pymicro-data, 34adaeb9, MIT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from environment import environment
+
+import ps3d_rt
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.volume import Volume
+from ps3d_rt.pipeline import Result
+from ps3d_rt.report import overlay, take_slices
+
+ROOT = Path(__file__).resolve().parents[1]
+SHAPE = (100, 200, 200)
+SPACING_MM = 0.01
+"""The scan's voxel size is not known; only the ratio to the particle size matters."""
+PARTICLE_SIZE_MM = 0.15
+"""About 15 voxels, by eye."""
+PIXELS_PER_VOXEL, GAP_PIXELS = 2, 12
+
+Array = np.ndarray[Any, Any]
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = _parser().parse_args(arguments)
+    if not options.scan.is_file():
+        print(f"skipped: {options.scan} is not there; get the scan and name it with --scan.", file=sys.stderr)
+        return
+    where = environment("benchmarks/real_sand.py", arguments)
+    with ps3d_rt.open_volume(options.scan, spacing_mm=SPACING_MM, shape=SHAPE, dtype="uint8") as scan:
+        start = time.perf_counter()
+        result = ps3d_rt.predict(
+            scan, particle_size=PARTICLE_SIZE_MM, model=options.model, engine=options.engine, threads=options.threads
+        )
+        seconds = time.perf_counter() - start
+        picture = draw(scan, result.labels)
+    found = facts(result.labels)
+    scan_hash = sha256(options.scan.read_bytes()).hexdigest()
+    content = {"benchmark": "real_sand", **where, **report(result, seconds, scan_hash), "found": found}
+    for path in (options.out, options.picture):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
+    options.picture.write_bytes(imagecodecs.png_encode(picture, level=9))
+    print(json.dumps(found | {"seconds": round(seconds, 2)}))
+
+
+def facts(labels: Array) -> dict[str, Any]:
+    """What can be said without ground truth.
+
+    Args:
+        labels: (z, y, x) ids 1..N, 0 elsewhere.
+    """
+    volumes = np.bincount(labels.ravel())[1:]
+    diameters = np.cbrt(6 / np.pi * volumes)
+    foreground = int(volumes.sum())
+    return {
+        "particles": len(volumes),
+        "foreground_share": foreground / labels.size,
+        "largest_share_of_foreground": float(volumes.max(initial=0)) / max(1, foreground),
+        "mean_diameter_voxels": float(diameters.mean()) if len(volumes) else None,
+        "median_diameter_voxels": float(np.median(diameters)) if len(volumes) else None,
+    }
+
+
+def report(result: Result, seconds: float, scan_sha256: str) -> dict[str, Any]:
+    """What ran, from ``run.json``, without paths of this machine."""
+    run = result.run
+    scan = {name: run["scan"][name] for name in ("shape", "dtype", "spacing_mm")}
+    source = "heprom/pymicro-data 34adaeb9, MIT; a real scan, without ground truth"
+    return {
+        "scan": {"name": "sand_200x200x100_uint8", "source": source, "sha256": scan_sha256, **scan},
+        **{name: run[name] for name in ("engine", "model", "parameters", "patches")},
+        "seconds": round(seconds, 2),
+        "stages_seconds": run["seconds"],
+    }
+
+
+def draw(scan: Volume, labels: Array) -> Array:
+    """The three middle planes, one a row: gray on the left, with outlines on the right.
+
+    Returns:
+        (height, width, 3) uint8, RGB.
+    """
+    rows = []
+    for plane in take_slices(scan.read, labels):
+        pair = [overlay(plane.gray, ids, PIXELS_PER_VOXEL) for ids in (np.zeros_like(plane.labels), plane.labels)]
+        rows.append(_join(pair, axis=1))
+    return np.ascontiguousarray(_join(rows, axis=0))
+
+
+def _join(panels: Sequence[Array], axis: int) -> Array:
+    """Put panels side by side (axis 1) or below each other (axis 0), white between them."""
+    other = 1 - axis
+    longest = max(panel.shape[other] for panel in panels)
+    padded = []
+    for panel in panels:
+        widths = [(0, 0)] * 3
+        widths[other] = (0, longest - panel.shape[other])
+        widths[axis] = (0, GAP_PIXELS)
+        padded.append(np.pad(panel, widths, constant_values=255))
+    joined = np.concatenate(padded, axis=axis)
+    return joined.take(range(joined.shape[axis] - GAP_PIXELS), axis=axis)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    scan = ROOT.parent / "shared/data/sand/sand_200x200x100_uint8.raw"
+    parser.add_argument("--scan", type=Path, default=scan, help="the raw file: 100 x 200 x 200 voxels, uint8")
+    parser.add_argument("--model", default="default", help="bundled model, or path of a .ps3d bundle")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/real_sand.json", help="file to write")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs/real_sand.png", help="picture to write")
+    parser.add_argument("--engine", default="auto", help="auto, openvino or onnxruntime")
+    parser.add_argument("--threads", type=int, help="threads of the engine; default: all cores")
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")

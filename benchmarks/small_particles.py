@@ -1,0 +1,84 @@
+"""Which small particles to drop: F1_instance on the validation samples of a training, for several thresholds.
+
+    python benchmarks/small_particles.py SAMPLES PREPARED [--model PATH] [--largest 130]
+
+SAMPLES is the folder that was prepared, PREPARED what ``ps3d-rt train prepare`` made of it: the samples of fold 0 that
+the network was not trained on. The threshold of a bundle (``min_relative_volume``) is chosen here, never on the samples
+of the accuracy benchmark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from environment import environment
+
+import ps3d_rt
+from ps3d_rt.core.border_core import keep_and_number
+from ps3d_rt.core.grid import Box
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.volume import open_volume
+from ps3d_training.dataset import find_samples
+from ps3d_training.plan import DATASET_NAME
+
+ROOT = Path(__file__).resolve().parents[1]
+THRESHOLDS = (0.0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05)
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = _parser().parse_args(arguments)
+    bundle = replace(ps3d_rt.load_model(options.model), min_relative_volume=0.0)
+    rows = []
+    for name, image, reference, sample in _held_out(options.samples, options.prepared, options.largest):
+        found = ps3d_rt.predict(
+            image, spacing=sample.spacing_mm, particle_size=sample.particle_size_mm, model=bundle
+        ).labels
+        scores = [ps3d_rt.evaluate(keep_and_number(found, share), reference) for share in THRESHOLDS]
+        rows.append({"name": name, "f1_instance": [score.f1_instance for score in scores]})
+        print(name, np.round(rows[-1]["f1_instance"], 3), file=sys.stderr, flush=True)
+    content = {
+        "benchmark": "small_particles",
+        "data": "simulated: validation samples of the training",
+        **environment("benchmarks/small_particles.py", arguments),
+        "model": {"name": bundle.name, "sha256": bundle.hash},
+        "min_relative_volume": THRESHOLDS,
+        "f1_instance_mean": np.mean([row["f1_instance"] for row in rows], axis=0).tolist(),
+        "samples": rows,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
+    print(json.dumps(dict(zip(THRESHOLDS, np.round(content["f1_instance_mean"], 4).tolist(), strict=True))))
+
+
+def _held_out(samples: Path, prepared: Path, largest: int) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Name, image, reference and facts of fold 0's validation samples of at most ``largest``³ voxels."""
+    splits = json.loads((prepared / DATASET_NAME / "splits_final.json").read_text(encoding="utf-8"))
+    for sample in find_samples(samples):
+        with open_volume(sample.image) as image, open_volume(sample.instances) as instances:
+            box = Box.of_shape(image.shape)
+            if sample.name in splits[0]["val"] and box.size <= largest**3:
+                yield sample.name, image.read(box), instances.read(box), sample
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("samples", type=Path)
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("--model", default="default", help="bundled model, or path of a .ps3d bundle")
+    parser.add_argument("--largest", type=int, default=130, help="leave out samples of more voxels than this cubed")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/small_particles.json")
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")
