@@ -12,12 +12,10 @@ import pytest
 from scipy import ndimage
 
 from ps3d_rt.engines import CPU_ENGINES, open_engine
-from ps3d_rt.model import DEFAULT_MODEL, ModelBundle, bundled_models, load_model
+from ps3d_rt.model import ModelBundle, load_model
 
 Array = np.ndarray[Any, Any]
 Reference = Callable[[Path, Array], Array]
-
-pytestmark = pytest.mark.skipif(DEFAULT_MODEL not in bundled_models(), reason="the default model is not trained yet")
 
 
 @pytest.fixture(scope="module")

@@ -199,11 +199,14 @@ def test_nnunets_own_tools_find_the_run(trained: tuple[Path, list[Epoch]]) -> No
 def test_the_bundle_gives_the_scores_of_the_averaged_network(trained: tuple[Path, list[Epoch]], tmp_path: Path) -> None:
     import onnxruntime  # noqa: PLC0415
 
-    to_bundle.export(trained[0], tmp_path / "toy.ps3d", patch=(24, 16, 32), provenance={"made_of": "balls"})
+    to_bundle.export(
+        trained[0], tmp_path / "toy.ps3d", patch=(24, 16, 32), min_relative_volume=0.02, provenance={"made_of": "balls"}
+    )
     bundle = load_model(tmp_path / "toy.ps3d")
     assert (bundle.name, bundle.patch, bundle.members) == ("toy", (24, 16, 32), ("fold_0.onnx",))
     assert (bundle.target_size_voxels, bundle.border_thickness_voxels) == (8, 1)
     assert bundle.provenance["made_of"] == "balls"
+    assert bundle.min_relative_volume == 0.02
     assert bundle.provenance["folds"]["fold_0"]["epochs"] == 2
     network, _ = to_bundle.load_network(next(trained[0].glob("*/*/fold_0/*.pth")), PLAN)
     average = {name.removeprefix("average "): value for name, value in weights(trained[0]).items() if "average" in name}

@@ -31,6 +31,7 @@ def export(
     folder: Path,
     *,
     patch: Zyx = (64, 64, 64),
+    min_relative_volume: float = 0.005,
     licence: str = "Apache-2.0",
     provenance: dict[str, Any] | None = None,
     overwrite: bool = False,
@@ -41,6 +42,7 @@ def export(
         run: folder that ``train run`` wrote to.
         folder: bundle to write, ``NAME.ps3d``.
         patch: input of the exported network, voxels z, y, x; it need not be the patch of the training.
+        min_relative_volume: particles under this share of the mean volume will be dropped.
         licence: SPDX identifier under which the weights may be used.
         provenance: added to what is known of the training itself.
         overwrite: replace a bundle that is there.
@@ -71,6 +73,7 @@ def export(
             border_thickness_voxels=plan.border_thickness_voxels,
             members=tuple(files),
             lowpass=plan.lowpass,
+            min_relative_volume=min_relative_volume,
             provenance=known | (provenance or {}),
             licence=licence,
         )

@@ -124,7 +124,7 @@ def to_instances(border_core: NDArray[np.uint8], *, min_relative_volume: float =
 
     Source: ParticleSeg3D, arXiv 2301.13319; the rules are made exact so that no order of work can change them.
     """
-    _check_border_core(border_core)
+    check_border_core(border_core)
     cores = label_cores(border_core)
     labels = grow(cores, border_core != BACKGROUND)
     return keep_and_number(labels, min_relative_volume)
@@ -132,7 +132,7 @@ def to_instances(border_core: NDArray[np.uint8], *, min_relative_volume: float =
 
 def label_cores(border_core: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Apply rules 1 and 2 of :func:`to_instances`: the cores that count, 1..n in raster order of first voxels."""
-    cores, count = _components(border_core == CORE, connectivity=6)
+    cores, count = components(border_core == CORE, connectivity=6)
     keep = ~_is_small(cores, count)
     return _number(cores, keep)
 
@@ -152,11 +152,11 @@ def grow(cores: NDArray[np.uint32], foreground: NDArray[np.bool_]) -> NDArray[np
         uint32: the ids of ``cores``, then n + 1, … for groups without a core.
     """
     room = np.pad(np.where(foreground & (cores == 0), UNCLAIMED, cores), 1)  # a shell of 0 saves all bound checks
-    flat, steps = room.reshape(-1), _neighbours(room.shape)
-    rim = _rim(flat, steps, UNCLAIMED)
+    flat, steps = room.reshape(-1), neighbour_steps(room.shape)
+    rim = rim_of(flat, steps, UNCLAIMED)
     _flood(flat, rim[np.argsort(flat[rim], kind="stable")], steps, UNCLAIMED)
     labels = room[1:-1, 1:-1, 1:-1]
-    coreless, _ = _components(labels == UNCLAIMED, connectivity=26)
+    coreless, _ = components(labels == UNCLAIMED, connectivity=26)
     first_new = np.uint32(int(cores.max(initial=0)))
     return np.where(coreless != 0, coreless + first_new, labels)
 
@@ -170,7 +170,8 @@ def keep_and_number(labels: NDArray[np.uint32], min_relative_volume: float) -> N
     return _number(labels, keep)
 
 
-def _check_border_core(border_core: NDArray[Any]) -> None:
+def check_border_core(border_core: NDArray[Any]) -> None:
+    """Refuse what is not a border-core map."""
     if not isinstance(border_core, np.ndarray) or border_core.ndim != 3 or border_core.dtype != np.uint8:
         got = f"{getattr(border_core, 'dtype', type(border_core))} of shape {getattr(border_core, 'shape', '?')}"
         raise InputError(f"a border-core map is a (Z, Y, X) uint8 numpy array, got {got}.")
@@ -178,7 +179,8 @@ def _check_border_core(border_core: NDArray[Any]) -> None:
         raise InputError(f"a border-core map holds 0, 1 and 2, got {border_core.max()}; instances need to_border_core.")
 
 
-def _components(mask: NDArray[np.bool_], *, connectivity: Literal[6, 26]) -> tuple[NDArray[np.uint32], int]:
+def components(mask: NDArray[np.bool_], *, connectivity: Literal[6, 26]) -> tuple[NDArray[np.uint32], int]:
+    """Label the connected pieces of ``mask`` 1..n, in raster order of their first voxels, and count them."""
     if mask.size == 0:
         return np.zeros(mask.shape, np.uint32), 0
     # For 26 neighbours cc3d 4.1 reserves room for about a quarter of the voxels as components and fails past it:
@@ -265,7 +267,7 @@ def _clear_deep(cores: NDArray[Any], small: NDArray[Any], ball: NDArray[Any]) ->
                     small[core] = False
 
 
-def _neighbours(shape: tuple[int, ...]) -> NDArray[np.int64]:
+def neighbour_steps(shape: tuple[int, ...]) -> NDArray[np.int64]:
     """List the steps to the 26 neighbours in the flat index of an array of ``shape``."""
     side = (-1, 0, 1)
     steps = [(z * shape[1] + y) * shape[2] + x for z in side for y in side for x in side]
@@ -273,7 +275,7 @@ def _neighbours(shape: tuple[int, ...]) -> NDArray[np.int64]:
 
 
 @compiled
-def _rim(room: NDArray[Any], steps: NDArray[Any], unclaimed: np.uint32) -> NDArray[Any]:
+def rim_of(room: NDArray[Any], steps: NDArray[Any], unclaimed: np.uint32) -> NDArray[Any]:
     """Flat indices, ascending, of claimed voxels that have an unclaimed neighbour."""
     rim = [np.int64(0) for _ in range(0)]
     for i in range(room.size):

@@ -18,6 +18,7 @@ def synth(
     particle_size: Annotated[float | None, typer.Option(help="Mean particle diameter, voxels.")] = None,
     touching: Annotated[float | None, typer.Option(help="Share of particles that touch another, 0 to 1.")] = None,
     fill: Annotated[float | None, typer.Option(help="Share of the volume that particles take, 0 to 1.")] = None,
+    noise: Annotated[float | None, typer.Option(help="Standard deviation of the noise over the contrast.")] = None,
     vary: Annotated[bool, typer.Option(help="Draw all that is not given; else the plain defaults.")] = False,
 ) -> None:
     """Make labelled synthetic scans of crushed grains: simulated data, for training and trials.
@@ -31,7 +32,7 @@ def synth(
     from ps3d_training.synth.folder import write_samples  # noqa: PLC0415
 
     given: dict[str, Any] = {"particle_size_voxels": particle_size, "touching": touching, "fill": fill}
-    given |= {"shape": shape and tuple(int(n) for n in numbers(shape, "--shape"))}
+    given |= {"noise": noise, "shape": shape and tuple(int(n) for n in numbers(shape, "--shape"))}
     fixed = {name: value for name, value in given.items() if value is not None}
     seeds = range(seed, seed + count)
     specs = [random_spec(s, **fixed) if vary else SampleSpec(seed=s, **fixed) for s in seeds]

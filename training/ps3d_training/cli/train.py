@@ -100,6 +100,9 @@ def export(
     trained: Annotated[Path, typer.Argument(help="Folder of: ps3d-rt train run.")],
     bundle: Annotated[Path, typer.Argument(help="Model bundle to write, NAME.ps3d.")],
     patch: Annotated[int, typer.Option(help="Side of the patches of inference, voxels.", min=1)] = 64,
+    min_relative_volume: Annotated[
+        float, typer.Option(help="Drop particles under this share of the mean volume.")
+    ] = 0.005,
     licence: Annotated[str, typer.Option(help="SPDX identifier of the weights' licence.")] = "Apache-2.0",
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is there.")] = False,
 ) -> None:
@@ -110,7 +113,10 @@ def export(
     from ps3d_training import to_bundle  # noqa: PLC0415 - heavy
 
     sides = (patch, patch, patch)
-    typer.echo(to_bundle.export(trained, bundle, patch=sides, licence=licence, overwrite=overwrite).path)
+    written = to_bundle.export(
+        trained, bundle, patch=sides, min_relative_volume=min_relative_volume, licence=licence, overwrite=overwrite
+    )
+    typer.echo(written.path)
 
 
 def _say_case(case: PreparedCase) -> None:
