@@ -1,0 +1,145 @@
+"""A volume in chunks: which voxels a chunk owns, where its labels are stored, what they mean in the volume.
+
+A chunk stores its labels as local ids 0..n, uint32; a table of the chunk turns them into ids of the volume, int64.
+So nothing on disk depends on how many ids the volume has, and renaming ids touches tables only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import prod
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.core.runs import run_starts
+from ps3d_rt.errors import InputError
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+
+class Store(Protocol):
+    """Named arrays that all have the shape of one volume; on disk as a rule. Workers share it by pickling it.
+
+    Tasks that run at the same time write disjoint boxes, and never read an array where another one writes it.
+    """
+
+    def create(self, name: str, dtype: DTypeLike) -> None:
+        """Make ``name`` an array of zeros, whatever it was before."""
+
+    def read(self, name: str, box: Box) -> NDArray[Any]:
+        """Return the values of ``name`` in ``box``."""
+
+    def write(self, name: str, box: Box, values: NDArray[Any]) -> None:
+        """Set the values of ``name`` in ``box``, always the whole box of a chunk."""
+
+
+class TaskMap(Protocol):
+    """``map``, or the map of a pool: results in the order of the tasks, the work in any order."""
+
+    def __call__(self, task: Callable[[Item], Found], items: Sequence[Item], /) -> Iterable[Found]:
+        """Apply ``task`` to every item."""
+
+
+@dataclass(frozen=True)
+class ChunkGrid:
+    """Chunks that tile a volume; those at the far ends may be smaller.
+
+    >>> grid = ChunkGrid((4, 4, 5), (4, 4, 2))
+    >>> [box.stop[2] for box in grid.boxes], grid.touching(Box((0, 0, 1), (4, 4, 4)))
+    ([2, 4, 5], [0, 1])
+    """
+
+    shape: Zyx
+    """The volume, voxels."""
+    chunk: Zyx
+    """A chunk, voxels."""
+
+    def __post_init__(self) -> None:
+        if len(self.chunk) != 3 or min(self.chunk) < 1 or prod(self.chunk) > 2**31:
+            raise InputError(f"a chunk of {self.chunk} voxels; three sides of 1 or more and at most 2^31 voxels.")
+
+    @cached_property
+    def boxes(self) -> tuple[Box, ...]:
+        """What every chunk owns, in raster order."""
+        starts = [range(0, n, step) for n, step in zip(self.shape, self.chunk, strict=True)]
+        volume = Box.of_shape(self.shape)
+        return tuple(
+            Box((z, y, x), (z + self.chunk[0], y + self.chunk[1], x + self.chunk[2])).intersect(volume)
+            for z, y, x in product(*starts)
+        )
+
+    def touching(self, box: Box) -> list[int]:
+        """List the chunks, as indices into :attr:`boxes`, that share a voxel with ``box``."""
+        _, rows, columns = (-(-n // step) for n, step in zip(self.shape, self.chunk, strict=True))
+        near = [range(a // n, -(-b // n)) for a, b, n in zip(box.start, box.stop, self.chunk, strict=True)]
+        return [(z * rows + y) * columns + x for z, y, x in product(*near)]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The labels of one chunk."""
+
+    source: str
+    """Array of the store that holds the local ids."""
+    box: Box
+    """What the chunk owns."""
+    ids: NDArray[Any]
+    """(n + 1,) local id → id of the volume; ``ids[0]`` is 0."""
+
+
+def parts_in(grid: ChunkGrid, parts: Sequence[Part], *boxes: Box) -> tuple[Part, ...]:
+    """Choose the chunks that have labels and share a voxel with any of ``boxes``."""
+    near = sorted({k for box in boxes for k in grid.touching(box)})
+    return tuple(parts[k] for k in near if parts[k].ids.size > 1)
+
+
+def read_ids(store: Store, parts: Sequence[Part], box: Box, dtype: DTypeLike = np.int64) -> NDArray[Any]:
+    """Read ids of the volume, of ``dtype``, in ``box``; 0 where no part lies."""
+    out = np.zeros(box.shape, dtype)
+    for part in parts:
+        here = part.box.intersect(box)
+        if here.size:
+            out[here.relative_to(box).slices] = part.ids[store.read(part.source, here)]
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What the labels of one chunk add up to, by local id; entry 0 means nothing."""
+
+    volumes: NDArray[np.int64]
+    """Voxels."""
+    firsts: NDArray[np.int64]
+    """Raster index, in the volume, of the first voxel; arbitrary where there is none."""
+
+
+def tally(labels: NDArray[np.uint32], count: int, box: Box, shape: Zyx) -> Tally:
+    """Count the voxels of the local ids 0..count of a chunk that owns ``box`` in a volume of ``shape``.
+
+    >>> tally(np.array([[[2, 2, 1]]], np.uint32), 2, Box((9, 0, 0), (10, 1, 3)), (10, 1, 3)).firsts[1:]
+    array([29, 27])
+    """
+    starts = run_starts(labels)
+    ids = labels.reshape(-1)[starts]
+    volumes, firsts = np.zeros(count + 1, np.int64), np.full(count + 1, labels.size, np.int64)
+    np.add.at(volumes, ids, np.diff(starts, append=labels.size))
+    np.minimum.at(firsts, ids, starts)
+    return Tally(volumes, raster_index(firsts, box, shape))
+
+
+def raster_index(inside: NDArray[np.int64], box: Box, shape: Zyx) -> NDArray[np.int64]:
+    """Turn raster indices in ``box`` into raster indices in the volume: the order stays the same.
+
+    >>> raster_index(np.array([0, 1]), Box((4000, 0, 7), (4001, 2, 8)), (5000, 3000, 2000))
+    array([24000000007, 24000002007])
+    """
+    rows, x = np.divmod(inside, box.shape[2])
+    z, y = np.divmod(rows, box.shape[1])
+    return ((z + box.start[0]) * shape[1] + y + box.start[1]) * shape[2] + x + box.start[2]

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ps3d_rt.core.chunks import ChunkGrid, Part, raster_index, read_ids, tally
+from ps3d_rt.core.grid import Box
+from ps3d_rt.errors import InputError
+
+
+class ArrayStore:
+    def __init__(self, **arrays):
+        self.arrays = arrays
+
+    def read(self, name, box):
+        assert box.size
+        return self.arrays[name][box.slices]
+
+
+@given(shape=st.tuples(*[st.integers(1, 9)] * 3), chunk=st.tuples(*[st.integers(1, 5)] * 3), draw=st.data())
+@settings(max_examples=50)
+def test_chunks_tile_the_volume_and_touching_finds_all(shape, chunk, draw):
+    grid = ChunkGrid(shape, chunk)
+    owner = np.full(shape, -1)
+    for k, box in enumerate(grid.boxes):
+        assert (owner[box.slices] == -1).all()
+        owner[box.slices] = k
+    assert (owner >= 0).all()
+    start = tuple(draw.draw(st.integers(0, n - 1)) for n in shape)
+    stop = tuple(draw.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True))
+    assert grid.touching(Box(start, stop)) == np.unique(owner[Box(start, stop).slices]).tolist()
+
+
+@pytest.mark.parametrize("chunk", [(0, 4, 4), (4, 4), (2048, 2048, 2048)])
+def test_chunks_that_cannot_be_used_are_refused(chunk):
+    with pytest.raises(InputError, match="three sides of 1 or more"):
+        ChunkGrid((9, 9, 9), chunk)
+
+
+def test_ids_are_read_from_several_arrays_and_are_0_elsewhere():
+    one, two = np.array([[[1, 2, 1, 1, 1, 1]]], np.uint32), np.array([[[1, 1, 1, 0, 1, 1]]], np.uint32)
+    parts = (
+        Part("one", Box((0, 0, 0), (1, 1, 2)), np.array([0, 7, 2**40])),
+        Part("one", Box((0, 0, 9), (1, 1, 10)), np.array([0, 5])),
+        Part("two", Box((0, 0, 3), (1, 1, 5)), np.array([0, 8])),
+    )
+    found = read_ids(ArrayStore(one=one, two=two), parts, Box((0, 0, 1), (1, 1, 6)))
+    assert found.tolist() == [[[2**40, 0, 0, 8, 0]]]
+
+
+def test_first_voxels_past_2_to_the_31():
+    volume = (5000, 4000, 3000)
+    box = Box((4990, 3980, 2970), (4991, 3982, 2972))
+    corner = (4990 * 4000 + 3980) * 3000 + 2970
+    assert raster_index(np.array([0]), box, volume).tolist() == [corner]
+    found = tally(np.array([[[1, 2], [2, 2]]], np.uint32), 2, box, volume)
+    assert found.firsts[1:].tolist() == [corner, corner + 1]
+    assert found.volumes[1:].tolist() == [1, 3]

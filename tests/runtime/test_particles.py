@@ -1,0 +1,491 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ps3d_rt.core.border_core import BORDER, CORE, to_border_core, to_instances
+from ps3d_rt.core.chunks import ChunkGrid, Part, Tally
+from ps3d_rt.core.grid import Box
+from ps3d_rt.core.growth import GROWN, UNCLAIMED, GrowTask, grow, grow_chunk
+from ps3d_rt.core.particles import (
+    BORDER_CORE,
+    INSTANCES,
+    PIECES,
+    Survey,
+    contact_tasks,
+    contacts,
+    number,
+    survey,
+    to_instances_chunked,
+    to_seeds,
+)
+from ps3d_rt.errors import InputError, Ps3dError
+
+
+class ArrayStore:
+    """Arrays in memory; remembers the largest box that was read."""
+
+    def __init__(self, border_core):
+        self.arrays = {BORDER_CORE: border_core}
+        self.largest_read = (0, 0, 0)
+
+    def create(self, name, dtype):
+        self.arrays[name] = np.zeros(self.arrays[BORDER_CORE].shape, dtype)
+
+    def read(self, name, box):
+        assert min(box.start) >= 0
+        assert all(b <= n for b, n in zip(box.stop, self.arrays[name].shape, strict=True))
+        self.largest_read = tuple(max(a, b) for a, b in zip(self.largest_read, box.shape, strict=True))
+        return self.arrays[name][box.slices].copy()
+
+    def write(self, name, box, values):
+        assert values.dtype == self.arrays[name].dtype
+        assert values.shape == box.shape
+        self.arrays[name][box.slices] = values
+
+
+class FileStore:
+    """Arrays in files: what one copy of the store writes, another one reads."""
+
+    def __init__(self, folder: Path, border_core):
+        self.folder, self.shape = folder, border_core.shape
+        self.create(BORDER_CORE, border_core.dtype)
+        self.write(BORDER_CORE, Box.of_shape(self.shape), border_core)
+
+    def create(self, name, dtype):
+        np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", dtype, self.shape)
+
+    def read(self, name, box):
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r")[box.slices].copy()
+
+    def write(self, name, box, values):
+        np.load(self.folder / f"{name}.npy", mmap_mode="r+")[box.slices] = values
+
+
+class ShiftedStore:
+    """A small array that lies at ``origin`` in a volume too large to make."""
+
+    def __init__(self, origin, **arrays):
+        self.origin, self.arrays = origin, arrays
+
+    def local(self, box):
+        return box.relative_to(Box(self.origin, self.origin)).slices
+
+    def read(self, name, box):
+        return self.arrays[name][self.local(box)]
+
+    def write(self, name, box, values):
+        self.arrays[name][self.local(box)] = values
+
+
+def any_order(seed):
+    """A pool whose tasks run in random order."""
+
+    def run(task, items):
+        results = [None] * len(items)
+        for i in np.random.default_rng(seed).permutation(len(items)):
+            results[i] = task(items[i])
+        return results
+
+    return run
+
+
+def by_post(task, items):
+    """A pool of processes: last task first, and only pickled copies of tasks and results are seen."""
+
+    def copy(thing):
+        return pickle.loads(pickle.dumps(thing))
+
+    return [copy(copy(task)(copy(item))) for item in items[::-1]][::-1]
+
+
+def chunked(border_core, chunk, **options):
+    store = ArrayStore(border_core)
+    count = to_instances_chunked(store, border_core.shape, chunk, **options)
+    found = store.arrays[INSTANCES]
+    assert count == found.max(initial=0)
+    return found
+
+
+def assert_same(found, expected):
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+@st.composite
+def maps(draw, side=11):
+    """Boxes of one class painted over another, grains, tubes of border and noise: what chunks can cut badly."""
+    shape = draw(st.tuples(*[st.integers(1, side)] * 3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    volume = np.zeros(shape, np.uint8)
+    if draw(st.booleans()):
+        volume = grains(rng, shape, count=draw(st.integers(1, 6)), radius=draw(st.integers(2, 6)))
+    for _ in range(draw(st.integers(0, 8))):
+        start, size = rng.integers(0, shape), rng.integers(1, side, 3)
+        at = tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))
+        volume[at] = draw(st.sampled_from([0, 1, 1, 2]))
+    for _ in range(draw(st.integers(0, 3))):
+        walk(rng, volume, draw(st.integers(1, 60)))
+    if draw(st.booleans()):
+        noise = rng.random(shape) < draw(st.sampled_from([0.05, 0.3, 0.8]))
+        volume[noise] = rng.choice(np.array([0, 1, 1, 2], np.uint8), noise.sum())
+    return volume
+
+
+def grains(rng, shape, count, radius):
+    seeds = rng.integers(0, shape, (count, 3))
+    squares = sum((np.indices(shape)[i][..., None] - seeds[:, i]) ** 2 for i in range(3))
+    instances = np.where(squares.min(axis=-1) < radius**2, squares.argmin(axis=-1) + 1, 0)
+    return to_border_core(instances, 1.5)
+
+
+def walk(rng, volume, length):
+    """Draw a random path of border voxels, which may pass over corners."""
+    at = rng.integers(0, volume.shape)
+    for _ in range(length):
+        volume[tuple(at)] = BORDER
+        at = np.clip(at + rng.integers(-1, 2, 3), 0, np.array(volume.shape) - 1)
+
+
+def snake(shape):
+    """A path one voxel wide that fills a volume with odd sides, as (n, 3) voxels in order: no shortcuts."""
+    depth, height, width = shape
+    path = []
+    for z in range(0, depth, 2):
+        layer = []
+        for y in range(0, height, 2):
+            row = [(z, y, x) for x in range(width)]
+            layer += row if y % 4 == 0 else row[::-1]
+            if y + 2 < height:
+                layer.append((z, y + 1, layer[-1][2]))
+        path += layer if z % 4 == 0 else layer[::-1]
+        if z + 2 < depth:
+            path.append((z + 1, *path[-1][1:]))
+    return np.array(path)
+
+
+# --- chunked equals whole
+
+
+@given(
+    border_core=maps(),
+    chunk=st.one_of(st.sampled_from([3, 5, 7, 11, 99]).map(lambda n: (n,) * 3), st.tuples(*[st.integers(2, 7)] * 3)),
+    halo=st.sampled_from([1, 2, 3, 8]),
+    share=st.sampled_from([0, 0.005, 0.5, 1]),
+    order=st.integers(0, 2**16),
+)
+@settings(max_examples=60)
+def test_any_chunk_halo_and_order_gives_the_labels_of_the_whole(border_core, chunk, halo, share, order):
+    found = chunked(border_core, chunk, min_relative_volume=share, halo=halo, map_tasks=any_order(order))
+    assert_same(found, to_instances(border_core, min_relative_volume=share))
+
+
+@given(border_core=maps(side=5))
+@settings(max_examples=15)
+def test_chunks_of_one_voxel(border_core):
+    assert_same(chunked(border_core, (1, 1, 1), halo=1), to_instances(border_core))
+
+
+@pytest.mark.parametrize("chunk", [(16, 16, 16), (7, 40, 11), (64, 64, 64)])
+def test_a_crowd(chunk):
+    border_core = grains(np.random.default_rng(0), (40, 40, 40), count=60, radius=7)
+    expected = to_instances(border_core)
+    assert expected.max() > 40
+    assert_same(chunked(border_core, chunk), expected)
+
+
+def test_tasks_that_meet_in_files_only(tmp_path):
+    border_core = grains(np.random.default_rng(1), (20, 20, 20), count=20, radius=5)
+    expected = to_instances(border_core)
+    store = FileStore(tmp_path, border_core)
+    assert to_instances_chunked(store, (20, 20, 20), (7, 8, 9), halo=1, map_tasks=by_post) == expected.max() > 9
+    assert_same(store.read(INSTANCES, Box.of_shape((20, 20, 20))), expected)
+
+
+@pytest.mark.parametrize("fill", [0, CORE, BORDER])
+@pytest.mark.parametrize("shape", [(5, 6, 7), (0, 6, 7)])
+def test_a_volume_of_one_class(fill, shape):
+    border_core = np.full(shape, fill, np.uint8)
+    assert_same(chunked(border_core, (2, 3, 4)), to_instances(border_core))
+
+
+def test_more_particles_than_16_bits_can_name():
+    border_core = np.zeros((83, 83, 83), np.uint8)
+    border_core[::2, ::2, ::2] = BORDER
+    border_core[::4, ::2, ::2] = CORE
+    found = chunked(border_core, (40, 33, 83))
+    assert found.max() == 42**3 == 74_088
+    assert_same(found, to_instances(border_core))
+
+
+# --- long ways
+
+
+@pytest.mark.parametrize("halo", [1, 3, 50])
+def test_a_long_tail_belongs_to_its_only_core(halo):
+    border_core = np.zeros((5, 9, 60), np.uint8)
+    border_core[:, :5, :5] = CORE
+    border_core[2, 2, 5:] = BORDER
+    border_core[2, 6, 7:] = BORDER  # a tail of its own
+    found = chunked(border_core, (4, 4, 4), min_relative_volume=0, halo=halo)
+    assert found.max() == 2
+    assert_same(found, to_instances(border_core, min_relative_volume=0))
+
+
+@pytest.mark.parametrize("chunk", [(3, 3, 3), (4, 5, 6)])
+@pytest.mark.parametrize("ends", [(), (0,), (-1,), (0, -1)])
+def test_a_snake_through_many_chunks(chunk, ends):
+    path = snake((5, 7, 9)) + np.array([0, 0, 5])
+    border_core = np.zeros((5, 7, 14), np.uint8)
+    border_core[tuple(path.T)] = BORDER
+    for end in ends:  # both ends of the snake are at x = 5
+        z, y, x = path[end]
+        border_core[z, y, x - 1] = BORDER
+        border_core[:, max(0, y - 2) : y + 3, : x - 1] = CORE
+    expected = to_instances(border_core, min_relative_volume=0)
+    assert expected.max() == max(1, len(ends))
+    assert_same(chunked(border_core, chunk, min_relative_volume=0, halo=2), expected)
+
+
+def ramp(length, ends):
+    """A line of border between cores that are wide enough to count."""
+    border_core = np.zeros((4, 4, length + 8), np.uint8)
+    border_core[1, 1, 4:-4] = BORDER
+    for end in ends:
+        border_core[:, :, end] = CORE
+    return border_core
+
+
+@pytest.mark.parametrize("length", range(20, 26))
+def test_two_fronts_meet_where_the_whole_volume_says(length):
+    border_core = ramp(length, [slice(0, 4), slice(-4, None)])
+    expected = to_instances(border_core)
+    assert np.bincount(expected.reshape(-1))[1:].tolist() == [64 + (length + 1) // 2, 64 + length // 2]
+    for halo in range(1, 15):
+        assert_same(chunked(border_core, (4, 4, 3), halo=halo), expected)
+
+
+def test_reads_are_bounded_however_long_a_way_is():
+    border_core = ramp(200, [slice(0, 4)])
+    store, read = ArrayStore(border_core), []
+
+    def run(task, items):
+        read.extend(item.read.shape for item in items if isinstance(item, GrowTask))
+        return [task(item) for item in items]
+
+    assert to_instances_chunked(store, border_core.shape, (2, 3, 4), halo=5, map_tasks=run) == 1
+    assert store.arrays[INSTANCES][1, 1, :-4].all()
+    assert max(read) == (4, 4, 14)
+    assert store.largest_read == (4, 4, 8)  # one chunk, and 2 voxels around it in the survey
+
+
+def test_chunks_far_from_any_change_do_not_run():
+    border_core = ramp(120, [slice(0, 4)])
+    rounds = []
+
+    def run(task, items):
+        results = [task(item) for item in items]
+        rounds.extend([len(items)] * (len(items) > 0 and isinstance(items[0], GrowTask)))
+        return results
+
+    chunked(border_core, (4, 4, 8), halo=4, map_tasks=run)
+    assert len(rounds) > 20
+    assert max(rounds[1:]) <= 3
+
+
+# --- rule 2 across chunks
+
+
+def beside_a_large_core(thin_core):
+    """``thin_core``, (z, y, x) true, in a box of border that holds a large core too."""
+    border_core = np.full((9, 44, 64), BORDER, np.uint8)
+    border_core[1:8, 10:20, 54:62] = CORE
+    border_core[:, :, :50][thin_core] = CORE
+    return border_core
+
+
+def sheet(cube):
+    core = np.zeros((9, 44, 50), bool)
+    core[4, 2:42, 2:42] = True
+    core[cube, 14:19, 14:19] = True
+    return core
+
+
+def star(tail):
+    core = np.zeros((9, 44, 50), bool)
+    core[3:6, 14, 14] = core[4, 13:16, 14] = core[4, 14, 13:16] = True
+    core[4, 14, 16 : 16 + tail] = True
+    return core
+
+
+@pytest.mark.parametrize(
+    ("core", "counts"),
+    [
+        (sheet(slice(2, 7)), True),  # a cube of 5 in the sheet: its centre is deep
+        (sheet(slice(2, 6)), False),
+        (star(tail=12), True),  # 18 of 19 voxels are thin
+        (star(tail=13), False),  # 19 of 20
+    ],
+)
+@pytest.mark.parametrize("chunk", [(4, 15, 15), (5, 16, 16), (3, 17, 17), (9, 44, 15)])
+def test_rule_2_drops_the_cores_of_the_whole(core, counts, chunk):
+    border_core = beside_a_large_core(core)
+    found = chunked(border_core, chunk)
+    assert found.max() == 1 + counts
+    assert_same(found, to_instances(border_core))
+
+
+# --- the parts
+
+
+def test_rule_2_sees_past_the_chunk():
+    whole = np.full((9, 60, 60), BORDER, np.uint8)
+    whole[4, 2:52, 2:52] = CORE  # a sheet, thin
+    assert to_instances(whole).max() == 1
+    whole[2:7, 8:13, 8:13] = CORE  # a cube of 5: its centre is deep
+    store = ArrayStore(whole)
+    store.create(PIECES, np.uint32)
+    centre = survey(store, whole.shape, Box((4, 10, 10), (5, 11, 11)))
+    assert (centre.cores, centre.deep[1], centre.thin[1]) == (1, True, 0)
+    beside = survey(store, whole.shape, Box((4, 10, 11), (5, 11, 12)))
+    assert (beside.cores, beside.deep[1], beside.thin[1]) == (1, False, 0)
+    edge = survey(store, whole.shape, Box((2, 8, 8), (3, 9, 9)))
+    assert (edge.cores, edge.deep[1], edge.thin[1]) == (1, False, 1)
+
+
+def test_the_ball_of_distance_3_holds_the_diagonal_of_2():
+    z, y, x = np.indices((7, 7, 7)) - 3
+    ball = np.where(z * z + y * y + x * x < 9, CORE, BORDER).astype(np.uint8)
+    for cut, deep in [(None, True), ((5, 5, 3), False), ((5, 5, 5), True)]:
+        volume = ball.copy()
+        if cut:
+            volume[cut] = BORDER
+        store = ArrayStore(volume)
+        store.create(PIECES, np.uint32)
+        assert survey(store, (7, 7, 7), Box((3, 3, 3), (4, 4, 4))).deep[1] == deep
+
+
+def test_contacts_reach_over_edges_and_corners_between_chunks():
+    for corner in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]:
+        border_core = np.zeros((2, 2, 2), np.uint8)
+        border_core[corner] = border_core[tuple(1 - n for n in corner)] = BORDER
+        store = ArrayStore(border_core)
+        store.create(PIECES, np.uint32)
+        grid = ChunkGrid((2, 2, 2), (1, 1, 1))
+        surveys = [survey(store, grid.shape, box) for box in grid.boxes]
+        pieces = [
+            Part(PIECES, box, np.array([0, k + 1][: s.count + 1]))
+            for k, (box, s) in enumerate(zip(grid.boxes, surveys, strict=True))
+        ]
+        found = [contacts(store, task) for task in contact_tasks(grid, pieces)]
+        assert sum(len(faces) for faces, _ in found) == 0
+        assert any(len(touching) for _, touching in found)
+
+
+def test_growth_that_cannot_end_is_an_error():
+    labels = [
+        (Part(PIECES, Box.of_shape((1, 1, 2)), np.array([0, UNCLAIMED])), Tally(np.array([0, 2]), np.zeros(2, int)))
+    ]
+    store = ArrayStore(np.ones((1, 1, 2), np.uint8))
+    store.arrays[PIECES] = np.ones((1, 1, 2), np.uint32)
+    with pytest.raises(Ps3dError, match="no core reaches"):
+        grow(store, ChunkGrid((1, 1, 2), (1, 1, 2)), labels, 1)
+
+
+# --- more than 2^31 voxels, more than 2^32 ids: small stand-ins
+
+HUGE = (5000, 4000, 3000)
+FAR = (4990, 3980, 2970)
+
+
+def far_index(z, y, x):
+    return ((FAR[0] + z) * 4000 + FAR[1] + y) * 3000 + FAR[2] + x
+
+
+def test_a_chunk_far_from_the_origin_is_surveyed_and_grown():
+    border_core = np.zeros((10, 20, 30), np.uint8)
+    border_core[2, 3, 4:10] = BORDER
+    border_core[2, 3, 6] = CORE
+    store = ShiftedStore(FAR, **{BORDER_CORE: border_core, PIECES: np.zeros((10, 20, 30), np.uint32)})
+    box = Box(tuple(n + 2 for n in FAR), HUGE)
+    found = survey(store, HUGE, box)
+    assert (found.cores, found.count) == (1, 2)
+    assert found.tally.firsts[1:].tolist() == [far_index(2, 3, 6), far_index(2, 3, 4)]
+
+    store.arrays[GROWN[0]] = np.zeros((10, 20, 30), np.uint32)
+    parts = (Part(PIECES, box, np.array([0, 2**40, UNCLAIMED])),)
+    part, counted = grow_chunk(store, GrowTask(box, box, parts, GROWN[0], 2, HUGE))
+    assert part.ids.tolist() == [0, 2**40, UNCLAIMED]
+    assert counted.volumes[1:].tolist() == [5, 1]
+    assert counted.firsts[1:].tolist() == [far_index(2, 3, 4), far_index(2, 3, 9)]
+    assert store.arrays[GROWN[0]][2, 3, :11].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 0]
+
+
+def test_a_tie_between_ids_past_32_bits():
+    pieces = np.array([[[1, 3, 2]]], np.uint32)
+    for a, b in [(2**32 + 1, 2**33), (2**33, 2**32 + 1), (2**33 + 1, 2)]:
+        store = ShiftedStore((0, 0, 0), **{PIECES: pieces, GROWN[0]: np.zeros((1, 1, 3), np.uint32)})
+        box = Box.of_shape((1, 1, 3))
+        parts = (Part(PIECES, box, np.array([0, a, b, UNCLAIMED])),)
+        part, _ = grow_chunk(store, GrowTask(box, box, parts, GROWN[0], 1, (1, 1, 3)))
+        assert part.ids[store.arrays[GROWN[0]]].tolist() == [[[a, min(a, b), b]]]
+
+
+def two_cores_and_their_border(volumes, firsts, thin):
+    return Survey(
+        cores=2,
+        tally=Tally(np.array([0, *volumes, 9]), np.array([0, *firsts, 0])),
+        home=np.array([0, 3, 3, 3]),
+        thin=np.array([0, *thin, 0]),
+        deep=np.zeros(4, bool),
+    )
+
+
+@pytest.mark.parametrize(
+    ("thin", "deep", "expected"),
+    [
+        (10 * 2**31 - 1, False, ([0, 2, 1, UNCLAIMED], [0, 2, UNCLAIMED, UNCLAIMED])),
+        (10 * 2**31, False, ([0, UNCLAIMED, 1, UNCLAIMED], [0, UNCLAIMED, UNCLAIMED, UNCLAIMED])),
+        (10 * 2**31, True, ([0, 2, 1, UNCLAIMED], [0, 2, UNCLAIMED, UNCLAIMED])),
+    ],
+)
+def test_sums_past_2_to_the_31_decide_rule_2_and_the_order(thin, deep, expected):
+    one = two_cores_and_their_border([10 * 2**31, 2**33], [2**35, 2**34], [9 * 2**31, 0])
+    two = two_cores_and_their_border([10 * 2**31, 2**32], [2**36, 2**33], [thin, 2**32])
+    two.deep[1] = deep
+    faces = np.array([[1, 4]], np.uint64)  # the first cores of both chunks are one, of 20 · 2^31 voxels
+    corners = np.array([[1, 4], [3, 6]], np.uint64)
+    assert [ids.tolist() for ids in to_seeds([one, two], [(faces, corners)])] == list(expected)
+
+
+def test_rule_5_past_2_to_the_63():
+    box = Box.of_shape((1, 1, 1))
+    ids = np.arange(5)
+    volumes = np.array([0, 2**62, 2**61, 2**50, 2**62 // 200])  # times 4 they overflow
+    labels = [(Part(GROWN[0], box, ids), Tally(volumes, np.array([0, 2**40, 2**33, 2**20, 2**50])))]
+    assert number(labels, 0.005).tolist() == [0, 2, 1, 0, 3]
+
+
+def test_numbers_follow_the_first_voxel_of_all_chunks():
+    box = Box.of_shape((1, 1, 1))
+    one = (Part(GROWN[0], box, np.array([0, 3, 1])), Tally(np.array([9, 5, 5]), np.array([0, 2**32 + 5, 2**33])))
+    two = (Part(GROWN[1], box, np.array([0, 1, 2])), Tally(np.array([9, 5, 5]), np.array([0, 2**31, 2**32])))
+    table = number([one, two], 0)
+    assert table.dtype == np.uint32
+    assert table.tolist() == [0, 1, 2, 3]
+
+
+# --- what is refused
+
+
+def test_a_halo_of_nothing_is_refused():
+    with pytest.raises(InputError, match="the halo is 0"):
+        chunked(np.zeros((2, 2, 2), np.uint8), (2, 2, 2), halo=0)
+
+
+def test_what_is_not_a_border_core_map_is_refused():
+    with pytest.raises(InputError, match="got 3; instances need"):
+        chunked(np.full((2, 2, 2), 3, np.uint8), (2, 2, 2))
