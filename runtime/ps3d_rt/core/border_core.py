@@ -154,7 +154,7 @@ def grow(cores: NDArray[np.uint32], foreground: NDArray[np.bool_]) -> NDArray[np
     room = np.pad(np.where(foreground & (cores == 0), UNCLAIMED, cores), 1)  # a shell of 0 saves all bound checks
     flat, steps = room.reshape(-1), neighbour_steps(room.shape)
     rim = rim_of(flat, steps, UNCLAIMED)
-    _flood(flat, rim[np.argsort(flat[rim], kind="stable")], steps, UNCLAIMED)
+    flood(flat, rim[np.argsort(flat[rim], kind="stable")], steps, UNCLAIMED, flat.size)
     labels = room[1:-1, 1:-1, 1:-1]
     coreless, _ = components(labels == UNCLAIMED, connectivity=26)
     first_new = np.uint32(int(cores.max(initial=0)))
@@ -288,16 +288,20 @@ def rim_of(room: NDArray[Any], steps: NDArray[Any], unclaimed: np.uint32) -> NDA
 
 
 @compiled
-def _flood(room: NDArray[Any], rim: NDArray[Any], steps: NDArray[Any], unclaimed: np.uint32) -> None:
-    """Claim voxels in place, first in first out; ``room`` has a shell of zeros."""
+def flood(room: NDArray[Any], rim: NDArray[Any], neighbours: NDArray[Any], unclaimed: np.uint32, steps: int) -> None:
+    """Claim voxels in place, first in first out, for at most ``steps`` steps; ``room`` has a shell of zeros."""
     queue = np.empty(rim.size + np.count_nonzero(room == unclaimed), np.int64)
     queue[: rim.size] = rim
     head, tail = 0, rim.size
-    while head < tail:
-        here = queue[head]
-        head += 1
-        for step in steps:
-            if room[here + step] == unclaimed:
-                room[here + step] = room[here]
-                queue[tail] = here + step
-                tail += 1
+    for _ in range(steps):
+        level = tail
+        while head < level:
+            here = queue[head]
+            head += 1
+            for step in neighbours:
+                if room[here + step] == unclaimed:
+                    room[here + step] = room[here]
+                    queue[tail] = here + step
+                    tail += 1
+        if tail == level:
+            break

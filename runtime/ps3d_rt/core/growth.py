@@ -23,13 +23,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ps3d_rt.core.arrays import compiled
-from ps3d_rt.core.border_core import neighbour_steps, rim_of
+from ps3d_rt.core.border_core import flood, neighbour_steps, rim_of
 from ps3d_rt.core.chunks import ChunkGrid, Part, Store, Tally, TaskMap, parts_in, read_ids, tally
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import Ps3dError
@@ -127,7 +124,7 @@ def grow_chunk(store: Store, task: GrowTask) -> Labels | None:
     before = np.count_nonzero(own == unclaimed)
     flat, neighbours = room.reshape(-1), neighbour_steps(room.shape)
     rim = rim_of(flat, neighbours, unclaimed)
-    _advance(flat, rim[np.argsort(flat[rim], kind="stable")], neighbours, unclaimed, task.steps)
+    flood(flat, rim[np.argsort(flat[rim], kind="stable")], neighbours, unclaimed, task.steps)
     if np.count_nonzero(own == unclaimed) == before:
         return None
     counted = tally(np.ascontiguousarray(own), ids.size - 1, task.chunk, task.shape)
@@ -136,21 +133,3 @@ def grow_chunk(store: Store, task: GrowTask) -> Labels | None:
     local = (np.cumsum(here) - 1).astype(np.uint32)
     store.write(task.target, task.chunk, local[own])
     return Part(task.target, task.chunk, ids[here]), Tally(counted.volumes[here], counted.firsts[here])
-
-
-@compiled
-def _advance(room: NDArray[Any], rim: NDArray[Any], neighbours: NDArray[Any], unclaimed: np.uint32, steps: int) -> None:
-    """Claim voxels in place, first in first out, for ``steps`` steps; ``room`` has a shell of zeros."""
-    queue = np.empty(rim.size + np.count_nonzero(room == unclaimed), np.int64)
-    queue[: rim.size] = rim
-    head, tail = 0, rim.size
-    for _ in range(steps):
-        level = tail
-        while head < level:
-            here = queue[head]
-            head += 1
-            for step in neighbours:
-                if room[here + step] == unclaimed:
-                    room[here + step] = room[here]
-                    queue[tail] = here + step
-                    tail += 1
