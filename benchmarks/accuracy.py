@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from baselines import threshwater as baseline
-from environment import environment
+from environment import environment, write_result
 from samples import SPECS, Case, choose, generator_hash, load_cases, name_of
 
 import ps3d_rt
@@ -49,8 +49,7 @@ def main(arguments: Sequence[str]) -> None:
         rows.append(compare(case, predict))
         print(_line(rows[-1]), file=sys.stderr, flush=True)
     content = summary(rows, bundle, where)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
+    write_result(options.out, content)
     print(as_table(content))
     print(as_targets(content))
 

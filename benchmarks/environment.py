@@ -1,7 +1,8 @@
-"""Where and with what a benchmark ran: every result file says so."""
+"""Where and with what a benchmark ran: every result file says so, and all are written here."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shlex
@@ -28,6 +29,12 @@ def environment(script: str, arguments: Sequence[str], packages: Sequence[str] =
         "machine": machine(),
         "versions": versions() | {package: _version(package) for package in packages},
     }
+
+
+def write_result(path: Path, content: dict[str, Any]) -> None:
+    """Write a result file; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
 def machine() -> dict[str, Any]:

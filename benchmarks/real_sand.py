@@ -19,7 +19,7 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from environment import environment
+from environment import environment, write_result
 
 import ps3d_rt
 from ps3d_rt.errors import InputError
@@ -54,9 +54,8 @@ def main(arguments: Sequence[str]) -> None:
     found = facts(result.labels)
     scan_hash = sha256(options.scan.read_bytes()).hexdigest()
     content = {"benchmark": "real_sand", **where, **report(result, seconds, scan_hash), "found": found}
-    for path in (options.out, options.picture):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
+    write_result(options.out, content)
+    options.picture.parent.mkdir(parents=True, exist_ok=True)
     options.picture.write_bytes(imagecodecs.png_encode(picture, level=9))
     print(json.dumps(found | {"seconds": round(seconds, 2)}))
 

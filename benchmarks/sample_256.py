@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from environment import environment
+from environment import environment, write_result
 
 import ps3d_rt
 from ps3d_training.synth import SampleSpec, make_sample
@@ -41,8 +41,7 @@ def main(arguments: Sequence[str]) -> None:
         "make": {**_medians(made), "particles": made[0]["particles"]},
         "predict": {**_medians(predicted), "particles": predicted[0]["particles"], "engine": predicted[0]["engine"]},
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
+    write_result(options.out, content)
     print(json.dumps({"make": content["make"], "predict": content["predict"]}))
 
 

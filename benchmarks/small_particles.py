@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from environment import environment
+from environment import environment, write_result
 
 import ps3d_rt
 from ps3d_rt.core.border_core import keep_and_number
@@ -52,8 +52,7 @@ def main(arguments: Sequence[str]) -> None:
         "f1_instance_mean": np.mean([row["f1_instance"] for row in rows], axis=0).tolist(),
         "samples": rows,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
+    write_result(options.out, content)
     print(json.dumps(dict(zip(THRESHOLDS, np.round(content["f1_instance_mean"], 4).tolist(), strict=True))))
 
 

@@ -50,13 +50,6 @@ class StageDone:
 
 
 @dataclass(frozen=True, slots=True)
-class Warned:
-    """Something that a person should know but that does not stop the run."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class RunDone:
     """The labels are complete."""
 
@@ -64,7 +57,7 @@ class RunDone:
     seconds: float
 
 
-Event: TypeAlias = RunStarted | StageStarted | StageAdvanced | StageDone | Warned | RunDone
+Event: TypeAlias = RunStarted | StageStarted | StageAdvanced | StageDone | RunDone
 Listener: TypeAlias = Callable[[Event], None]
 
 

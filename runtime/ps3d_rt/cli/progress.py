@@ -20,7 +20,6 @@ from ps3d_rt.events import (
     StageAdvanced,
     StageDone,
     StageStarted,
-    Warned,
 )
 
 _LOG_EVERY_SECONDS = 10.0
@@ -52,8 +51,6 @@ def _sentence(event: Event) -> str | None:
             return f"{name}: {size} voxels → {' × '.join(map(str, normalized))}, {patches} patches, {engine}"
         case StageDone(stage, seconds):
             return f"{stage}: {seconds:.1f} s"
-        case Warned(message):
-            return f"warning: {message}"
         case RunDone(particles, seconds):
             return f"{particles} particles in {seconds:.1f} s"
     return None
