@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from baselines import threshwater as baseline
-from environment import environment, write_result
-from samples import SPECS, Case, choose, generator_hash, load_cases, name_of
 
 import ps3d_rt
+from ps3d_bench.baselines import threshwater as baseline
+from ps3d_bench.environment import environment, write_result
+from ps3d_bench.samples import SPECS, Case, choose, generator_hash, load_cases, name_of
 from ps3d_rt.core.metrics import Metrics
 from ps3d_rt.errors import InputError
 from ps3d_rt.model import ModelBundle
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
     bundle = ps3d_rt.load_model(options.model)
     specs = choose(options.samples) if options.samples else SPECS
-    where = environment("benchmarks/accuracy.py", arguments, ["scikit-image"])
+    where = environment(["python", "benchmarks/accuracy.py", *arguments], ["scikit-image"])
     predict = partial(ps3d_rt.predict, model=bundle, engine=options.engine, threads=options.threads)
     rows = []
     for case in load_cases(options.cache, specs):

@@ -19,9 +19,9 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from environment import environment, write_result
 
 import ps3d_rt
+from ps3d_bench.environment import environment, write_result
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import Volume
 from ps3d_rt.pipeline import Result
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     if not options.scan.is_file():
         print(f"skipped: {options.scan} is not there; get the scan and name it with --scan.", file=sys.stderr)
         return
-    where = environment("benchmarks/real_sand.py", arguments)
+    where = environment(["python", "benchmarks/real_sand.py", *arguments])
     with ps3d_rt.open_volume(options.scan, spacing_mm=SPACING_MM, shape=SHAPE, dtype="uint8") as scan:
         start = time.perf_counter()
         result = ps3d_rt.predict(
@@ -98,7 +98,7 @@ def draw(scan: Volume, labels: Array) -> Array:
         (height, width, 3) uint8, RGB.
     """
     rows = []
-    for plane in take_slices(scan.read, labels):
+    for plane in take_slices(scan.read, lambda box: labels[box.slices], scan.shape):
         pair = [overlay(plane.gray, ids, PIXELS_PER_VOXEL) for ids in (np.zeros_like(plane.labels), plane.labels)]
         rows.append(_join(pair, axis=1))
     return np.ascontiguousarray(_join(rows, axis=0))

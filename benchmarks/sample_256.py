@@ -18,9 +18,9 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from environment import environment, write_result
 
 import ps3d_rt
+from ps3d_bench.environment import environment, write_result
 from ps3d_training.synth import SampleSpec, make_sample
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +29,7 @@ SPEC = SampleSpec(seed=256, shape=(256, 256, 256))
 
 def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
-    where = environment("benchmarks/sample_256.py", arguments)
+    where = environment(["python", "benchmarks/sample_256.py", *arguments])
     options.cache.mkdir(parents=True, exist_ok=True)
     scan = options.cache / "sample_256.npy"
     made = [_apart(_make, scan) for _ in range(options.runs)]

@@ -12,21 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from environment import environment, write_result
 
 import ps3d_rt
+from ps3d_bench.environment import environment, write_result
+from ps3d_bench.samples import held_out
 from ps3d_rt.core.border_core import keep_and_number
-from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import open_volume
-from ps3d_training.dataset import find_samples
-from ps3d_training.plan import DATASET_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
 THRESHOLDS = (0.0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05)
@@ -36,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
     bundle = replace(ps3d_rt.load_model(options.model), min_relative_volume=0.0)
     rows = []
-    for name, image, reference, sample in _held_out(options.samples, options.prepared, options.largest):
+    for name, image, reference, sample in held_out(options.samples, options.prepared, options.largest):
         found = ps3d_rt.predict(
             image, spacing=sample.spacing_mm, particle_size=sample.particle_size_mm, model=bundle
         ).labels
@@ -46,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     content = {
         "benchmark": "small_particles",
         "data": "simulated: validation samples of the training",
-        **environment("benchmarks/small_particles.py", arguments),
+        **environment(["python", "benchmarks/small_particles.py", *arguments]),
         "model": {"name": bundle.name, "sha256": bundle.hash},
         "min_relative_volume": THRESHOLDS,
         "f1_instance_mean": np.mean([row["f1_instance"] for row in rows], axis=0).tolist(),
@@ -54,16 +50,6 @@ def main(arguments: Sequence[str]) -> None:
     }
     write_result(options.out, content)
     print(json.dumps(dict(zip(THRESHOLDS, np.round(content["f1_instance_mean"], 4).tolist(), strict=True))))
-
-
-def _held_out(samples: Path, prepared: Path, largest: int) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Name, image, reference and facts of fold 0's validation samples of at most ``largest``³ voxels."""
-    splits = json.loads((prepared / DATASET_NAME / "splits_final.json").read_text(encoding="utf-8"))
-    for sample in find_samples(samples):
-        with open_volume(sample.image) as image, open_volume(sample.instances) as instances:
-            box = Box.of_shape(image.shape)
-            if sample.name in splits[0]["val"] and box.size <= largest**3:
-                yield sample.name, image.read(box), instances.read(box), sample
 
 
 def _parser() -> argparse.ArgumentParser:

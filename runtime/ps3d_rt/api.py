@@ -17,7 +17,8 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, ignore
 from ps3d_rt.io.volume import ArrayVolume, Volume, check_spacing
 from ps3d_rt.model import ModelBundle, load_model
-from ps3d_rt.pipeline import PredictConfig, Result, check_particle_size, predict_volume
+from ps3d_rt.pipeline import Result, predict_volume
+from ps3d_rt.plan import PredictConfig, check_particle_size
 
 Array = np.ndarray[Any, Any]
 
@@ -55,19 +56,53 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         CapabilityError: if the engine or the device is not there.
     """
     scan = volume if isinstance(volume, Volume) else ArrayVolume(volume, spacing)
+    bundle = model if isinstance(model, ModelBundle) else load_model(model)
+    config = configure(
+        scan,
+        bundle,
+        particle_size=particle_size,
+        spacing=spacing,
+        overlap=overlap,
+        skip_empty=skip_empty,
+        threads=threads,
+    )
+    with open_engine(bundle, engine=engine, device=device, threads=threads) as ready:
+        return predict_volume(scan, bundle, ready, config, progress)
+
+
+def configure(
+    scan: Volume,
+    bundle: ModelBundle,
+    *,
+    particle_size: float,
+    spacing: float | Sequence[float] | None = None,
+    overlap: float | None = None,
+    **rest: Any,
+) -> PredictConfig:
+    """Fill in what the volume and the model know, and check it before an engine is built.
+
+    Args:
+        scan: knows its spacing, perhaps.
+        bundle: knows its overlap.
+        particle_size: as for :func:`predict`, as the next two.
+        spacing: wins over what the volume says.
+        overlap: wins over what the model says.
+        rest: other fields of :class:`ps3d_rt.plan.PredictConfig`.
+
+    Raises:
+        InputError: if the spacing is not known, or a value cannot be used.
+    """
     spacing_mm = scan.spacing_mm if spacing is None else check_spacing(spacing, scan.source)
     if spacing_mm is None:
         raise InputError(f"{scan.source} does not say how large its voxels are; pass the spacing in mm (--spacing).")
-    bundle = model if isinstance(model, ModelBundle) else load_model(model)
     config = PredictConfig(
         spacing_mm=spacing_mm,
         particle_size_mm=particle_size,
         overlap=bundle.overlap if overlap is None else overlap,
-        skip_empty=skip_empty,
+        **rest,
     )
-    check_particle_size(scan.shape, config)  # before the engine is built
-    with open_engine(bundle, engine=engine, device=device, threads=threads) as ready:
-        return predict_volume(scan, bundle, ready, config, progress)
+    check_particle_size(scan.shape, config)
+    return config
 
 
 def measure(labels: Array, *, spacing: float | Sequence[float], image: Array | None = None) -> ParticleTable:

@@ -19,6 +19,16 @@ class RunStarted:
     patches: int
     engine: str
     """Engine, device and precision, for people."""
+    workers: int
+    """Processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """An earlier run of the same command was stopped; what it finished is not done again."""
+
+    folder: str
+    """Where its work lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class StageStarted:
     stage: str
     total: int
     unit: str
-    """``patches`` or ``planes``."""
+    """``patches``, ``tasks`` or ``boxes``."""
     voxels_per_unit: float
     """Source voxels that one unit stands for, so that listeners can show voxels/s."""
 
@@ -57,7 +67,7 @@ class RunDone:
     seconds: float
 
 
-Event: TypeAlias = RunStarted | StageStarted | StageAdvanced | StageDone | RunDone
+Event: TypeAlias = RunStarted | RunResumed | StageStarted | StageAdvanced | StageDone | RunDone
 Listener: TypeAlias = Callable[[Event], None]
 
 

@@ -1,51 +1,39 @@
-"""The stages of a prediction in order: volume → classes → particles → labels on the source grid → table."""
+"""The stages of a prediction in order: scan → border-core map → particles → table and labels on the source grid."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from itertools import count
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from ps3d_rt.core.blend import BlendRing
-from ps3d_rt.core.border_core import keep_and_number, to_instances
-from ps3d_rt.core.contrast import is_empty
-from ps3d_rt.core.grid import Box, PatchLattice, Zyx
-from ps3d_rt.core.measure import ParticleTable, measure_slabs
-from ps3d_rt.core.normalize import GrayScale, gray_scale, normalized_shape, size_zoom, zscore
-from ps3d_rt.core.resample import Zoom, resample_labels, resample_slab
-from ps3d_rt.core.runs import z_slabs
+from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Store
+from ps3d_rt.core.grid import Box
+from ps3d_rt.core.measure import ParticleTable, merge_sums, renumber, to_table
+from ps3d_rt.core.normalize import GrayScale, gray_scale
+from ps3d_rt.core.particles import BORDER_CORE, to_particles
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, RunDone, RunStarted, StageAdvanced, StageDone, StageStarted, ignore
-from ps3d_rt.io.volume import SpacingMm, Volume
+from ps3d_rt.io.volume import Volume
+from ps3d_rt.journal import Journal
 from ps3d_rt.model import ModelBundle
+from ps3d_rt.plan import HALO, SHARD, PredictConfig, RunPlan
+from ps3d_rt.stages.segment import PatchCount, Segmentation, segment
+from ps3d_rt.stages.source_grid import LabelsTarget, SourceGrid, box_tasks, measure_box, renamed, write_box
 from ps3d_rt.versions import versions
+from ps3d_rt.workers import Workers
 
 Array = np.ndarray[Any, Any]
 
 _SCALE_PLANES = 64
 _SCALE_PLANE_VOXELS = 65_536
-_BATCHES_PER_CALL = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictConfig:
-    """How one volume is segmented. Built once at the edge, passed down unchanged."""
-
-    spacing_mm: SpacingMm
-    """Side lengths of a voxel, z, y, x."""
-    particle_size_mm: float
-    """Rough mean diameter of the particles."""
-    overlap: float
-    """Least share of a patch covered again by the next one, in [0, 1)."""
-    skip_empty: bool = True
-    """Leave out patches without contrast; the labels are the same, the run is shorter."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +48,96 @@ class Result:
     """What ran: scan, model, engine, parameters, seconds per stage, patches, versions. The content of ``run.json``."""
 
 
-@dataclass
-class _Clock:
-    """Times the stages and tells the listener."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One volume, one model, one engine: everything that decides the labels."""
 
-    tell: Listener
-    seconds: dict[str, float] = field(default_factory=dict)
+    volume: Volume
+    model: ModelBundle
+    engine: Engine
+    config: PredictConfig
+    plan: RunPlan
+    scale: GrayScale
 
-    @contextmanager
-    def stage(self, name: str, total: int, unit: str, voxels: int) -> Iterator[None]:
-        self.tell(StageStarted(name, total, unit, voxels / max(1, total)))
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 3)
-        self.tell(StageDone(name, self.seconds[name]))
+    @classmethod
+    def of(cls, volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig) -> Job:
+        """Plan the run and look at the gray values.
+
+        Raises:
+            InputError: if the particle size does not fit the volume, or the volume has no contrast.
+        """
+        plan = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config)
+        scale = gray_scale_of(volume, model)
+        return cls(volume=volume, model=model, engine=engine, config=config, plan=plan, scale=scale)
+
+    def spec(self) -> dict[str, Any]:
+        """Give what decides the bytes of the output and the list of tasks, as JSON: runs of one spec are one run.
+
+        The gray scale stands for the voxels: it changes with the scan.
+        """
+        return {
+            "versions": versions(),
+            "scan": {"source": self.volume.source, "dtype": self.volume.dtype.name},
+            "spacing_mm": self.config.spacing_mm,
+            "gray": asdict(self.scale),
+            "skip_empty": self.config.skip_empty,
+            "engine": asdict(self.engine.spec),
+            "model": {"sha256": self.model.hash, "min_relative_volume": self.model.min_relative_volume},
+            "lowpass": self.model.lowpass,
+            "plan": self.plan.spec(),
+        }
+
+
+class LabelLevels(LabelsTarget, Protocol):
+    """Labels on the source grid at one or more resolutions, finest first."""
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+
+    def boxes(self, level: int) -> Sequence[Box]:
+        """Boxes that tile a level, each to be written whole."""
+
+    def coarsen(self, level: int, box: Box) -> None:
+        """Fill a box of a level from the level before it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where a run keeps what it makes."""
+
+    store: Store
+    """Working arrays on the normalized grid."""
+    labels: LabelLevels
+    journal: Journal | None = None
+    """Finished tasks; without it a run cannot be resumed."""
+
+
+class LabelsInMemory:
+    """Labels on the source grid as one array."""
+
+    levels = 1
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.array = np.zeros(shape, np.uint32)
+
+    def boxes(self, level: int) -> Sequence[Box]:
+        """Tile the array."""
+        z, y, x = self.array.shape
+        return ChunkGrid((z, y, x), SHARD).boxes
+
+    def write(self, box: Box, labels: Array) -> None:
+        """Set the labels of ``box``."""
+        self.array[box.slices] = labels
+
+    def coarsen(self, level: int, box: Box) -> None:
+        """Do nothing: there is one level."""
 
 
 def predict_volume(
     volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig, tell: Listener = ignore
 ) -> Result:
-    """Segment one volume into particles and measure them.
+    """Segment one volume into particles and measure them, all in memory.
 
     Args:
         volume: (z, y, x), any real dtype.
@@ -91,76 +149,136 @@ def predict_volume(
     Raises:
         InputError: if the particle size does not fit the volume, or the volume has NaN, Inf or no contrast.
     """
+    job = Job.of(volume, model, engine, config)
+    labels = LabelsInMemory(volume.shape)
+    table, facts = run_stages(job, Places(store=MemoryStore(job.plan.shape), labels=labels), tell)
+    return Result(labels.array, table, facts)
+
+
+def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[ParticleTable, dict[str, Any]]:
+    """Run everything that is not done yet; the labels go to ``places.labels``.
+
+    Returns:
+        The particle table, and the content of ``run.json``.
+
+    Raises:
+        InputError: if the volume has NaN or Inf or cannot be read.
+        InterruptedRun: if a worker died.
+    """
     started = datetime.now(UTC)
-    check_particle_size(volume.shape, config)
-    zoom = size_zoom(config.spacing_mm, config.particle_size_mm, model.target_size_voxels)
-    shape = normalized_shape(volume.shape, zoom)
-    lattice = PatchLattice.plan(shape, engine.spec.patch, config.overlap)
-    spec = engine.spec
-    tell(RunStarted(volume.name, volume.shape, shape, lattice.count, f"{spec.name} {spec.precision} on {spec.device}"))
-    clock, voxels = _Clock(tell), prod(volume.shape)
-
-    with clock.stage("gray scale", 1, "planes", voxels):
-        scale = gray_scale_of(volume, model)
-    source = NormalizedPlanes(volume, lattice, shape, zoom, scale, lowpass=model.lowpass)
-    with clock.stage("network", lattice.count, "patches", voxels):
-        classes, computed = segment(source, engine, skip_empty=config.skip_empty, tell=tell)
-    with clock.stage("particles", 1, "planes", voxels):
-        instances = to_instances(classes, min_relative_volume=model.min_relative_volume)
-    with clock.stage("source grid", 1, "planes", voxels):
-        # A particle can vanish between the voxels of a coarser source grid: number again, so ids have no gaps.
-        labels = keep_and_number(resample_labels(instances, volume.shape, zoom=zoom), 0)
-    with clock.stage("table", volume.shape[0], "planes", voxels):
-        slabs = ((labels[box.slices], volume.read(box)) for box in z_slabs(volume.shape))
-        table = measure_slabs(slabs, config.spacing_mm)
-
+    plan, spec = job.plan, job.engine.spec
+    engine = f"{spec.name} {spec.precision} on {spec.device}"
+    tell(RunStarted(job.volume.name, plan.source, plan.shape, plan.patches, engine, job.config.workers))
+    clock, voxels = _Clock(tell), prod(plan.source)
+    with Workers(job.config.workers, threads=job.config.threads) as workers:
+        tasks = _Tasks(workers, places.journal)
+        with clock.stage("network", plan.patches, "patches", voxels) as advance:
+            counts = _segment(job, places, workers, advance)
+        with clock.stage("particles", 3 * len(plan.chunks.boxes) - 1, "tasks", voxels) as advance:
+            parts, particles = to_particles(
+                places.store,
+                plan.shape,
+                plan.chunks.chunk,
+                min_relative_volume=job.model.min_relative_volume,
+                halo=HALO,
+                map_tasks=partial(tasks.map, advance=advance),
+            )
+        grid = SourceGrid(volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom)
+        boxes = places.labels.boxes(0)
+        with clock.stage("table", len(boxes), "boxes", voxels) as advance:
+            sums = tasks.map(partial(measure_box, grid), box_tasks(grid, parts, boxes), advance=advance)
+            merged, names = renumber(merge_sums(sums), largest=particles)
+            table = to_table(merged, plan.source, job.config.spacing_mm)
+        with clock.stage("labels", len(boxes), "boxes", voxels) as advance:
+            write = partial(write_box, grid, places.labels)
+            tasks.run(write, box_tasks(grid, renamed(parts, names), boxes), advance=advance)
+            for level in range(1, places.labels.levels):
+                tasks.run(partial(_coarsen, places.labels, level), places.labels.boxes(level))
     tell(RunDone(len(table), round(sum(clock.seconds.values()), 3)))
-    run = {
-        "date": started.isoformat(timespec="seconds"),
-        "particles": len(table),
-        "scan": {
-            "name": volume.name,
-            "source": volume.source,
-            "shape": volume.shape,
-            "dtype": volume.dtype.name,
-            "spacing_mm": config.spacing_mm,
-        },
-        "engine": asdict(spec),
-        "model": {"name": model.name, "sha256": model.hash},
-        "parameters": {
-            "particle_size_mm": config.particle_size_mm,
-            "target_size_voxels": model.target_size_voxels,
-            "zoom": zoom,
-            "normalized_shape": shape,
-            "overlap": config.overlap,
-            "skip_empty": config.skip_empty,
-            "gray_scheme": model.gray_scheme,
-            "gray_mean": scale.mean,
-            "gray_std": scale.std,
-            "min_relative_volume": model.min_relative_volume,
-        },
-        "patches": {"planned": lattice.count, "computed": computed, "skipped": lattice.count - computed},
-        "seconds": clock.seconds,
-        "versions": versions(),
-    }
-    return Result(labels, table, run)
+    return table, _facts(job, started, clock.seconds, counts, len(table))
 
 
-def check_particle_size(shape: Zyx, config: PredictConfig) -> None:
-    """Refuse a particle size that the volume cannot hold, or that no voxel grid can show."""
-    sides = [n * s for n, s in zip(shape, config.spacing_mm, strict=True)]
-    if not config.particle_size_mm > 0:
-        raise InputError(f"the particle size is {config.particle_size_mm} mm; pass a length above 0 mm.")
-    if config.particle_size_mm > max(sides):
-        raise InputError(
-            f"the particle size is {config.particle_size_mm:g} mm, but the volume's longest side is only "
-            f"{max(sides):g} mm ({max(shape)} voxels); check --particle-size and --spacing, both are in mm."
-        )
-    if config.particle_size_mm < 2 * min(config.spacing_mm):
-        raise InputError(
-            f"the particle size is {config.particle_size_mm:g} mm, less than two voxels of "
-            f"{min(config.spacing_mm):g} mm; check --particle-size and --spacing, both are in mm."
-        )
+def _segment(job: Job, places: Places, workers: Workers, advance: Callable[[int], None]) -> PatchCount:
+    """Run the sweeps: one after the other in this process, or one a worker."""
+    places.store.create(BORDER_CORE, np.uint8)
+    stage = Segmentation(
+        volume=job.volume,
+        engine=job.engine,
+        store=places.store,
+        journal=places.journal,
+        lattice=job.plan.lattice,
+        shape=job.plan.shape,
+        zoom=job.plan.zoom,
+        scale=job.scale,
+        lowpass=job.model.lowpass,
+        skip_empty=job.config.skip_empty,
+        slab_planes=job.plan.shard[0],
+    )
+    # In one process the engine has all cores, so sweeps take turns.
+    with Workers(threads=1) if job.config.workers == 1 else nullcontext(workers) as sweepers:
+        counts = list(sweepers.map(partial(segment, stage), job.plan.sweeps, tell=advance))
+    return PatchCount(
+        sum(c.computed for c in counts), sum(c.skipped for c in counts), sum(c.engine_seconds for c in counts)
+    )
+
+
+def _coarsen(labels: LabelLevels, level: int, box: Box) -> None:
+    labels.coarsen(level, box)
+
+
+@dataclass
+class _Tasks:
+    """Maps tasks over the workers; with a journal, finished ones are not done again."""
+
+    workers: Workers
+    journal: Journal | None
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def map(
+        self, task: Callable[[Any], Any], items: Sequence[Any], *, advance: Callable[[int], None] = lambda n: None
+    ) -> Iterator[Any]:
+        """Yield the results in the order of the items."""
+        # The order of the calls is the same in every run of a spec, and so are these names.
+        called = task.func.__name__ if isinstance(task, partial) else "task"
+        name = f"{next(self._numbers):03d}-{called.strip('_').replace('_', '-')}"
+        if self.journal is None:
+            results = self.workers.map(task, items)
+        else:
+            results = self.journal.map(self.workers.map, name, task, items)
+        for result in results:
+            advance(1)
+            yield result
+
+    def run(
+        self, task: Callable[[Any], None], items: Sequence[Any], *, advance: Callable[[int], None] = lambda n: None
+    ) -> None:
+        """Do tasks that return nothing; every result is taken, so that no failure is lost."""
+        for _ in self.map(task, items, advance=advance):
+            pass
+
+
+@dataclass
+class _Clock:
+    """Times the stages and tells the listener."""
+
+    tell: Listener
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str, voxels: int) -> Iterator[Callable[[int], None]]:
+        """Time a stage; yields a function that takes the units that were finished since it was called last."""
+        self.tell(StageStarted(name, total, unit, voxels / max(1, total)))
+        done = 0
+
+        def advance(units: int) -> None:
+            nonlocal done
+            done = min(total, done + units)
+            self.tell(StageAdvanced(name, done))
+
+        start = time.perf_counter()
+        yield advance
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+        self.tell(StageDone(name, self.seconds[name]))
 
 
 def gray_scale_of(volume: Volume, model: ModelBundle) -> GrayScale:
@@ -178,80 +296,44 @@ def gray_scale_of(volume: Volume, model: ModelBundle) -> GrayScale:
     return gray_scale(np.stack(sample))
 
 
-class NormalizedPlanes:
-    """The normalized volume, z-scored and padded to the lattice, a layer of patches at a time.
-
-    Layers come in ascending z; planes that two layers share are kept, so no voxel is resampled twice.
-    """
-
-    def __init__(
-        self, volume: Volume, lattice: PatchLattice, shape: Zyx, zoom: Zoom, scale: GrayScale, *, lowpass: bool
-    ) -> None:
-        self.lattice = lattice
-        self.shape = shape
-        """Of the normalized volume without padding."""
-        self._volume = volume
-        self._zoom = zoom
-        self._scale = scale
-        self._lowpass = lowpass
-        self._first = 0
-        self._kept = np.empty((0, *shape[1:]), np.float32)
-
-    def layer(self, z: int) -> Array:
-        """Planes of the patches that start at ``z``: float32 (patch_z, padded Y, padded X)."""
-        stop = min(z + self.lattice.patch[0], self.shape[0])
-        kept = self._kept[z - self._first :]
-        fresh = (z + len(kept), stop)
-        if fresh[0] < stop:
-            image = resample_slab(
-                self._read, fresh, self._volume.shape, self.shape, zoom=self._zoom, lowpass=self._lowpass
-            )
-            kept = np.concatenate([kept, zscore(image, self._scale)])
-        self._first, self._kept = z, kept
-        sides = zip((self.lattice.patch[0], *self.lattice.padded[1:]), kept.shape, strict=True)
-        return np.pad(kept, [(0, want - have) for want, have in sides], mode="edge")
-
-    def _read(self, first: int, stop: int) -> Array:
-        planes = self._volume.read(Box((first, 0, 0), (stop, *self._volume.shape[1:])))
-        if planes.dtype.kind == "f" and not np.isfinite(planes).all():
-            raise InputError(
-                f"{self._volume.source}: planes {first} to {stop - 1} hold NaN or Inf; "
-                "replace them by the gray value of the embedding and start again."
-            )
-        return planes
-
-
-def segment(source: NormalizedPlanes, engine: Engine, *, skip_empty: bool, tell: Listener) -> tuple[Array, int]:
-    """Run the network over all patches and blend.
-
-    Returns:
-        (z, y, x) uint8 classes of the normalized volume, and the number of patches that were computed.
-    """
-    lattice = source.lattice
-    ring = BlendRing(lattice)
-    classes = np.empty(source.shape, np.uint8)
-    done = computed = 0
-    for z in lattice.starts[0]:
-        planes, base = source.layer(z), Box((z, 0, 0), (z, 0, 0))
-        patches = [(at, planes[at.relative_to(base).slices]) for at in lattice.layer(z)]
-        live = [not (skip_empty and is_empty(patch)) for _, patch in patches]
-        scores = _scores(engine, [patch for (_, patch), alive in zip(patches, live, strict=True) if alive])
-        for (at, _), alive in zip(patches, live, strict=True):
-            if alive:
-                ring.add(next(scores), at)
-            else:
-                ring.skip(at)
-            done += 1
-            tell(StageAdvanced("network", done))
-        computed += sum(live)
-        first, ready = ring.take()
-        ready = ready[: source.shape[0] - first, : source.shape[1], : source.shape[2]]
-        classes[first : first + len(ready)] = ready
-    return classes, computed
-
-
-def _scores(engine: Engine, patches: list[Array]) -> Iterator[Array]:
-    """Scores of every patch, in order, some batches at a time: engines rest between calls."""
-    size = _BATCHES_PER_CALL * engine.spec.batch
-    for i in range(0, len(patches), size):
-        yield from engine.infer(np.stack(patches[i : i + size])[:, None])
+def _facts(
+    job: Job, started: datetime, seconds: dict[str, float], counts: PatchCount, particles: int
+) -> dict[str, Any]:
+    """Give the content of ``run.json``."""
+    volume, model, config, plan = job.volume, job.model, job.config, job.plan
+    return {
+        "date": started.isoformat(timespec="seconds"),
+        "particles": particles,
+        "scan": {
+            "name": volume.name,
+            "source": volume.source,
+            "shape": volume.shape,
+            "dtype": volume.dtype.name,
+            "spacing_mm": config.spacing_mm,
+        },
+        "engine": asdict(job.engine.spec),
+        "model": {"name": model.name, "sha256": model.hash},
+        "parameters": {
+            "particle_size_mm": config.particle_size_mm,
+            "target_size_voxels": model.target_size_voxels,
+            "zoom": plan.zoom,
+            "normalized_shape": plan.shape,
+            "overlap": config.overlap,
+            "skip_empty": config.skip_empty,
+            "gray_scheme": model.gray_scheme,
+            "gray_mean": job.scale.mean,
+            "gray_std": job.scale.std,
+            "min_relative_volume": model.min_relative_volume,
+            "workers": config.workers,
+            "chunk_voxels": plan.chunks.chunk,
+        },
+        "patches": {
+            "lattice": plan.lattice.count,
+            "planned": plan.patches,
+            "computed": counts.computed,
+            "skipped": counts.skipped,
+        },
+        "seconds": seconds,
+        "engine_seconds": round(counts.engine_seconds, 3),
+        "versions": versions(),
+    }

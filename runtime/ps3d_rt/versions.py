@@ -10,7 +10,6 @@ PACKAGES = (
     "numpy",
     "scipy",
     "numba",
-    "connected-components-3d",
     "zarr",
     "openvino",
     "onnxruntime",

@@ -1,4 +1,4 @@
-"""The benchmarks are scripts: they import each other as ``python benchmarks/NAME.py`` does."""
+"""Some benchmarks are scripts, found as ``python benchmarks/NAME.py`` finds them; the others are ``ps3d_bench``."""
 
 import sys
 from pathlib import Path

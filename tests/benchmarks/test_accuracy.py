@@ -2,12 +2,12 @@ import json
 from functools import partial
 from pathlib import Path
 
-import accuracy
 import numpy as np
 import pytest
-from samples import SPECS, Case, name_of
 
+import accuracy
 import ps3d_rt
+from ps3d_bench.samples import SPECS, Case, name_of
 from ps3d_rt.errors import InputError
 
 FIVE = {"f1", "f1_match", "f1_instance", "merger_ratio", "splitter_ratio"}

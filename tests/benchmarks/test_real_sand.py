@@ -3,8 +3,8 @@ import json
 import imagecodecs
 import numpy as np
 import pytest
-import real_sand
 
+import real_sand
 from ps3d_rt import api
 
 

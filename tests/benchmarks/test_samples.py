@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import samples
 
+from ps3d_bench import samples
 from ps3d_training.synth import SampleSpec, make_sample
 
 SMALL = SampleSpec(seed=5, shape=(40, 40, 40), particle_size_voxels=12, fill=0.2, touching=0.1)

@@ -1,8 +1,8 @@
 from dataclasses import replace
 
 import numpy as np
-from baselines.threshwater import Settings, Tuned, threshwater, tune
 
+from ps3d_bench.baselines.threshwater import Settings, Tuned, threshwater, tune
 from ps3d_rt.core.metrics import evaluate
 
 

@@ -50,6 +50,8 @@ def parse(line: str) -> None:
 
 def test_the_commands_are_these():
     assert sorted(COMMANDS) == [
+        "ps3d-rt bench stages",
+        "ps3d-rt bench throughput",
         "ps3d-rt demo",
         "ps3d-rt doctor",
         "ps3d-rt evaluate",
@@ -57,6 +59,7 @@ def test_the_commands_are_these():
         "ps3d-rt model info",
         "ps3d-rt model list",
         "ps3d-rt model verify",
+        "ps3d-rt plan",
         "ps3d-rt predict",
         "ps3d-rt synth",
         "ps3d-rt train export",

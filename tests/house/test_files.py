@@ -55,5 +55,8 @@ def test_constraints_pin_every_direct_dependency_to_one_version():
     extras = project["optional-dependencies"]
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = {line.partition("==")[0] for line in lines if "==" in line}
-    direct = {re.match(r"[\w.-]+", line)[0] for line in project["dependencies"] + extras["dev"] + extras["train"]}
+    direct = {
+        re.match(r"[\w.-]+", line)[0]
+        for line in project["dependencies"] + extras["dev"] + extras["train"] + extras["bench"]
+    }
     assert pins == direct | {"torchvision"}

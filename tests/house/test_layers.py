@@ -10,9 +10,9 @@ from importlib.util import resolve_name
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HOME = {"ps3d_rt": "runtime", "ps3d_training": "training", "ps3d_export": "export"}
+HOME = {"ps3d_rt": "runtime", "ps3d_training": "training", "ps3d_export": "export", "ps3d_bench": "benchmarks"}
 
-PURE = {"numpy", "scipy", "numba", "cc3d"}
+PURE = {"numpy", "scipy", "numba"}
 """Third-party packages that core may import."""
 ON_USE = {"cupy", "cupyx"}
 """Those it may import inside a function: a CPU installation has none of them."""
@@ -27,7 +27,11 @@ LAYERS = {
     "model": {"core", "errors"},
     "report": {"core", "errors"},
     "engines": {"core", "errors", "model"},
-    "pipeline": {"core", "engines", "errors", "events", "io", "model", "versions"},
+    "workers": {"errors"},
+    "journal": {"core", "errors"},
+    "stages": {"ahead", "core", "engines", "errors", "io", "journal", "workers"},
+    "plan": {"core", "errors", "io", "model"},
+    "pipeline": {"core", "engines", "events", "io", "journal", "model", "plan", "stages", "versions", "workers"},
 }
 """Part of the runtime → the other parts it may import. Parts not listed may import all but cli."""
 
@@ -108,6 +112,19 @@ def test_training_and_export_do_not_know_each_other():
         assert not tops(imports(path)) & {"ps3d_export", "torchvision"}, path
     for path in sources("export"):
         assert not tops(imports(path)) & {"ps3d_training", "nnunetv2"}, path
+
+
+def test_no_package_imports_the_benchmarks():
+    for folder in ("runtime", "training", "export"):
+        for path in sources(folder):
+            assert not tops(imports(path)) & {"ps3d_bench"}, path
+
+
+def test_the_benchmark_commands_load_what_they_measure_with_only_when_they_run():
+    for path in sources("benchmarks/ps3d_bench/cli"):
+        at_load = {name for name in imports(path, inside_functions=False) if name.startswith("ps3d_")}
+        light = r"ps3d_rt\.errors|ps3d_bench\.(capability|environment|cli)\b"
+        assert not [name for name in at_load if not re.match(light, name)], path
 
 
 def test_synth_needs_numpy_and_scipy_only():

@@ -1,3 +1,5 @@
+from itertools import pairwise, product
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 from ps3d_rt.core import blend
 from ps3d_rt.core.blend import BlendRing, add_patch, axis_window, classes_of, gaussian_window
-from ps3d_rt.core.grid import Box, PatchLattice
+from ps3d_rt.core.grid import Box, PatchLattice, plan_sweeps
 from ps3d_rt.errors import InputError
 
 both = pytest.mark.parametrize("xp", [np, array_api_strict])
@@ -36,27 +38,45 @@ def softmax(lattice, seed):
     return (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def patches_of(lattice, box=None):
+    layers = lattice.touching(Box.of_shape(lattice.padded) if box is None else box)
+    return [at for _, patches in layers for at in patches]
+
+
 def plain_sums(lattice, scores):
     """Sum over the whole volume, all three classes, in float64."""
     window = gaussian_window(lattice.patch).astype(np.float64)
     total = np.zeros((3, *lattice.padded))
-    patches = (at for z in lattice.starts[0] for at in lattice.layer(z))
-    for at, score in zip(patches, scores, strict=True):
+    for at, score in zip(patches_of(lattice), scores, strict=True):
         total[(slice(None), *at.slices)] += score * window
     return total
 
 
-def through_ring(ring, lattice, scores, xp=np):
-    """Feed the scores that belong to the ring's planes; stack what comes out."""
-    number = {at: i for i, at in enumerate(at for z in lattice.starts[0] for at in lattice.layer(z))}
+def through_ring(ring, lattice, scores, xp=np, skip=()):
+    """Feed the scores that belong to the ring's write box; stack what comes out."""
+    number = {at: i for i, at in enumerate(patches_of(lattice))}
     planes = []
-    for at in ring.patches():
-        ring.add(xp.asarray(scores[number[at]]), at)
+    for _, patches in ring.layers():
+        for at in patches:
+            if number[at] in skip:
+                ring.skip(at)
+            else:
+                ring.add(xp.asarray(scores[number[at]]), at)
         z, classes = ring.take()
         assert classes.dtype == xp.uint8
-        assert classes.shape[0] == 0 or z == ring.planes[0] + sum(len(p) for p in planes)
+        assert classes.shape[1:] == ring.write.shape[1:]
+        assert z == ring.write.start[0] + sum(len(p) for p in planes)
         planes.append(np.asarray(classes))
     return np.concatenate(planes)
+
+
+@st.composite
+def tilings(draw):
+    """A lattice and boxes, cut anywhere, that tile its volume."""
+    lattice = draw(lattices)
+    cuts = [sorted({0, n, *draw(st.lists(st.integers(0, n), max_size=3))}) for n in lattice.padded]
+    parts = product(*(pairwise(c) for c in cuts))
+    return lattice, [Box(*zip(*part, strict=True)) for part in parts]
 
 
 @both
@@ -88,13 +108,25 @@ def test_the_window_is_a_separable_gaussian_with_peak_1(xp):
     [
         ((2, 2, 2, 2), Box((0, 0, 0), (2, 2, 2))),
         ((3, 2, 2, 1), Box((0, 0, 0), (2, 2, 1))),
-        ((3, 2, 2, 2), Box((0, 0, 3), (2, 2, 5))),
-        ((3, 2, 2, 2), Box((-1, 0, 0), (1, 2, 2))),
+        ((3, 2, 2, 2), Box((0, 0, 3), (2, 2, 4))),
     ],
 )
 def test_a_patch_that_does_not_fit_is_refused(scores, at):
-    with pytest.raises(InputError, match=r"do not fit|does not lie inside"):
+    with pytest.raises(InputError, match="do not fit"):
         add_patch(np.zeros((3, 4, 4, 4), np.float32), np.zeros(scores, np.float32), np.ones((2, 2, 2), np.float32), at)
+
+
+@both
+def test_what_lies_outside_the_sum_is_left_out(xp):
+    rng = np.random.default_rng(3)
+    scores, window = rng.random((2, 4, 3, 2), np.float32), rng.random((4, 3, 2), np.float32)
+    for start in product((-9, -2, 0, 1, 3, 9), repeat=3):
+        total = xp.ones((2, 5, 4, 3), dtype=xp.float32)
+        add_patch(total, xp.asarray(scores), xp.asarray(window), Box(start, tuple(np.add(start, (4, 3, 2)))))
+        room = np.ones((2, 25, 25, 25), np.float32)  # the sum with 10 voxels around it
+        z, y, x = np.add(start, 10)
+        room[:, z : z + 4, y : y + 3, x : x + 2] += scores * window
+        np.testing.assert_array_equal(np.asarray(total), room[:, 10:15, 10:14, 10:13])
 
 
 @both
@@ -128,62 +160,104 @@ def test_the_ring_equals_the_plain_sum_with_the_gaussian(xp):
     np.testing.assert_array_equal(found[clear], total.argmax(axis=0)[clear])
 
 
-@given(lattice=lattices, cut=st.integers(1, 6))
+@given(tiling=tilings())
+@settings(max_examples=80, deadline=None)
+def test_any_tiling_gives_the_same_bytes(tiling):
+    lattice, boxes = tiling
+    scores, skip = softmax(lattice, 1), range(1, lattice.count, 3)
+    whole = through_ring(BlendRing(lattice), lattice, scores, skip=skip)
+    for write in boxes:
+        part = through_ring(BlendRing(lattice, write), lattice, scores, skip=skip)
+        np.testing.assert_array_equal(part, whole[write.slices])
+
+
+@given(
+    lattice=lattices,
+    align=st.tuples(*[st.integers(1, 6)] * 3),
+    workers=st.integers(1, 4),
+    most=st.integers(1, 120),
+)
 @settings(max_examples=40, deadline=None)
-def test_any_split_along_z_gives_the_same_bytes(lattice, cut):
-    scores = softmax(lattice, 1)
-    depth = lattice.padded[0]
-    parts = [through_ring(BlendRing(lattice, (z, min(z + cut, depth))), lattice, scores) for z in range(0, depth, cut)]
-    np.testing.assert_array_equal(np.concatenate(parts), through_ring(BlendRing(lattice), lattice, scores))
+def test_any_plan_gives_the_same_bytes(lattice, align, workers, most):
+    scores = softmax(lattice, 4)
+    whole = through_ring(BlendRing(lattice), lattice, scores)
+    sweeps = plan_sweeps(lattice, lattice.padded, align, workers=workers, most_plane_voxels=most)
+    parts = [through_ring(BlendRing(lattice, sweep.write), lattice, scores) for sweep in sweeps]
+    for sweep, part in zip(sweeps, parts, strict=True):
+        np.testing.assert_array_equal(part, whole[sweep.write.slices])
+
+
+def assert_kernels_equal_the_array_api(lattice, scores, write):
+    kernels, plain = BlendRing(lattice, write), BlendRing(lattice, write, xp=array_api_strict)
+    number = {at: i for i, at in enumerate(patches_of(lattice))}
+    for _, patches in kernels.layers():
+        for at in patches:
+            kernels.add(scores[number[at]], at)
+            plain.add(array_api_strict.asarray(scores[number[at]]), at)
+        np.testing.assert_array_equal(kernels._sums.view(np.uint32), np.asarray(plain._sums).view(np.uint32))
+        np.testing.assert_array_equal(kernels.take()[1], np.asarray(plain.take()[1]))
+
+
+@given(tiling=tilings(), seed=st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_the_kernels_equal_the_array_api_bit_for_bit(tiling, seed):
+    lattice, boxes = tiling
+    for write in boxes[:3]:
+        assert_kernels_equal_the_array_api(lattice, softmax(lattice, seed), write)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5, 0), (0, 0.5, 0.5), (0.4, 0.4, 0.2), (0.4, 0.2, 0.4), (0.3, 0.4, 0.3)])
+def test_the_kernels_round_as_the_array_api_where_only_rounding_decides(shares):
+    lattice = PatchLattice.plan((21, 20, 19), (9, 8, 7), 0.5)
+    shares = np.array(shares, np.float32)[:, None, None, None]
+    scores = np.broadcast_to(shares, (lattice.count, 3, *lattice.patch)).copy()
+    assert_kernels_equal_the_array_api(lattice, scores, Box((2, 3, 4), (20, 20, 16)))
 
 
 def test_a_skipped_patch_is_background():
     lattice = PatchLattice.plan((9, 4, 8), (4, 4, 4), 0.5)
     scores = softmax(lattice, 2)
-    empty = {3, 4, 10}
-    sure = np.zeros((3, 4, 4, 4), np.float32)
-    sure[0] = 1
-    skipping, adding = BlendRing(lattice), BlendRing(lattice)
-    for i, at in enumerate(skipping.patches()):
-        if i in empty:
-            skipping.skip(at)
-            adding.add(sure, at)
-        else:
-            skipping.add(scores[i], at)
-            adding.add(scores[i], at)
-        np.testing.assert_array_equal(skipping.take()[1], adding.take()[1])
+    empty = [3, 4, 10]
+    skipping = through_ring(BlendRing(lattice), lattice, scores, skip=empty)
+    scores[empty] = np.array([1, 0, 0], np.float32)[:, None, None, None]
+    np.testing.assert_array_equal(skipping, through_ring(BlendRing(lattice), lattice, scores))
 
 
 def test_an_empty_volume_is_background_everywhere():
-    ring = BlendRing(PatchLattice.plan((5, 5, 5), (4, 4, 4), 0.5))
-    out = []
-    for at in ring.patches():
-        ring.skip(at)
-        out.append(ring.take()[1])
-    np.testing.assert_array_equal(np.concatenate(out), np.zeros((5, 5, 5)))
+    lattice = PatchLattice.plan((5, 5, 5), (4, 4, 4), 0.5)
+    out = through_ring(BlendRing(lattice), lattice, [], skip=range(lattice.count))
+    np.testing.assert_array_equal(out, np.zeros((5, 5, 5)))
 
 
 def test_planes_come_out_as_soon_as_no_later_patch_touches_them():
     lattice = PatchLattice.plan((10, 4, 6), (4, 4, 4), 0.5)  # layers at 0, 2, 4, 6, two patches each
-    ring = BlendRing(lattice)
+    ring = BlendRing(lattice, Box((3, 0, 0), (9, 4, 5)))
     came = []
-    for at in ring.patches():
+    for at in patches_of(lattice, ring.write):
         ring.skip(at)
         z, classes = ring.take()
-        came.append((z, len(classes)))
-    assert came == [(0, 0), (0, 2), (2, 0), (2, 2), (4, 0), (4, 2), (6, 0), (6, 4)]
-    assert ring.take()[1].shape == (0, 4, 6)
+        came.append((z, classes.shape))
+    counts = [(3, 0), (3, 0), (3, 0), (3, 1), (4, 0), (4, 2), (6, 0), (6, 3)]
+    assert came == [(z, (n, 4, 5)) for z, n in counts]
+    assert ring.take()[1].shape == (0, 4, 5)
 
 
 def test_a_part_expects_only_the_patches_that_touch_it():
-    lattice = PatchLattice.plan((10, 4, 4), (4, 4, 4), 0.5)
-    assert [at.start[0] for at in BlendRing(lattice, (6, 8)).patches()] == [4, 6]
-    assert [at.start[0] for at in BlendRing(lattice, (0, 4)).patches()] == [0, 2]
+    lattice = PatchLattice.plan((10, 4, 6), (4, 4, 4), 0.5)
+    assert [z for z, _ in BlendRing(lattice, Box((6, 0, 0), (8, 4, 6))).layers()] == [4, 6]
+    assert [z for z, _ in BlendRing(lattice, Box((0, 0, 0), (4, 4, 6))).layers()] == [0, 2]
+    ((_, patches),) = BlendRing(lattice, Box((0, 1, 4), (1, 2, 6))).layers()
+    assert patches == [Box((0, 0, 2), (4, 4, 6))]
+
+
+def test_the_sums_are_a_patch_deep_and_as_wide_as_the_write_box():
+    lattice = PatchLattice.plan((100, 20, 30), (8, 8, 8), 0.5)
+    assert BlendRing(lattice, Box((0, 3, 5), (100, 10, 20)))._sums.nbytes == 2 * 4 * 8 * 7 * 15
 
 
 def test_the_order_of_the_lattice_is_kept():
     ring = BlendRing(PatchLattice.plan((10, 4, 4), (4, 4, 4), 0.5))
-    first, second, *_ = ring.patches()
+    (_, (first,)), (_, (second,)), *_ = ring.layers()
     scores = np.zeros((3, 4, 4, 4), np.float32)
     with pytest.raises(InputError, match="next patch of the lattice"):
         ring.add(scores, second)
@@ -196,10 +270,13 @@ def test_the_order_of_the_lattice_is_kept():
     ring.skip(second)
 
 
-@pytest.mark.parametrize("planes", [(0, 11), (3, 3), (-1, 4)])
-def test_planes_outside_the_volume_are_refused(planes):
-    with pytest.raises(InputError, match="do not lie inside"):
-        BlendRing(PatchLattice.plan((10, 4, 4), (4, 4, 4), 0.5), planes)
+@pytest.mark.parametrize(
+    "write",
+    [Box((0, 0, 0), (11, 4, 4)), Box((3, 0, 0), (3, 4, 4)), Box((0, -1, 0), (4, 4, 4)), Box((0, 0, 3), (4, 4, 2))],
+)
+def test_write_boxes_outside_the_volume_are_refused(write):
+    with pytest.raises(InputError, match="not inside"):
+        BlendRing(PatchLattice.plan((10, 4, 4), (4, 4, 4), 0.5), write)
 
 
 def test_an_axis_window_of_one_voxel_weighs_1():

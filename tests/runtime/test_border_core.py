@@ -4,7 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ps3d_rt.core.border_core import BACKGROUND, BORDER, CORE, grow, label_cores, to_border_core, to_instances
+from ps3d_rt.core.border_core import BACKGROUND, BORDER, CORE, keep_and_number, to_border_core, to_instances
+from ps3d_rt.core.chunks import MemoryStore
+from ps3d_rt.core.particles import BORDER_CORE, INSTANCES, to_instances_chunked
 from ps3d_rt.errors import InputError
 
 FACES = ndimage.generate_binary_structure(3, 1)
@@ -47,7 +49,7 @@ def in_raster_order(labels):
     """Renumber 1..N by first voxel."""
     ids, first = np.unique(labels, return_index=True)
     ids = ids[np.argsort(first)]
-    table = np.zeros(labels.max() + 1, int)
+    table = np.zeros(labels.max(initial=0) + 1, int)
     table[ids[ids != 0]] = np.arange(1, np.count_nonzero(ids) + 1)
     return table[labels]
 
@@ -55,27 +57,32 @@ def in_raster_order(labels):
 def plain_instances(border_core, min_relative_volume):
     """The five rules in numpy and scipy, one after the other, with no thought of speed."""
     cores = ndimage.label(border_core == CORE, FACES)[0]
-    for core in range(1, cores.max() + 1):
-        distance = distances(cores == core)[cores == core]
+    for core, at in enumerate(ndimage.find_objects(cores), 1):
+        near = tuple(slice(max(0, side.start - 3), side.stop + 3) for side in at)
+        inside = cores[near] == core
+        distance = distances(inside)[inside]
         if np.mean(distance <= 1) >= 0.95 and not np.any(distance >= 3):
-            cores[cores == core] = 0
+            cores[near][inside] = 0
     labels = in_raster_order(cores)
     groups, count = ndimage.label(border_core != BACKGROUND, CUBE)
-    for group in range(1, count + 1):
-        if not labels[groups == group].any():
-            labels[groups == group] = labels.max() + 1
+    last = labels.max(initial=0)
+    of_group = np.zeros(count + 1, int)
+    np.maximum.at(of_group, groups, labels)
+    coreless = of_group == 0
+    coreless[0] = False
+    of_group = np.where(coreless, last + np.cumsum(coreless), 0)
+    labels = np.where(labels == 0, of_group[groups], labels)
     while True:
         near = np.where(labels == 0, NOBODY, labels)
-        near = ndimage.minimum_filter(near, footprint=CUBE, mode="constant", cval=NOBODY)
+        for axis in range(3):
+            near = ndimage.minimum_filter1d(near, 3, axis, mode="constant", cval=NOBODY)
         claimed = (labels == 0) & (border_core != BACKGROUND) & (near < NOBODY)
         if not claimed.any():
             break
         labels = np.where(claimed, near, labels)
     ids, volumes = np.unique(labels[labels != 0], return_counts=True)
-    for label, volume in zip(ids, volumes, strict=True):
-        if volume < min_relative_volume * volumes.mean():
-            labels[labels == label] = 0
-    return in_raster_order(labels)
+    small = ids[volumes < min_relative_volume * volumes.mean()] if ids.size else ids
+    return in_raster_order(np.where(np.isin(labels, small), 0, labels))
 
 
 def row(*values):
@@ -130,16 +137,35 @@ def test_instances_follow_the_rules(border_core, share):
     np.testing.assert_array_equal(found, plain_instances(border_core, share))
 
 
-def test_instances_follow_the_rules_in_a_crowd():
+@pytest.fixture(scope="module")
+def crowd():
+    """A volume with grains of all sizes, some larger than a small chunk, and empty space; and its instances."""
     rng = np.random.default_rng(0)
-    seeds = np.zeros((40, 40, 40), int)
-    seeds[tuple(rng.integers(0, 40, (3, 60)))] = np.arange(60) + 1
+    shape = (100, 129, 150)
+    places = np.column_stack([rng.integers(0, n, 500) for n in shape])
+    large = rng.random(500) < 0.1
+    seeds = np.zeros(shape, int)
+    seeds[tuple(places[large].T)] = np.flatnonzero(large) + 1
     distance, at = ndimage.distance_transform_edt(seeds == 0, return_indices=True)
-    crowd = np.where(distance < 7, seeds[tuple(at)], 0)
-    border_core = to_border_core(crowd, 1.5)
-    found = to_instances(border_core)
-    assert found.max() > 40
-    np.testing.assert_array_equal(found, plain_instances(border_core, 0.005))
+    grains = np.where(distance < 20, seeds[tuple(at)], 0)
+    seeds[tuple(places.T)] = np.arange(500) + 1
+    distance, at = ndimage.distance_transform_edt(seeds == 0, return_indices=True)
+    grains = np.where((grains == 0) & (distance < 8), seeds[tuple(at)] + 500, grains)
+    grains[:, 40:80, 70:] = 0
+    border_core = to_border_core(grains, 1.5)
+    border_core[50, 60, 5:145] = BORDER  # a needle through many chunks
+    border_core[20, 50:70:3, 80:140:3] = BORDER  # particles of one voxel
+    return border_core, plain_instances(border_core, 0)
+
+
+@pytest.mark.parametrize("side", [32, 47, 64, 128, 150])
+def test_chunks_of_any_side_follow_the_rules(crowd, side):
+    border_core, expected = crowd
+    assert expected.max() > 300
+    store = MemoryStore(border_core.shape)
+    store.arrays[BORDER_CORE] = border_core
+    assert to_instances_chunked(store, border_core.shape, (side,) * 3, min_relative_volume=0) == expected.max()
+    np.testing.assert_array_equal(store.arrays[INSTANCES], expected)
 
 
 def test_rule_1_cores_that_meet_at_an_edge_only_are_two():
@@ -158,6 +184,13 @@ def core_in_the_middle(*size):
     return volume
 
 
+def core_counts(volume):
+    """Whether the core in a volume full of border counts: with a large core beside it there are two particles then."""
+    beside = np.pad(volume, [(0, 0), (0, 0), (0, 12)], constant_values=BORDER)
+    beside[2:7, 2:7, -8:-3] = CORE
+    return to_instances(beside, min_relative_volume=0).max() == 2
+
+
 @pytest.mark.parametrize(
     ("size", "counts"),
     [
@@ -168,32 +201,25 @@ def core_in_the_middle(*size):
     ],
 )
 def test_rule_2_thin_cores_do_not_count(size, counts):
-    assert label_cores(core_in_the_middle(*size)).any() == counts
+    assert core_counts(core_in_the_middle(*size)) == counts
 
 
 def test_rule_2_one_deep_voxel_keeps_a_thin_core():
     sheet = core_in_the_middle(1, 40, 40)
-    assert not label_cores(sheet).any()
+    assert not core_counts(sheet)
     sheet[2:7, 4:9, 4:9] = CORE  # a cube of 5: its centre has distance 3, 1673 of 1700 voxels have 1
-    assert label_cores(sheet).any()
+    assert core_counts(sheet)
     sheet[2, 4:9, 4:9] = BORDER  # a box of 4 x 5 x 5: 2 at most
-    assert not label_cores(sheet).any()
+    assert not core_counts(sheet)
 
 
 def test_rule_2_distance_3_is_deep_and_the_diagonal_of_2_is_not():
     volume = core_in_the_middle(1, 50, 50)
     z, y, x = np.indices(volume.shape)
     volume[(z - 4) ** 2 + (y - 20) ** 2 + (x - 20) ** 2 < 9] = CORE  # nearest outside the centre: (3, 0, 0), (2, 2, 1)
-    assert label_cores(volume).any()
+    assert core_counts(volume)
     volume[6, 22, 20] = BORDER  # at (2, 2, 0): the square root of 8
-    assert not label_cores(volume).any()
-
-
-def test_rule_2_leaves_no_gap_in_the_count():
-    volume = np.zeros((5, 5, 20), np.uint8)
-    volume[0, 0, 0] = CORE  # dropped
-    volume[:, :, 2:8] = volume[:, :, 10:] = CORE
-    assert np.unique(label_cores(volume)).tolist() == [0, 1, 2]
+    assert not core_counts(volume)
 
 
 @pytest.mark.parametrize(("tail", "counts"), [(12, True), (13, False)])  # 18 of 19 are thin, 19 of 20
@@ -201,12 +227,7 @@ def test_rule_2_drops_at_95_per_cent_exactly(tail, counts):
     volume = np.full((9, 9, 30), BORDER, np.uint8)
     volume[3:6, 4, 4] = volume[4, 3:6, 4] = volume[4, 4, 3:6] = CORE
     volume[4, 4, 6 : 6 + tail] = CORE
-    assert label_cores(volume).any() == counts
-
-
-def test_rule_2_beyond_the_faces_is_not_outside():
-    assert label_cores(np.full((1, 1, 1), CORE, np.uint8)).any()
-    assert not label_cores(row(CORE, BORDER)).any()
+    assert core_counts(volume) == counts
 
 
 def test_rule_3_a_group_without_a_core_is_one_particle():
@@ -225,20 +246,6 @@ def test_as_many_particles_as_fit(shape):
     assert to_instances(volume).max() == np.count_nonzero(volume)
 
 
-def test_rule_4_a_tie_goes_to_the_core_that_comes_first():
-    gap = np.ones((1, 1, 5), bool)
-    np.testing.assert_array_equal(grow(np.array([[[1, 0, 0, 0, 2]]], np.uint32), gap), row(1, 1, 1, 2, 2))
-    np.testing.assert_array_equal(grow(np.array([[[2, 0, 0, 0, 1]]], np.uint32), gap), row(2, 2, 1, 1, 1))
-
-
-def test_rule_4_growth_stays_inside_the_foreground():
-    cores = np.zeros((1, 3, 5), np.uint32)
-    cores[0, 0, 0], cores[0, 2, 4] = 1, 2
-    foreground = np.array([[[1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 0, 1, 1, 1]]], bool)
-    found = grow(cores, foreground)
-    np.testing.assert_array_equal(found[0], [[1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [3, 0, 2, 2, 2]])
-
-
 def test_rule_5_crumbs_go_and_ids_have_no_gaps():
     volume = np.zeros((6, 6, 30), np.uint8)
     volume[0, 0, 0] = BORDER
@@ -248,6 +255,12 @@ def test_rule_5_crumbs_go_and_ids_have_no_gaps():
     assert np.unique(kept).tolist() == [0, 1, 2, 3]
     assert (kept[0, 0, 0], kept[0, 0, 2], kept[0, 0, 14], kept[0, 0, 26]) == (0, 1, 2, 3)
     assert to_instances(volume, min_relative_volume=0).max() == 4
+
+
+def test_labels_with_gaps_are_numbered_in_raster_order():
+    labels = np.array([[[70_000, 0, 9, 9]], [[3, 70_000, 9, 3]]], np.uint32)
+    assert keep_and_number(labels, 0).tolist() == [[[1, 0, 2, 2]], [[3, 1, 2, 3]]]
+    assert keep_and_number(labels, 1).tolist() == [[[0, 0, 1, 1]], [[0, 0, 1, 0]]]
 
 
 def test_more_particles_than_16_bits_can_name():

@@ -3,18 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ps3d_rt.core.chunks import ChunkGrid, Part, raster_index, read_ids, tally
+from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Part, raster_index, read_ids, tally
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-
-
-class ArrayStore:
-    def __init__(self, **arrays):
-        self.arrays = arrays
-
-    def read(self, name, box):
-        assert box.size
-        return self.arrays[name][box.slices]
 
 
 @given(shape=st.tuples(*[st.integers(1, 9)] * 3), chunk=st.tuples(*[st.integers(1, 5)] * 3), draw=st.data())
@@ -44,7 +35,9 @@ def test_ids_are_read_from_several_arrays_and_are_0_elsewhere():
         Part("one", Box((0, 0, 9), (1, 1, 10)), np.array([0, 5])),
         Part("two", Box((0, 0, 3), (1, 1, 5)), np.array([0, 8])),
     )
-    found = read_ids(ArrayStore(one=one, two=two), parts, Box((0, 0, 1), (1, 1, 6)))
+    store = MemoryStore((1, 1, 6))
+    store.arrays.update(one=one, two=two)
+    found = read_ids(store, parts, Box((0, 0, 1), (1, 1, 6)))
     assert found.tolist() == [[[2**40, 0, 0, 8, 0]]]
 
 
@@ -56,3 +49,26 @@ def test_first_voxels_past_2_to_the_31():
     found = tally(np.array([[[1, 2], [2, 2]]], np.uint32), 2, box, volume)
     assert found.firsts[1:].tolist() == [corner, corner + 1]
     assert found.volumes[1:].tolist() == [1, 3]
+
+
+def test_an_array_that_is_there_is_not_wiped():
+    store = MemoryStore((1, 2, 3))
+    store.create("one", np.uint32)
+    box = Box((0, 1, 1), (1, 2, 3))
+    store.write("one", box, np.array([[[5, 2**32 - 1]]], np.uint32))
+    store.create("one", np.uint32)
+    assert store.read("one", Box.of_shape((1, 2, 3))).tolist() == [[[0, 0, 0], [0, 5, 2**32 - 1]]]
+
+
+@given(shape=st.tuples(*[st.integers(1, 6)] * 3), seed=st.integers(0, 2**16), reach=st.integers(0, 3))
+@settings(max_examples=40)
+def test_a_tally_is_what_a_look_at_every_voxel_says(shape, seed, reach):
+    labels = np.random.default_rng(seed).integers(0, 4, shape).astype(np.uint32)
+    found = tally(labels, 5, Box.of_shape(shape), shape, reach)
+    for label in range(1, 6):
+        at = np.argwhere(labels == label)
+        assert found.volumes[label] == len(at)
+        if len(at):
+            assert found.firsts[label] == np.flatnonzero(labels == label)[0]
+        faces = [f for n, side in zip(at.T, shape, strict=True) for f in ((n < reach).any(), (n >= side - reach).any())]
+        assert found.near[label] == sum(bool(near) << bit for bit, near in enumerate(faces))

@@ -169,14 +169,19 @@ def test_what_is_not_there_is_exit_code_3(cli: Any, scan: Array, tmp_path: Path)
     assert (code, "cpu" in err) == (3, True)
 
 
-def test_an_interrupted_run_is_exit_code_4_and_leaves_nothing(
+def test_an_interrupted_run_is_exit_code_4_and_the_same_command_goes_on(
     cli: Any, scan: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
     np.save(tmp_path / "scan.npy", scan)
-    monkeypatch.setattr("ps3d_rt.pipeline.segment", interrupt)
-    code, _, err = cli("predict", tmp_path / "scan.npy", tmp_path / "out", "--spacing", "0.01", *SIZE, *FAKE)
+    arguments = ("predict", tmp_path / "scan.npy", tmp_path / "out", "--spacing", "0.01", *SIZE, *FAKE)
+    with monkeypatch.context() as patched:
+        patched.setattr("ps3d_rt.pipeline.to_particles", interrupt)
+        code, _, err = cli(*arguments)
     assert (code, "nterrupt" in err) == (4, True)
-    assert [p.name for p in tmp_path.iterdir()] == ["scan.npy"]
+    assert not (tmp_path / "out").exists()
+    code, _, err = cli(*arguments)
+    assert (code, "going on where" in err) == (0, True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "scan.npy"]

@@ -1,9 +1,15 @@
 """The contract of every volume, and what ``open_volume`` does before a format is involved."""
 
+import multiprocessing
+import pickle
+import random
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+import zarr
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
@@ -112,3 +118,94 @@ def test_an_unknown_type_is_refused_with_the_list_of_types(tmp_path, name):
 )
 def test_the_stem_has_no_endings_of_formats(path, stem):
     assert stem_of(Path(path)) == stem
+
+
+def write_zarr(path, **options):
+    zarr.create_array(path, data=IMAGE, zarr_format=3, **options)
+
+
+def write_slices(path):
+    path.mkdir()
+    for index, page in enumerate(IMAGE):
+        tifffile.imwrite(path / f"{index}.tif", page)
+
+
+FORMATS = {
+    "scan.npy": lambda path: np.save(path, IMAGE),
+    "scan.raw": IMAGE.tofile,
+    "mapped.tif": lambda path: tifffile.imwrite(path, IMAGE),
+    "decoded.tif": lambda path: tifffile.imwrite(path, IMAGE, compression="zlib", metadata=None),
+    "slices": write_slices,
+    "scan.zarr": lambda path: write_zarr(path, chunks=(2, 4, 4), shards=(4, 8, 8)),
+}
+
+
+@pytest.fixture(params=FORMATS)
+def on_disk(request, tmp_path):
+    FORMATS[request.param](tmp_path / request.param)
+    options = {"shape": IMAGE.shape, "dtype": "uint16"} if request.param == "scan.raw" else {}
+    with open_volume(tmp_path / request.param, spacing_mm=(3, 2, 1), **options) as volume:
+        yield volume
+
+
+def test_many_threads_can_read_at_once(on_disk):
+    draw = random.Random(0)
+    ends = [[sorted(draw.sample(range(n + 1), 2)) for n in IMAGE.shape] for _ in range(200)]
+    boxes = [Box(tuple(a for a, _ in sides), tuple(b for _, b in sides)) for sides in ends]
+    with ThreadPoolExecutor(8) as pool:
+        for box, voxels in zip(boxes, pool.map(on_disk.read, boxes), strict=True):
+            np.testing.assert_array_equal(voxels, IMAGE[box.slices])
+
+
+def test_a_volume_on_disk_can_be_pickled(on_disk, tmp_path, monkeypatch):
+    travelling = pickle.dumps(on_disk)
+    monkeypatch.chdir(tmp_path.parent)
+    with pickle.loads(travelling) as again:
+        assert len(travelling) < 1000
+        for name in ("name", "shape", "dtype", "spacing_mm", "planes_per_read"):
+            assert getattr(again, name) == getattr(on_disk, name)
+        np.testing.assert_array_equal(again.read(Box.of_shape(IMAGE.shape)), IMAGE)
+        assert pickle.loads(pickle.dumps(again)) is again  # tasks of one process share one open file
+
+
+def test_a_relative_path_is_found_from_another_folder(tmp_path, monkeypatch):
+    np.save(tmp_path / "scan.npy", IMAGE)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    travelling = pickle.dumps(open_volume("scan.npy"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert pickle.loads(travelling).shape == IMAGE.shape
+
+
+def test_spawned_processes_read_what_was_opened(tmp_path):
+    FORMATS["decoded.tif"](tmp_path / "scan.tif")
+    context = multiprocessing.get_context("spawn")
+    with open_volume(tmp_path / "scan.tif") as volume, ProcessPoolExecutor(1, mp_context=context) as pool:
+        planes = pool.map(volume.read, [Box((z, 0, 0), (z + 1, *IMAGE.shape[1:])) for z in range(len(IMAGE))])
+        np.testing.assert_array_equal(np.concatenate(list(planes)), IMAGE)
+
+
+def test_a_volume_in_memory_says_that_workers_need_a_file():
+    with pytest.raises(InputError, match="workers cannot read it; save it to a file"):
+        pickle.dumps(ArrayVolume(IMAGE))
+
+
+@pytest.mark.parametrize(
+    ("options", "planes"),
+    [
+        ({"chunks": (1, 8, 8)}, 16),
+        ({"chunks": (5, 8, 8)}, 20),
+        ({"chunks": (32, 8, 8), "shards": (64, 8, 8)}, 32),
+        ({"chunks": (300, 8, 8)}, 128),
+    ],
+)
+def test_planes_per_read_are_whole_chunks_of_a_zarr_array(tmp_path, options, planes):
+    write_zarr(tmp_path / "scan.zarr", **options)
+    assert open_volume(tmp_path / "scan.zarr").planes_per_read == planes
+
+
+def test_planes_per_read_of_other_files_are_16(tmp_path):
+    for name in ("scan.npy", "mapped.tif", "decoded.tif", "slices"):
+        FORMATS[name](tmp_path / name)
+        with open_volume(tmp_path / name) as volume:
+            assert volume.planes_per_read == 16

@@ -38,11 +38,11 @@ def ome_attributes(version, multiscale):
     return {"ome": {"version": version, "multiscales": [multiscale]}}
 
 
-def write_ome(path, multiscale, version="0.5", image=IMAGE):
+def write_ome(path, multiscale, version="0.5", image=IMAGE, shards=None):
     group = zarr.create_group(
         path, zarr_format=2 if version == "0.4" else 3, attributes=ome_attributes(version, multiscale)
     )
-    group.create_array("fine", data=image, chunks=(1,) * (image.ndim - 3) + (16, 16, 16))
+    group.create_array("fine", data=image, chunks=(1,) * (image.ndim - 3) + (16, 16, 16), shards=shards)
     group.create_array("coarse", data=image[..., ::2, ::2, ::2])
     return path
 
@@ -231,6 +231,15 @@ def test_a_chunk_cut_short_is_refused_when_read(tmp_path, zarr_format, chunk, ke
     np.testing.assert_array_equal(volume.read(Box((16, 16, 16), (20, 20, 20))), IMAGE[16:20, 16:20, 16:20])
     with pytest.raises(InputError, match=r"a chunk between \(0, 0, 0\) and \(20, 33, 50\) cannot be read"):
         volume.read(Box.of_shape(IMAGE.shape))
+
+
+@pytest.mark.parametrize("inside", [".", "fine"])
+def test_an_empty_shard_is_refused_when_opened(tmp_path, inside):
+    path = write_ome(tmp_path / "scan.zarr", {"axes": axes(), "datasets": levels(3, 2, 1)}, shards=(16, 32, 16))
+    open_volume(path / inside)
+    (path / "fine" / "c" / "1" / "0" / "2").write_bytes(b"")
+    with pytest.raises(InputError, match=r"scan\.zarr.*: the file 2 in .* is empty; copy the volume again"):
+        open_volume(path / inside)
 
 
 @pytest.mark.parametrize("place", ["filters", "compressor"])

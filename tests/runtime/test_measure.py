@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ps3d_rt.cli.measure import measure as measure_command
+from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import (
     ParticleTable,
     measure,
-    measure_slabs,
     merge_sums,
     partial_sums,
+    renumber,
     size_distribution,
     to_table,
 )
-from ps3d_rt.core.runs import z_slabs
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.table import read_table
 
@@ -92,7 +92,7 @@ def test_no_particles_no_rows(image):
 
 def test_no_voxels_are_refused():
     with pytest.raises(InputError, match="at least one part"):
-        measure_slabs([], (1, 1, 1))
+        merge_sums([])
     with pytest.raises(InputError, match="none may be empty"):
         measure(np.zeros((2, 0, 2), np.uint8), (1, 1, 1))
 
@@ -113,9 +113,15 @@ def test_float_images_are_summed_in_float64():
     assert partial_sums(np.ones((1, 1, 2), np.uint8), image[..., :2]).gray_sum.tolist() == [2**24 + 1]
 
 
-def test_index_sums_beyond_32_bits_are_exact():
-    far = partial_sums(np.ones((1, 300, 300), np.uint8), at=(2**31, 0, 0))
-    assert far.index_sum2[0, 0] == 2 * 300 * 300 * 2**31
+def test_indices_beyond_32_bits_are_exact():
+    labels = np.zeros((1, 2, 3), np.uint8)
+    labels[0, 1] = [0, 9, 9]
+    sums = partial_sums(labels, at=(4000, 1500, 70), shape=(5000, 3000, 2000))
+    assert sums.first.tolist() == [(4000 * 3000 + 1501) * 2000 + 71]
+    assert sums.index_sum2.tolist() == [[4 * 4000, 4 * 1501, 2 * (71 + 72)]]
+    deep = partial_sums(np.ones((1, 300, 300), np.uint8), at=(2**31, 0, 0), shape=(2**31 + 1, 300, 300))
+    assert deep.index_sum2[0, 0] == 2 * 300 * 300 * 2**31
+    assert deep.stop.tolist() == [[2**31 + 1, 300, 300]]
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int16, np.uint64, np.float32])
@@ -152,27 +158,82 @@ def test_every_column_is_what_a_mask_gives(seed, shape):
         assert columns["gray_mean"] == pytest.approx(image[labels == label].mean())
 
 
+@st.composite
+def tilings(draw: st.DrawFn) -> list[Box]:
+    """Boxes that tile a volume, not only by planes through it, in any order; the volume is their union."""
+    boxes = [Box.of_shape(draw(shapes))]
+    for _ in range(draw(st.integers(0, 6))):
+        box = boxes.pop(draw(st.integers(0, len(boxes) - 1)))
+        axis = draw(st.integers(0, 2))
+        at = draw(st.integers(box.start[axis], box.stop[axis]))
+        lower, upper = list(box.stop), list(box.start)
+        lower[axis] = upper[axis] = at
+        boxes += [half for half in (Box(box.start, tuple(lower)), Box(tuple(upper), box.stop)) if half.size]
+    return draw(st.permutations(boxes))
+
+
+def sums_of_tiling(labels, image, boxes):
+    return merge_sums(
+        partial_sums(labels[box.slices], None if image is None else image[box.slices], at=box.start, shape=labels.shape)
+        for box in boxes
+    )
+
+
+def union(boxes: list[Box]):
+    return tuple(max(box.stop[axis] for box in boxes) for axis in range(3))
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32 - 1), boxes=tilings())
+def test_any_tiling_in_any_order_gives_the_same_bytes(seed, boxes):
+    labels, image = some_volume(seed, union(boxes))
+    whole, parts = partial_sums(labels, image), sums_of_tiling(labels, image, boxes)
+    for field in fields(whole):
+        a, b = getattr(whole, field.name), getattr(parts, field.name)
+        assert np.array_equal(a, b), field.name
+        assert a.dtype == b.dtype, field.name
+    spacing = (0.1, 0.2, 0.4)
+    assert same(to_table(parts, labels.shape, spacing), measure(labels, spacing, image))
+
+
+def test_float_images_give_the_same_bytes_for_the_same_parts_and_nearly_so_for_others():
+    labels, _ = some_volume(1, (8, 9, 9))
+    image = np.random.default_rng(2).normal(size=labels.shape).astype(np.float32)
+    boxes = [Box((z, 0, 0), (z + 1, 9, 9)) for z in range(8)]
+    one, again = (sums_of_tiling(labels, image, boxes).gray_sum for _ in range(2))
+    assert one.tobytes() == again.tobytes()
+    assert sums_of_tiling(labels, image, boxes[::-1]).gray_sum == pytest.approx(one, abs=1e-12)
+
+
 @settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 2**32 - 1), shape=shapes, cut=st.tuples(*[st.integers(1, 4)] * 3))
-def test_any_cutting_gives_the_same_bytes(seed, shape, cut):
-    labels, image = some_volume(seed, shape)
-    parts = []
-    for z in range(0, shape[0], cut[0]):
-        for y in range(0, shape[1], cut[1]):
-            for x in range(0, shape[2], cut[2]):
-                box = slice(z, z + cut[0]), slice(y, y + cut[1]), slice(x, x + cut[2])
-                parts.append(partial_sums(labels[box], image[box], at=(z, y, x)))
-    whole = measure(labels, (0.1, 0.2, 0.4), image)
-    assert same(to_table(merge_sums(parts[::-1]), shape, (0.1, 0.2, 0.4)), whole)
-    slabs = [(labels[z : z + cut[0]], image[z : z + cut[0]]) for z in range(0, shape[0], cut[0])]
-    assert same(measure_slabs(slabs, (0.1, 0.2, 0.4)), whole)
+@given(seed=st.integers(0, 2**32 - 1), boxes=tilings(), with_image=st.booleans())
+def test_renumbered_sums_are_those_of_the_renumbered_labels(seed, boxes, with_image):
+    labels, image = some_volume(seed, union(boxes))
+    labels, image = labels * 7, image if with_image else None
+    sums, table = renumber(sums_of_tiling(labels, image, boxes))
+    renumbered = table[labels]
+    ids, firsts = np.unique(renumbered, return_index=True)
+    ids, firsts = ids[ids > 0], firsts[ids > 0]
+    assert ids.tolist() == list(range(1, len(np.unique(labels[labels > 0])) + 1))
+    assert np.all(np.diff(firsts) > 0)
+    assert np.array_equal(renumbered > 0, labels > 0)
+    assert same(to_table(sums, labels.shape, (1, 2, 3)), measure(renumbered, (1, 2, 3), image))
+    assert np.array_equal(sums.first, firsts)
 
 
-def test_volumes_above_one_slab_are_cut(monkeypatch):
-    labels, image = some_volume(0, (9, 5, 5))
-    whole = measure(labels, (1, 1, 1), image)
-    monkeypatch.setattr("ps3d_rt.core.measure.z_slabs", lambda shape: z_slabs(shape, 60))
-    assert same(measure(labels, (1, 1, 1), image), whole)
+def test_the_renumbering_table_starts_with_0_and_reaches_the_largest_id():
+    sums = partial_sums(np.array([[[4, 4, 0, 2]]]))
+    assert renumber(sums)[1].tolist() == [0, 0, 2, 0, 1]
+    assert renumber(sums, largest=6)[1].tolist() == [0, 0, 2, 0, 1, 0, 0]
+    assert renumber(sums)[1].dtype == np.uint32
+    nothing, table = renumber(partial_sums(np.zeros((1, 1, 1), np.uint8)), largest=2)
+    assert (len(nothing.label), table.tolist()) == (0, [0, 0, 0])
+
+
+@pytest.mark.parametrize(("at", "shape"), [((1, 0, 0), None), ((0, 0, 2), (2, 2, 3)), ((0, -1, 0), (2, 2, 2))])
+def test_a_part_outside_the_volume_is_refused(at, shape):
+    with pytest.raises(InputError, match="pass the shape of the whole volume"):
+        partial_sums(np.ones((2, 2, 2), np.uint8), at=at, shape=shape)
 
 
 def test_wrong_arrays_and_spacings_are_refused():

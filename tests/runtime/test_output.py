@@ -1,38 +1,74 @@
+"""The output folder: whole or not there, the same bytes after any interruption."""
+
 from __future__ import annotations
 
+import errno
 import json
-import stat
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import ps3d_rt
-from ps3d_rt.core.measure import measure
-from ps3d_rt.errors import InputError
+import ps3d_rt.plan
+from ps3d_rt.engines.fake import FakeEngine
+from ps3d_rt.errors import InputError, InterruptedRun
+from ps3d_rt.events import RunResumed
 from ps3d_rt.io.table import read_table
 from ps3d_rt.io.volume import ArrayVolume
-from ps3d_rt.output import check_output, staged, write_result
-from ps3d_rt.pipeline import Result
+from ps3d_rt.io.zarr_store import ZarrStore
+from ps3d_rt.journal import Journal
+from ps3d_rt.model import ModelBundle
+from ps3d_rt.output import check_output, predict_to_folder
+from ps3d_rt.pipeline import predict_volume
+from ps3d_rt.plan import PredictConfig
+
+PATCH = (16, 16, 16)
+CONFIG = PredictConfig(spacing_mm=(0.01, 0.01, 0.02), particle_size_mm=0.12, overlap=0.5, chunk=16)
+MODEL = ModelBundle(
+    name="fake",
+    patch=PATCH,
+    target_size_voxels=12.0,
+    border_thickness_voxels=2.0,
+    members=("a.onnx",),
+    sha256={"a.onnx": "0"},
+)
 
 
-@pytest.fixture
-def result() -> Result:
-    labels = np.zeros((20, 30, 40), np.uint32)
-    labels[2:8, 3:9, 4:10] = 1
-    labels[10:18, 3:20, 4:10] = 2
-    run = {"particles": 2, "scan": {"name": "ore", "shape": labels.shape, "spacing_mm": (0.01, 0.01, 0.02)}}
-    return Result(labels, measure(labels, (0.01, 0.01, 0.02)), run)
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several slabs, chunks and boxes in a volume that takes no time."""
+    monkeypatch.setattr(ps3d_rt.plan, "SHARD", (16, 16, 32))
 
 
-def write(folder: Path, result: Result, *, overwrite: bool = False) -> None:
-    volume = ArrayVolume(np.zeros(result.labels.shape, np.uint8), name="ore")
-    with staged(folder, overwrite=overwrite) as scratch:
-        write_result(scratch, volume, result)
+@pytest.fixture(scope="module")
+def volume() -> ArrayVolume:
+    """Bright balls in a grid, 12 voxels across."""
+    z, y, x = np.indices((40, 36, 20)).astype(float)
+    distance = np.sqrt((z % 18 - 9) ** 2 + (y % 18 - 9) ** 2 + ((2 * x) % 20 - 10) ** 2)
+    noise = np.random.default_rng(0).normal(0, 100, distance.shape)
+    return ArrayVolume((np.where(distance < 6, 30000, 9000) + noise).astype(np.uint16), name="ore")
 
 
-def test_the_folder_holds_what_the_design_says(tmp_path: Path, result: Result) -> None:
-    write(tmp_path / "deep" / "out", result)
+def predict(volume: ArrayVolume, folder: Path, **options: Any) -> dict[str, Any]:
+    return predict_to_folder(volume, MODEL, FakeEngine(PATCH, threshold=1.0), CONFIG, folder, **options)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file by its name, but for those with seconds in them."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in files if p.name not in {"run.json", "report.html"}
+    }
+
+
+def test_the_folder_holds_what_the_design_says_and_the_labels_of_the_python_api(
+    tmp_path: Path, volume: ArrayVolume
+) -> None:
+    run = predict(volume, tmp_path / "deep" / "out")
     out = tmp_path / "deep" / "out"
     assert {p.name for p in out.iterdir()} == {
         "ore.ome.zarr",
@@ -41,35 +77,149 @@ def test_the_folder_holds_what_the_design_says(tmp_path: Path, result: Result) -
         "report.html",
         "run.json",
     }
+    want = predict_volume(volume, MODEL, FakeEngine(PATCH, threshold=1.0), CONFIG)
+    assert len(want.particles) > 3
     with ps3d_rt.open_volume(out / "ore.ome.zarr") as labels:
         assert labels.spacing_mm == (0.01, 0.01, 0.02)
-    assert read_table(out / "particles.parquet").volume_voxels.tolist() == [216, 816]
-    assert json.loads((out / "run.json").read_text())["particles"] == 2
+        assert np.array_equal(labels.read(ps3d_rt.core.grid.Box.of_shape(labels.shape)), want.labels)
+    assert read_table(out).volume_voxels.tolist() == want.particles.volume_voxels.tolist()
+    assert json.loads((out / "run.json").read_text()) == json.loads(json.dumps(run))
+    assert run["particles"] == len(want.particles)
     assert [p.name for p in tmp_path.joinpath("deep").iterdir()] == ["out"], "nothing temporary is left"
 
 
-def test_a_run_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    def fail() -> None:
-        with staged(tmp_path / "out", overwrite=False) as scratch:
-            (scratch / "half").write_text("written")
-            raise RuntimeError
+class Stop:
+    """Lets so many calls through, then raises once."""
 
-    with pytest.raises(RuntimeError):
-        fail()
-    assert list(tmp_path.iterdir()) == []
+    def __init__(self, calls: int, error: BaseException) -> None:
+        self.left, self.error = calls, error
+
+    def before(self, function: Any) -> Any:
+        def wrapped(*args: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left == -1:
+                raise self.error
+            return function(*args, **options)
+
+        return wrapped
 
 
-def test_a_failed_replacement_keeps_the_old_output(tmp_path: Path, result: Result) -> None:
-    write(tmp_path / "out", result)
-    with pytest.raises(RuntimeError), staged(tmp_path / "out", overwrite=True):
-        raise RuntimeError
-    assert (tmp_path / "out" / "run.json").exists()
-    write(tmp_path / "out", result, overwrite=True)
+@pytest.mark.parametrize("step", ["store", "journal", "labels"])
+def test_a_run_stopped_anywhere_goes_on_and_ends_with_the_same_bytes(
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    predict(volume, tmp_path / "want")
+    where, name = {
+        "store": (ZarrStore, "write"),
+        "journal": (Journal, "record"),
+        "labels": (ps3d_rt.output.LabelsZarr, "write"),
+    }[step]
+    stops = 0
+    for calls in (0, 1, 3, 6, 11, 19):
+        out, heard = tmp_path / f"out-{calls}", []
+        with monkeypatch.context() as patched:
+            patched.setattr(where, name, Stop(calls, KeyboardInterrupt()).before(getattr(where, name)))
+            with suppress(InterruptedRun):
+                predict(volume, out)
+        if not out.exists():
+            stops += 1
+            run = predict(volume, out, tell=heard.append)
+            assert run["resumed"]
+            assert any(isinstance(event, RunResumed) for event in heard)
+        assert content(out) == content(tmp_path / "want")
+        assert not list(tmp_path.glob(".out*")), "the work of the run is gone"
+    assert stops > 0
+
+
+def test_a_resumed_run_does_not_do_again_what_is_done(
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting(FakeEngine.__mro__[1]):  # the abstract engine: a final class takes no subclass
+        def __init__(self) -> None:
+            self.inner, self.patches = FakeEngine(PATCH, threshold=1.0), 0
+            self.spec = self.inner.spec
+
+        def _infer(self, patches: Any) -> Any:
+            self.patches += len(patches)
+            return self.inner.infer(patches)
+
+    engine = Counting()
+    run = partial(predict_to_folder, volume, MODEL, engine, CONFIG, tmp_path / "out")
+    with monkeypatch.context() as patched:
+        patched.setattr("ps3d_rt.pipeline.to_particles", Stop(0, KeyboardInterrupt()).before(None))
+        with pytest.raises(InterruptedRun, match="start the same command again"):
+            run()
+    first = engine.patches
+    facts = run()
+    assert first > 0
+    assert engine.patches == first, "the network stage was complete"
+    assert facts["patches"]["computed"] == first
+
+
+def test_another_spec_starts_afresh(tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("ps3d_rt.pipeline.to_particles", Stop(0, KeyboardInterrupt()).before(None))
+        with pytest.raises(InterruptedRun):
+            predict(volume, tmp_path / "out")
+    other = ArrayVolume(volume.read(ps3d_rt.core.grid.Box.of_shape(volume.shape))[::-1] // 2, name="ore")
+    assert not predict(other, tmp_path / "out")["resumed"]
+    predict(other, tmp_path / "want")
+    assert content(tmp_path / "out") == content(tmp_path / "want")
+
+
+def test_killed_between_the_two_names_of_the_output_it_is_made_again(
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ps3d_rt.output.shutil.rmtree", lambda *args, **options: None)
+    predict(volume, tmp_path / "out")
+    monkeypatch.undo()
+    assert (tmp_path / ".out.run").exists(), "as after a kill"
+    monkeypatch.setattr(ps3d_rt.plan, "SHARD", (16, 16, 32))
+    want = content(tmp_path / "out")
+    predict(volume, tmp_path / "out", overwrite=True)
+    assert content(tmp_path / "out") == want
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_existing_folders_are_not_touched_without_leave(tmp_path: Path, result: Result) -> None:
-    write(tmp_path / "out", result)
+@pytest.mark.parametrize("step", ["store", "labels"])
+def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    where = {"store": ZarrStore, "labels": ps3d_rt.output.LabelsZarr}[step]
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with monkeypatch.context() as patched:
+        patched.setattr(where, "write", Stop(0, full).before(where.write))
+        with pytest.raises(InterruptedRun, match=r"No space left.*make room"):
+            predict(volume, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert predict(volume, tmp_path / "out")["resumed"]
+
+
+def test_a_scan_that_cannot_be_used_leaves_nothing(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).normal(0, 1, (40, 36, 36)).astype(np.float32)
+    image[3, 3, 3] = np.nan
+    image[0] = 0
+    with pytest.raises(InputError, match="NaN"):
+        predict(ArrayVolume(image), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_replacement_keeps_the_old_output(
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(volume, tmp_path / "out")
+    old = content(tmp_path / "out")
+    with monkeypatch.context() as patched:
+        patched.setattr("ps3d_rt.output.write_report", Stop(0, KeyboardInterrupt()).before(None))
+        with pytest.raises(InterruptedRun):
+            predict(volume, tmp_path / "out", overwrite=True)
+    assert content(tmp_path / "out") == old
+    predict(volume, tmp_path / "out", overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_existing_folders_are_not_touched_without_leave(tmp_path: Path, volume: ArrayVolume) -> None:
+    predict(volume, tmp_path / "out")
     with pytest.raises(InputError, match="--overwrite"):
         check_output(tmp_path / "out", overwrite=False)
     (tmp_path / "thesis").mkdir()
@@ -77,8 +227,7 @@ def test_existing_folders_are_not_touched_without_leave(tmp_path: Path, result: 
         check_output(tmp_path / "thesis", overwrite=True)
 
 
-def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path, volume: ArrayVolume) -> None:
     (tmp_path / "file").write_text("a file, not a folder")
-    with pytest.raises(InputError, match="cannot be written"), staged(tmp_path / "file" / "out", overwrite=False):
-        pass
-    assert stat.S_ISREG((tmp_path / "file").stat().st_mode)
+    with pytest.raises(InputError, match="cannot be written"):
+        predict(volume, tmp_path / "file" / "out")

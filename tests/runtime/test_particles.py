@@ -1,4 +1,5 @@
 import pickle
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ps3d_rt.core.border_core import BORDER, CORE, to_border_core, to_instances
-from ps3d_rt.core.chunks import ChunkGrid, Part, Tally
+from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Part, Tally, read_ids
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.growth import GROWN, UNCLAIMED, GrowTask, grow, grow_chunk
+from ps3d_rt.core.growth import GROWN, UNCLAIMED, GrowTask
 from ps3d_rt.core.particles import (
     BORDER_CORE,
     INSTANCES,
@@ -20,31 +21,38 @@ from ps3d_rt.core.particles import (
     number,
     survey,
     to_instances_chunked,
+    to_particles,
     to_seeds,
 )
-from ps3d_rt.errors import InputError, Ps3dError
+from ps3d_rt.errors import InputError
 
 
-class ArrayStore:
-    """Arrays in memory; remembers the largest box that was read."""
+class StrictStore(MemoryStore):
+    """Holds garbage where nothing was written, which is not to be read; remembers the largest box that was read."""
 
     def __init__(self, border_core):
-        self.arrays = {BORDER_CORE: border_core}
+        super().__init__(border_core.shape)
+        self.arrays[BORDER_CORE] = border_core
+        self.written = {BORDER_CORE: np.ones(border_core.shape, bool)}
         self.largest_read = (0, 0, 0)
 
     def create(self, name, dtype):
-        self.arrays[name] = np.zeros(self.arrays[BORDER_CORE].shape, dtype)
+        if name not in self.arrays:
+            self.arrays[name] = np.full(self.shape, 0 if name == INSTANCES else 4_000_000_000, dtype)
+            self.written[name] = np.zeros(self.shape, bool)
 
     def read(self, name, box):
         assert min(box.start) >= 0
-        assert all(b <= n for b, n in zip(box.stop, self.arrays[name].shape, strict=True))
+        assert all(b <= n for b, n in zip(box.stop, self.shape, strict=True))
+        assert self.written[name][box.slices].all()
         self.largest_read = tuple(max(a, b) for a, b in zip(self.largest_read, box.shape, strict=True))
-        return self.arrays[name][box.slices].copy()
+        return super().read(name, box).copy()
 
     def write(self, name, box, values):
         assert values.dtype == self.arrays[name].dtype
         assert values.shape == box.shape
-        self.arrays[name][box.slices] = values
+        super().write(name, box, values)
+        self.written[name][box.slices] = True
 
 
 class FileStore:
@@ -56,29 +64,14 @@ class FileStore:
         self.write(BORDER_CORE, Box.of_shape(self.shape), border_core)
 
     def create(self, name, dtype):
-        np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", dtype, self.shape)
+        if not (self.folder / f"{name}.npy").exists():
+            np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", dtype, self.shape)
 
     def read(self, name, box):
         return np.load(self.folder / f"{name}.npy", mmap_mode="r")[box.slices].copy()
 
     def write(self, name, box, values):
         np.load(self.folder / f"{name}.npy", mmap_mode="r+")[box.slices] = values
-
-
-class ShiftedStore:
-    """A small array that lies at ``origin`` in a volume too large to make."""
-
-    def __init__(self, origin, **arrays):
-        self.origin, self.arrays = origin, arrays
-
-    def local(self, box):
-        return box.relative_to(Box(self.origin, self.origin)).slices
-
-    def read(self, name, box):
-        return self.arrays[name][self.local(box)]
-
-    def write(self, name, box, values):
-        self.arrays[name][self.local(box)] = values
 
 
 def any_order(seed):
@@ -103,11 +96,15 @@ def by_post(task, items):
 
 
 def chunked(border_core, chunk, **options):
-    store = ArrayStore(border_core)
-    count = to_instances_chunked(store, border_core.shape, chunk, **options)
+    store = StrictStore(border_core)
+    number_of = to_instances_chunked(store, border_core.shape, chunk, **options)
     found = store.arrays[INSTANCES]
-    assert count == found.max(initial=0)
+    assert number_of == found.max(initial=0)
     return found
+
+
+def whole(store):
+    return Box.of_shape(store.shape)
 
 
 def assert_same(found, expected):
@@ -218,7 +215,68 @@ def test_more_particles_than_16_bits_can_name():
     border_core[::4, ::2, ::2] = CORE
     found = chunked(border_core, (40, 33, 83))
     assert found.max() == 42**3 == 74_088
-    assert_same(found, to_instances(border_core))
+    np.testing.assert_array_equal(found[::2, ::2, ::2].reshape(-1), np.arange(1, 74_089))
+
+
+def test_parts_hold_the_final_ids():
+    border_core = grains(np.random.default_rng(2), (20, 30, 40), count=30, radius=5)
+    border_core[0, 0, 0] = BORDER  # a crumb: dropped
+    store = StrictStore(border_core)
+    parts, count = to_particles(store, border_core.shape, (9, 30, 11), min_relative_volume=0.1)
+    expected = to_instances(border_core, min_relative_volume=0.1)
+    assert count == expected.max()
+    assert [part.box for part in parts] == list(ChunkGrid(border_core.shape, (9, 30, 11)).boxes)
+    assert {part.ids.dtype for part in parts} == {np.dtype(np.uint32)}
+    assert INSTANCES not in store.arrays
+    assert_same(read_ids(store, [part for part in parts if part.ids.size > 1], whole(store), np.uint32), expected)
+
+
+# --- killed and started again
+
+
+class KilledError(Exception):
+    """Raised in place of what a signal does."""
+
+
+class Records:
+    """What a journal does: finished tasks are loaded, not run again; after ``tasks`` of them the run is killed."""
+
+    def __init__(self, store):
+        self.store, self.found, self.tasks = store, {}, 0
+
+    def run(self, tasks):
+        calls = count()
+
+        def run(task, items):
+            call = next(calls)
+            for k, item in enumerate(items):
+                if (call, k) not in self.found:
+                    if tasks == self.tasks:
+                        task(item)  # all is written, but not recorded
+                        raise KilledError
+                    self.tasks += 1
+                    self.found[call, k] = pickle.dumps(task(item))
+            return [pickle.loads(self.found[call, k]) for k in range(len(items))]
+
+        return to_instances_chunked(self.store, self.store.shape, (7, 8, 30), halo=2, map_tasks=run)
+
+
+def test_a_run_killed_after_any_task_goes_on_to_the_same_labels():
+    border_core = grains(np.random.default_rng(1), (20, 20, 30), count=20, radius=6)
+    border_core[3, 3, :] = border_core[3:, 3, 29] = BORDER  # a tail: several rounds of growth
+    expected = to_instances(border_core)
+    records = Records(StrictStore(border_core))
+    records.run(None)
+    total = records.tasks
+    assert total > 30
+    for tasks in range(0, total, 3):
+        records = Records(StrictStore(border_core))
+        for stop in (tasks, min(tasks + 2, total - 1)):
+            with pytest.raises(KilledError):
+                records.run(stop)
+        records.run(None)
+        assert records.tasks == total
+        assert_same(records.store.arrays[INSTANCES], expected)
 
 
 # --- long ways
@@ -270,7 +328,7 @@ def test_two_fronts_meet_where_the_whole_volume_says(length):
 
 def test_reads_are_bounded_however_long_a_way_is():
     border_core = ramp(200, [slice(0, 4)])
-    store, read = ArrayStore(border_core), []
+    store, read = StrictStore(border_core), []
 
     def run(task, items):
         read.extend(item.read.shape for item in items if isinstance(item, GrowTask))
@@ -346,13 +404,13 @@ def test_rule_2_sees_past_the_chunk():
     whole[4, 2:52, 2:52] = CORE  # a sheet, thin
     assert to_instances(whole).max() == 1
     whole[2:7, 8:13, 8:13] = CORE  # a cube of 5: its centre is deep
-    store = ArrayStore(whole)
+    store = StrictStore(whole)
     store.create(PIECES, np.uint32)
-    centre = survey(store, whole.shape, Box((4, 10, 10), (5, 11, 11)))
+    centre = survey(store, whole.shape, 1, Box((4, 10, 10), (5, 11, 11)))
     assert (centre.cores, centre.deep[1], centre.thin[1]) == (1, True, 0)
-    beside = survey(store, whole.shape, Box((4, 10, 11), (5, 11, 12)))
+    beside = survey(store, whole.shape, 1, Box((4, 10, 11), (5, 11, 12)))
     assert (beside.cores, beside.deep[1], beside.thin[1]) == (1, False, 0)
-    edge = survey(store, whole.shape, Box((2, 8, 8), (3, 9, 9)))
+    edge = survey(store, whole.shape, 1, Box((2, 8, 8), (3, 9, 9)))
     assert (edge.cores, edge.deep[1], edge.thin[1]) == (1, False, 1)
 
 
@@ -363,84 +421,35 @@ def test_the_ball_of_distance_3_holds_the_diagonal_of_2():
         volume = ball.copy()
         if cut:
             volume[cut] = BORDER
-        store = ArrayStore(volume)
+        store = StrictStore(volume)
         store.create(PIECES, np.uint32)
-        assert survey(store, (7, 7, 7), Box((3, 3, 3), (4, 4, 4))).deep[1] == deep
+        assert survey(store, (7, 7, 7), 1, Box((3, 3, 3), (4, 4, 4))).deep[1] == deep
 
 
 def test_contacts_reach_over_edges_and_corners_between_chunks():
     for corner in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]:
         border_core = np.zeros((2, 2, 2), np.uint8)
         border_core[corner] = border_core[tuple(1 - n for n in corner)] = BORDER
-        store = ArrayStore(border_core)
+        store = StrictStore(border_core)
         store.create(PIECES, np.uint32)
         grid = ChunkGrid((2, 2, 2), (1, 1, 1))
-        surveys = [survey(store, grid.shape, box) for box in grid.boxes]
-        pieces = [
-            Part(PIECES, box, np.array([0, k + 1][: s.count + 1]))
-            for k, (box, s) in enumerate(zip(grid.boxes, surveys, strict=True))
-        ]
-        found = [contacts(store, task) for task in contact_tasks(grid, pieces)]
+        surveys = [survey(store, grid.shape, 1, box) for box in grid.boxes]
+        tasks = contact_tasks(grid, [s.count for s in surveys])
+        assert len(tasks) == 1
+        found = [contacts(store, task) for task in tasks]
         assert sum(len(faces) for faces, _ in found) == 0
-        assert any(len(touching) for _, touching in found)
-
-
-def test_growth_that_cannot_end_is_an_error():
-    labels = [
-        (Part(PIECES, Box.of_shape((1, 1, 2)), np.array([0, UNCLAIMED])), Tally(np.array([0, 2]), np.zeros(2, int)))
-    ]
-    store = ArrayStore(np.ones((1, 1, 2), np.uint8))
-    store.arrays[PIECES] = np.ones((1, 1, 2), np.uint32)
-    with pytest.raises(Ps3dError, match="no core reaches"):
-        grow(store, ChunkGrid((1, 1, 2), (1, 1, 2)), labels, 1)
+        assert [touching.tolist() for _, touching in found] == [[[1, 2]]]
 
 
 # --- more than 2^31 voxels, more than 2^32 ids: small stand-ins
 
-HUGE = (5000, 4000, 3000)
-FAR = (4990, 3980, 2970)
-
-
-def far_index(z, y, x):
-    return ((FAR[0] + z) * 4000 + FAR[1] + y) * 3000 + FAR[2] + x
-
-
-def test_a_chunk_far_from_the_origin_is_surveyed_and_grown():
-    border_core = np.zeros((10, 20, 30), np.uint8)
-    border_core[2, 3, 4:10] = BORDER
-    border_core[2, 3, 6] = CORE
-    store = ShiftedStore(FAR, **{BORDER_CORE: border_core, PIECES: np.zeros((10, 20, 30), np.uint32)})
-    box = Box(tuple(n + 2 for n in FAR), HUGE)
-    found = survey(store, HUGE, box)
-    assert (found.cores, found.count) == (1, 2)
-    assert found.tally.firsts[1:].tolist() == [far_index(2, 3, 6), far_index(2, 3, 4)]
-
-    store.arrays[GROWN[0]] = np.zeros((10, 20, 30), np.uint32)
-    parts = (Part(PIECES, box, np.array([0, 2**40, UNCLAIMED])),)
-    part, counted = grow_chunk(store, GrowTask(box, box, parts, GROWN[0], 2, HUGE))
-    assert part.ids.tolist() == [0, 2**40, UNCLAIMED]
-    assert counted.volumes[1:].tolist() == [5, 1]
-    assert counted.firsts[1:].tolist() == [far_index(2, 3, 4), far_index(2, 3, 9)]
-    assert store.arrays[GROWN[0]][2, 3, :11].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 0]
-
-
-def test_a_tie_between_ids_past_32_bits():
-    pieces = np.array([[[1, 3, 2]]], np.uint32)
-    for a, b in [(2**32 + 1, 2**33), (2**33, 2**32 + 1), (2**33 + 1, 2)]:
-        store = ShiftedStore((0, 0, 0), **{PIECES: pieces, GROWN[0]: np.zeros((1, 1, 3), np.uint32)})
-        box = Box.of_shape((1, 1, 3))
-        parts = (Part(PIECES, box, np.array([0, a, b, UNCLAIMED])),)
-        part, _ = grow_chunk(store, GrowTask(box, box, parts, GROWN[0], 1, (1, 1, 3)))
-        assert part.ids[store.arrays[GROWN[0]]].tolist() == [[[a, min(a, b), b]]]
-
 
 def two_cores_and_their_border(volumes, firsts, thin):
     return Survey(
-        cores=2,
-        tally=Tally(np.array([0, *volumes, 9]), np.array([0, *firsts, 0])),
-        home=np.array([0, 3, 3, 3]),
-        thin=np.array([0, *thin, 0]),
-        deep=np.zeros(4, bool),
+        tally=Tally(np.array([0, *volumes, 9]), np.array([0, *firsts, 0]), np.zeros(4, np.uint8)),
+        home=np.array([0, 3, 3, 3], np.uint32),
+        thin=np.array([0, *thin]),
+        deep=np.zeros(3, bool),
     )
 
 
@@ -465,14 +474,14 @@ def test_rule_5_past_2_to_the_63():
     box = Box.of_shape((1, 1, 1))
     ids = np.arange(5)
     volumes = np.array([0, 2**62, 2**61, 2**50, 2**62 // 200])  # times 4 they overflow
-    labels = [(Part(GROWN[0], box, ids), Tally(volumes, np.array([0, 2**40, 2**33, 2**20, 2**50])))]
+    labels = [(Part(GROWN[0], box, ids), Tally(volumes, np.array([0, 2**40, 2**33, 2**20, 2**50]), ids))]
     assert number(labels, 0.005).tolist() == [0, 2, 1, 0, 3]
 
 
 def test_numbers_follow_the_first_voxel_of_all_chunks():
-    box = Box.of_shape((1, 1, 1))
-    one = (Part(GROWN[0], box, np.array([0, 3, 1])), Tally(np.array([9, 5, 5]), np.array([0, 2**32 + 5, 2**33])))
-    two = (Part(GROWN[1], box, np.array([0, 1, 2])), Tally(np.array([9, 5, 5]), np.array([0, 2**31, 2**32])))
+    box, ids = Box.of_shape((1, 1, 1)), np.zeros(3)
+    one = (Part(GROWN[0], box, np.array([0, 3, 1])), Tally(np.array([9, 5, 5]), np.array([0, 2**32 + 5, 2**33]), ids))
+    two = (Part(GROWN[1], box, np.array([0, 1, 2])), Tally(np.array([9, 5, 5]), np.array([0, 2**31, 2**32]), ids))
     table = number([one, two], 0)
     assert table.dtype == np.uint32
     assert table.tolist() == [0, 1, 2, 3]

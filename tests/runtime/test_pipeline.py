@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 import pytest
 
 import ps3d_rt
-from ps3d_rt.core.grid import PatchLattice
-from ps3d_rt.core.normalize import GrayScale
-from ps3d_rt.core.resample import resample
+import ps3d_rt.plan
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Event, RunDone, RunStarted, StageAdvanced, StageDone, StageStarted
 from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.pipeline import NormalizedPlanes, PredictConfig, predict_volume
+from ps3d_rt.pipeline import predict_volume
+from ps3d_rt.plan import PredictConfig
+from ps3d_rt.workers import Workers
 
 Array = np.ndarray[Any, Any]
 PATCH = (24, 24, 24)
@@ -90,24 +91,40 @@ def test_empty_patches_are_skipped_and_counted() -> None:
     assert run(gray(labels), skip_empty=False).run["patches"]["skipped"] == 0
 
 
-def test_layers_are_the_whole_resampled_volume_and_every_plane_is_read_once() -> None:
+def test_every_stage_reads_every_plane_once() -> None:
     class Counting(ArrayVolume):
         def __init__(self, array: Array) -> None:
-            super().__init__(array, 1.0)
+            super().__init__(array, 0.01)
             self.planes = np.zeros(len(array), int)
 
         def _read_into(self, out: Array, box: Any) -> None:
             self.planes[box.start[0] : box.stop[0]] += 1
             super()._read_into(out, box)
 
-    image, zoom, shape = gray(LABELS), (1.5, 1.0, 0.75), (69, 54, 46)
-    volume, scale = Counting(image), GrayScale(9000.0, 3000.0)
-    lattice = PatchLattice.plan(shape, (32, 64, 32), 0.5)
-    source = NormalizedPlanes(volume, lattice, shape, zoom, scale, lowpass=True)
-    whole = np.pad((resample(image, shape, zoom=zoom) - 9000) / 3000, [(0, 0), (0, 10), (0, 0)], mode="edge")
-    for z in lattice.starts[0]:
-        assert np.allclose(source.layer(z), whole[z : z + 32], atol=1e-5)
-    assert volume.planes.max() <= 2, "only planes at a seam may be read twice"
+    volume = Counting(gray(LABELS))
+    config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.17, overlap=0.5)
+    predict_volume(volume, bundle(), FakeEngine(PATCH, threshold=HALFWAY), config)
+    assert set(volume.planes) == {3}, "once each for the gray scale, the network and the table"
+
+
+@pytest.mark.parametrize("size_mm", [0.08, 0.13, 0.2])
+@pytest.mark.parametrize(("shard", "workers"), [((8, 16, 16), 1), ((16, 8, 24), 3), ((8, 64, 64), 2)])
+def test_neither_shards_nor_chunks_nor_sweeps_change_the_result(
+    monkeypatch: pytest.MonkeyPatch, size_mm: float, shard: tuple[int, int, int], workers: int
+) -> None:
+    want = run(gray(LABELS), particle_size_mm=size_mm)
+    with monkeypatch.context() as small:
+        small.setattr(ps3d_rt.plan, "SHARD", shard)
+        small.setattr(ps3d_rt.pipeline, "SHARD", shard)
+        small.setattr(ps3d_rt.plan, "SWEEP_BYTES", 1)
+        # Threads do what processes would: the sweeps of a plan for several workers.
+        small.setattr(ps3d_rt.pipeline, "Workers", lambda processes=1, threads=None: Workers(1, threads))
+        cut = run(gray(LABELS), particle_size_mm=size_mm, chunk=16, workers=workers)
+    assert cut.run["patches"]["planned"] >= want.run["patches"]["planned"]
+    assert prod(cut.run["parameters"]["chunk_voxels"]) < prod(want.run["parameters"]["chunk_voxels"])
+    assert cut.labels.tobytes() == want.labels.tobytes()
+    for name, column in want.particles.columns().items():
+        assert np.array_equal(column, cut.particles.columns()[name]), name
 
 
 def test_a_volume_smaller_than_a_patch_works() -> None:
@@ -123,7 +140,10 @@ def test_events_tell_the_run_from_start_to_end() -> None:
     assert seen[-1] == RunDone(len(CENTERS), pytest.approx(sum(result.run["seconds"].values())))
     stages = [event.stage for event in seen if isinstance(event, StageStarted)]
     assert stages == [event.stage for event in seen if isinstance(event, StageDone)] == list(result.run["seconds"])
-    assert [e.done for e in seen if isinstance(e, StageAdvanced)] == list(range(1, seen[0].patches + 1))
+    for start in (event for event in seen if isinstance(event, StageStarted)):
+        done = [event.done for event in seen if isinstance(event, StageAdvanced) and event.stage == start.stage]
+        assert done == sorted(done)
+        assert done[-1] == start.total
 
 
 def test_run_says_what_ran() -> None:

@@ -1,17 +1,51 @@
+import weakref
+from unittest.mock import patch
+
 import array_api_strict
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from ps3d_rt.core.grid import Box
 from ps3d_rt.core.normalize import normalized_shape
-from ps3d_rt.core.resample import resample, resample_labels, resample_labels_slab, resample_slab
-from ps3d_rt.errors import InputError
+from ps3d_rt.core.resample import PlaneStream, resample, resample_labels, resample_labels_box
+from ps3d_rt.core.taps import resample_plane
+from ps3d_rt.errors import InputError, Ps3dError
 
 both = pytest.mark.parametrize("xp", [np, array_api_strict])
 shapes = st.tuples(*[st.integers(1, 9)] * 3)
 zooms = st.tuples(*[st.floats(0.2, 3.0)] * 3)
+
+
+@st.composite
+def boxes(draw, shape):
+    """Any box of one voxel or more inside ``shape``."""
+    start = tuple(draw(st.integers(0, n - 1)) for n in shape)
+    return Box(start, tuple(draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True)))
+
+
+def cut(draw, n):
+    """Any numbers of 1 or more that sum up to ``n``."""
+    while n:
+        k = draw(st.integers(1, n))
+        yield k
+        n -= k
+
+
+class Reads:
+    """A source that notes what is asked of it."""
+
+    def __init__(self, source, xp=np):
+        self.source, self.xp, self.boxes, self.last = source, xp, [], None
+
+    def __call__(self, box):
+        assert self.last is None or self.last() is None, "the last read is still in memory"
+        self.boxes.append(box)
+        values = self.xp.asarray(self.source[box.slices].copy())
+        self.last = weakref.ref(values)
+        return values
 
 
 def line(xp, *values):
@@ -66,29 +100,131 @@ def test_zoom_1_changes_nothing_but_the_dtype():
     np.testing.assert_array_equal(resample(image, (3, 4, 5), zoom=(1, 1, 1)), image)
 
 
-@given(source=shapes, shape=shapes, zoom=zooms, cut=st.integers(1, 8))
-@settings(max_examples=50)
-def test_slabs_of_any_thickness_give_the_bytes_of_the_whole(source, shape, zoom, cut):
-    image = np.random.default_rng(3).normal(size=source).astype(np.float32)
+@pytest.mark.parametrize("dtype", ["uint8", "int16", ">u2", "uint16", "int32", "float16", "float32", "float64"])
+@pytest.mark.parametrize("zoom", [(0.4, 0.3, 0.5), (1.2, 1.7, 1.3), (1, 1, 1), (0.8, 1, 2.1)])
+def test_kernels_and_array_api_give_the_same_bytes(dtype, zoom):
+    image = np.random.default_rng(4).normal(100, 30, (9, 11, 13)).clip(0, 255).astype(dtype)
+    shape = normalized_shape(image.shape, zoom)
+    known = image.astype("float32" if dtype == "float16" else image.dtype.newbyteorder("="))
+    want = np.asarray(resample(array_api_strict.asarray(known), shape, zoom=zoom))
+    frozen = np.asfortranarray(image)
+    frozen.setflags(write=False)
+    assert resample(image, shape, zoom=zoom).tobytes() == want.tobytes()
+    assert resample(frozen, shape, zoom=zoom).tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("xp", [np, array_api_strict])
+@given(
+    data=st.data(), source=shapes, shape=shapes, zoom=zooms, lowpass=st.booleans(), planes_per_read=st.integers(1, 5)
+)
+def test_a_stream_of_any_region_gives_the_bytes_of_the_whole(xp, data, source, shape, zoom, lowpass, planes_per_read):
+    image = np.random.default_rng(3).integers(0, 60_000, source).astype(np.uint16)
+    region = data.draw(boxes(shape))
+    reads = Reads(image, xp)
+    with patch("ps3d_rt.core.resample._READ_VOXELS", data.draw(st.integers(1, 400))):
+        stream = PlaneStream(reads, region, source, shape, zoom=zoom, lowpass=lowpass, planes_per_read=planes_per_read)
+        planes = [np.asarray(stream.take(n)) for n in cut(data.draw, region.shape[0])]
+    whole = resample(image, shape, zoom=zoom, lowpass=lowpass)[region.slices]
+    assert np.concatenate(planes).tobytes() == whole.tobytes()
+
+    starts = [box.start[0] for box in reads.boxes]
+    stops = [box.stop[0] for box in reads.boxes]
+    assert all(a % planes_per_read == 0 for a in starts), "reads start where chunks of the file start"
+    assert all(b <= a for a, b in zip(starts[1:], stops, strict=False)), "no plane is read twice"
+    assert len({(box.start[1:], box.stop[1:]) for box in reads.boxes}) == 1
+
+
+def test_a_stream_reads_only_what_its_region_needs():
+    image = np.zeros((100, 40, 40), np.uint16)
+    reads = Reads(image)
+    region = Box((20, 8, 0), (30, 16, 40))
+    stream = PlaneStream(reads, region, image.shape, (200, 80, 40), zoom=(2, 2, 1), planes_per_read=4)
+    assert reads.boxes == [], "nothing is read before it is needed"
+    stream.take(10)
+    assert reads.boxes == [Box((8, 3, 0), (16, 9, 40))]
+
+
+def test_every_source_plane_is_resampled_once_and_nothing_read_is_kept_at_the_end():
+    image = np.zeros((30, 4, 4), np.uint16)
+    reads = Reads(image)
+    stream = PlaneStream(reads, Box.of_shape((12, 2, 2)), image.shape, (12, 2, 2), zoom=(0.4,) * 3, planes_per_read=7)
+    slots = []
+
+    def note(plane, y, x, out, slot):
+        slots.append(slot)
+        resample_plane(plane, y, x, out, slot)
+
+    with patch("ps3d_rt.core.resample.resample_plane", note):
+        for n in (1, 4, 7):
+            stream.take(n)
+    assert len(slots) == 30
+    assert reads.last() is None
+
+
+def test_planes_that_nobody_needs_are_not_read():
+    image = np.random.default_rng(5).normal(size=(90, 2, 2)).astype(np.float32)
+    reads = Reads(image)
+    with patch("ps3d_rt.core.resample._READ_VOXELS", 1):
+        stream = PlaneStream(
+            reads,
+            Box.of_shape((3, 2, 2)),
+            image.shape,
+            (3, 2, 2),
+            zoom=(1 / 30, 1, 1),
+            lowpass=False,
+            planes_per_read=8,
+        )
+        np.testing.assert_array_equal(stream.take(3), image[14:90:30] / 2 + image[15:90:30] / 2)
+    assert [(box.start[0], box.stop[0]) for box in reads.boxes] == [(8, 16), (40, 48), (72, 76)]
+
+
+@pytest.mark.parametrize(
+    ("planes_per_read", "most", "depths"), [(4, 16 * 9, [8, 8, 4]), (4, 1, [4, 4, 4, 4, 4]), (1, 16 * 9, [9, 9, 2])]
+)
+def test_a_read_brings_whole_chunks_up_to_a_bound(planes_per_read, most, depths):
+    image = np.zeros((20, 4, 4), np.uint16)
+    reads = Reads(image)
+    with patch("ps3d_rt.core.resample._READ_VOXELS", most):
+        PlaneStream(
+            reads, Box.of_shape((8, 2, 2)), image.shape, (8, 2, 2), zoom=(0.4,) * 3, planes_per_read=planes_per_read
+        ).take(8)
+    assert [box.shape[0] for box in reads.boxes] == depths
+
+
+@pytest.mark.parametrize("n", [0, 4])
+def test_more_planes_than_are_left_are_refused(n):
+    image = np.zeros((4, 4, 4), np.uint8)
+    stream = PlaneStream(lambda box: image[box.slices], Box.of_shape((4, 4, 4)), (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))
+    stream.take(1)
+    with pytest.raises(InputError, match=f"{n} planes were asked for, 3 are left"):
+        stream.take(n)
+    assert stream.take(3).shape == (3, 4, 4)
+
+
+@both
+@given(data=st.data(), source=shapes, shape=shapes, zoom=zooms)
+def test_labels_of_any_box_are_those_of_the_whole(xp, data, source, shape, zoom):
     labels = np.random.default_rng(3).integers(0, 1000, source).astype(np.uint32)
-    ranges = [(z, min(z + cut, shape[0])) for z in range(0, shape[0], cut)]
-    image_slabs = [resample_slab(lambda a, b: image[a:b], r, source, shape, zoom=zoom) for r in ranges]
-    label_slabs = [resample_labels_slab(lambda a, b: labels[a:b], r, source, shape, zoom=zoom) for r in ranges]
-    np.testing.assert_array_equal(np.concatenate(image_slabs), resample(image, shape, zoom=zoom))
-    np.testing.assert_array_equal(np.concatenate(label_slabs), resample_labels(labels, shape, zoom=zoom))
+    box = data.draw(boxes(shape))
+    reads = Reads(labels, xp)
+    part = np.asarray(resample_labels_box(reads, box, source, shape, zoom=zoom))
+    assert len(reads.boxes) == 1
+    assert part.dtype == labels.dtype
+    np.testing.assert_array_equal(part, resample_labels(labels, shape, zoom=zoom)[box.slices])
 
 
-def test_a_slab_reads_only_the_planes_it_needs():
-    image = np.zeros((100, 4, 4), np.uint16)
-    asked = []
+def test_a_box_of_labels_reads_only_what_it_needs():
+    reads = Reads(np.zeros((100, 4, 40), np.uint32))
+    resample_labels_box(reads, Box((20, 0, 3), (30, 4, 5)), (100, 4, 40), (200, 4, 20), zoom=(0.5, 1, 2))
+    assert reads.boxes == [Box((10, 0, 7), (15, 4, 10))]
 
-    def read(first, stop):
-        asked.append((first, stop))
-        return image[first:stop]
 
-    resample_slab(read, (20, 30), image.shape, (200, 4, 4), zoom=(2, 1, 1))
-    resample_labels_slab(read, (20, 30), image.shape, (200, 4, 4), zoom=(0.5, 1, 1))
-    assert asked == [(9, 16), (10, 15)]
+def test_a_read_of_another_shape_is_refused():
+    whole = Box.of_shape((4, 4, 4))
+    with pytest.raises(Ps3dError, match=r"gave \(4, 4, 3\) voxels; it must give \(4, 4, 4\)"):
+        PlaneStream(lambda box: np.zeros((4, 4, 3)), whole, (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1)).take(1)
+    with pytest.raises(Ps3dError, match=r"gave \(4, 4, 3\) voxels; it must give \(4, 4, 4\)"):
+        resample_labels_box(lambda box: np.zeros((4, 4, 3)), whole, (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))
 
 
 @both
@@ -132,7 +268,12 @@ def test_grids_that_cannot_be_resampled_are_refused(call, source, shape, zoom, m
         call(np.zeros(source, np.uint8), shape, zoom=zoom)
 
 
-@pytest.mark.parametrize("planes", [(0, 5), (2, 2), (-1, 2)])
-def test_planes_outside_the_grid_are_refused(planes):
-    with pytest.raises(InputError, match=f"planes {planes[0]}..{planes[1]} of 4"):
-        resample_slab(lambda a, b: np.zeros((b - a, 4, 4)), planes, (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))
+@pytest.mark.parametrize(("start", "stop"), [((0, 0, 0), (4, 5, 4)), ((2, 0, 0), (2, 4, 4)), ((0, 0, -1), (4, 4, 4))])
+def test_boxes_outside_the_grid_are_refused(start, stop):
+    def read(box):
+        return np.zeros(box.shape)
+
+    with pytest.raises(InputError, match="inside it"):
+        PlaneStream(read, Box(start, stop), (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))
+    with pytest.raises(InputError, match="inside it"):
+        resample_labels_box(read, Box(start, stop), (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))

@@ -70,18 +70,19 @@ def test_merge_refuses_ids_outside_the_count(pair):
         merge(np.array([pair]), 3)
 
 
-def test_relabel_moves_ids_but_not_background_and_has_the_tables_dtype():
-    table = np.array([0, 1, 1, 3, 1], np.uint64)
-    out = relabel(np.array([[0, 2], [1, 0]], np.uint16), table, offset=2)
-    assert out.dtype == np.uint64
-    assert out.tolist() == [[0, 1], [3, 0]]
+def test_relabel_fills_a_part_of_an_array_in_its_dtype():
+    out = np.full((1, 3, 3), 9, np.uint64)
+    relabel(np.array([[[0, 2], [1, 0]]], np.uint32), np.array([0, 7, 2**40]), out[:, 1:, :2])
+    assert out.tolist() == [[[9, 9, 9], [0, 2**40, 9], [7, 0, 9]]]
 
 
-def test_relabel_refuses_ids_past_the_table():
-    table = np.arange(4, dtype=np.uint32)
-    assert relabel(np.array([3]), table).tolist() == [3]
-    with pytest.raises(InputError, match="id 2 at offset 2, the table ends at 3"):
-        relabel(np.array([2]), table, offset=2)
+@pytest.mark.parametrize("stray", [4, 2**32 - 1])
+def test_relabel_refuses_ids_past_the_table(stray):
+    table, out = np.arange(4, dtype=np.uint32), np.zeros((1, 1, 2), np.uint32)
+    relabel(np.array([[[3, 1]]], np.uint32), table, out)
+    assert out.tolist() == [[[3, 1]]]
+    with pytest.raises(InputError, match=f"id {stray}, the table ends at 3"):
+        relabel(np.array([[[stray, 1]]], np.uint32), table, out)
 
 
 def chunked_labels(mask, cut, connectivity):
@@ -109,8 +110,8 @@ def chunked_labels(mask, cut, connectivity):
             pairs.append(face_pairs(a, b, connectivity=connectivity))
     table = merge(np.concatenate(pairs), offset)
     out = np.zeros(mask.shape, np.uint32)
-    for box, start in zip(boxes, offsets, strict=True):
-        out[box] = relabel(ids[box], table, offset=start)
+    for box in boxes:
+        relabel(unique[box], table, out[box])
     return out
 
 

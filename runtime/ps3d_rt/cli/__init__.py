@@ -12,6 +12,7 @@ from ps3d_rt.cli.doctor import doctor
 from ps3d_rt.cli.evaluate import evaluate
 from ps3d_rt.cli.measure import measure
 from ps3d_rt.cli.model import app as model_app
+from ps3d_rt.cli.plan import plan
 from ps3d_rt.cli.predict import predict
 from ps3d_rt.errors import Ps3dError
 
@@ -27,7 +28,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    for command in (predict, evaluate, measure, doctor):
+    for command in (predict, plan, evaluate, measure, doctor):
         app.command()(command)
     app.add_typer(model_app, name="model")
     for entry in sorted(entry_points(group=COMMANDS), key=lambda e: e.name):

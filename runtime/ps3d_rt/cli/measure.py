@@ -8,12 +8,11 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import typer
 
-from ps3d_rt.core.measure import measure_slabs, size_distribution
+from ps3d_rt.core.measure import PartialSums, merge_sums, partial_sums, size_distribution, to_table
 from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.table import free_targets, write_table
@@ -38,16 +37,17 @@ def measure(
         spacing_mm = ids.spacing_mm or (gray.spacing_mm if gray is not None else None)
         if spacing_mm is None:
             raise InputError(f"{labels} does not say how large a voxel is; pass --spacing with its side in mm.")
-        table = measure_slabs(_slabs(ids, gray), spacing_mm)
+        table = to_table(merge_sums(_sums(ids, gray)), ids.shape, spacing_mm)
     parquet, csv = write_table(table, out, overwrite=overwrite)
     sizes = {name: None if isnan(value) else value for name, value in asdict(size_distribution(table)).items()}
     typer.echo(json.dumps({"parquet": str(parquet), "csv": str(csv), **sizes}, indent=2))
 
 
-def _slabs(ids: Volume, gray: Volume | None) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]]:
+def _sums(ids: Volume, gray: Volume | None) -> Iterator[PartialSums]:
     if gray is not None and gray.shape != ids.shape:
         raise InputError(
             f"{gray.source} has shape {gray.shape} and {ids.source} has {ids.shape}; both must cover the same voxels."
         )
     for box in z_slabs(ids.shape, READ_VOXELS):
-        yield ids.read(box), None if gray is None else gray.read(box)
+        # No name for the voxels: they are freed before the next ones are read.
+        yield partial_sums(ids.read(box), None if gray is None else gray.read(box), at=box.start, shape=ids.shape)

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ps3d_rt.errors import InputError
-
 
 def predict(
     scan: Annotated[Path, typer.Argument(help="TIFF, folder of TIFF slices, npy, zarr, OME-Zarr or raw.")],
@@ -22,55 +20,41 @@ def predict(
     overlap: Annotated[float | None, typer.Option(help="Share of a patch covered again; default: the model's.")] = None,
     shape: Annotated[str | None, typer.Option(help="Voxels z,y,x of a raw file.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Type of a raw file's voxels: uint8, uint16, >u2 …")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 1 works in this one.", min=1)] = 1,
+    chunk: Annotated[int, typer.Option(help="Side of a chunk in which particles are put together, voxels.")] = 256,
     skip: Annotated[bool, typer.Option(help="Leave out patches without contrast.")] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace an output that is there.")] = False,
     log_json: Annotated[bool, typer.Option(help="Progress as JSON lines on stderr.")] = False,
 ) -> None:
     """Segment a scan into particles: labels (OME-Zarr), table, report and run.json.
 
-    Prints the number of particles and the folder as JSON.
+    Prints the number of particles and the folder as JSON. A run that was stopped goes on when it is started again.
 
     Example: ps3d-rt predict scan.tif result --spacing 0.01 --particle-size 0.29
     """
     # Loaded here, so that --help and a mistyped option answer at once.
-    from ps3d_rt.api import predict as run  # noqa: PLC0415
+    from ps3d_rt.cli.opened import opened  # noqa: PLC0415
     from ps3d_rt.cli.progress import listening  # noqa: PLC0415
-    from ps3d_rt.io.volume import open_volume  # noqa: PLC0415
-    from ps3d_rt.output import check_output, staged, write_result  # noqa: PLC0415
+    from ps3d_rt.output import check_output, predict_to_folder  # noqa: PLC0415
 
     check_output(out, overwrite=overwrite)
-    sides = None if shape is None else [int(n) for n in numbers(shape, "--shape")]
-    spacing_mm = None if spacing is None else numbers(spacing, "--spacing")
     with (
-        open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype) as volume,
-        staged(out, overwrite=overwrite) as folder,
-        listening(as_json=log_json) as tell,
-    ):
-        result = run(
-            volume,
+        opened(
+            scan,
             particle_size=particle_size,
+            spacing=spacing,
             model=model,
             engine=engine,
             device=device,
             threads=threads,
             overlap=overlap,
+            shape=shape,
+            dtype=dtype,
+            workers=workers,
+            chunk=chunk,
             skip_empty=skip,
-            progress=tell,
-        )
-        write_result(folder, volume, result)
-    typer.echo(f'{{"particles": {len(result.particles)}, "output": "{out.as_posix()}"}}')
-
-
-def numbers(text: str, option: str) -> list[float]:
-    """Parse ``z,y,x``, or one number for all three axes.
-
-    >>> numbers("0.01", "--spacing"), numbers("1,2,3", "--shape")
-    ([0.01, 0.01, 0.01], [1.0, 2.0, 3.0])
-    """
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in (1, 3):
-        raise InputError(f"{option} is {text!r}; give one number, or three as z,y,x without spaces.")
-    return values * (3 // len(values))
+        ) as (volume, bundle, ready, config),
+        listening(as_json=log_json) as tell,
+    ):
+        run = predict_to_folder(volume, bundle, ready, config, out, overwrite=overwrite, tell=tell)
+    typer.echo(f'{{"particles": {run["particles"]}, "output": "{out.as_posix()}"}}')

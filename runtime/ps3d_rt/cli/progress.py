@@ -16,6 +16,7 @@ from ps3d_rt.events import (
     Event,
     Listener,
     RunDone,
+    RunResumed,
     RunStarted,
     StageAdvanced,
     StageDone,
@@ -46,9 +47,12 @@ def _json_line(event: Event) -> None:
 def _sentence(event: Event) -> str | None:
     """Put an event into words for a log; None for those that need no line."""
     match event:
-        case RunStarted(name, shape, normalized, patches, engine):
+        case RunStarted(name, shape, normalized, patches, engine, workers):
             size = " × ".join(map(str, shape))
-            return f"{name}: {size} voxels → {' × '.join(map(str, normalized))}, {patches} patches, {engine}"
+            many = f", {workers} processes" if workers > 1 else ""
+            return f"{name}: {size} voxels → {' × '.join(map(str, normalized))}, {patches} patches, {engine}{many}"
+        case RunResumed(folder):
+            return f"going on where an earlier run stopped ({folder})"
         case StageDone(stage, seconds):
             return f"{stage}: {seconds:.1f} s"
         case RunDone(particles, seconds):

@@ -45,7 +45,7 @@ def ndimage_of(x: Any) -> ModuleType:
 
 
 def compiled(loop: Callable[P, R]) -> Callable[P, R]:
-    """Turn a loop over numpy arrays into a CPU kernel (numba), cached on disk.
+    """Turn a loop over numpy arrays into a CPU kernel (numba), cached on disk; threads run kernels side by side.
 
     Numba loads at the first call, not at import: it would take most of the time ``import ps3d_rt`` may cost.
     Kernels therefore cannot call each other.
@@ -53,7 +53,7 @@ def compiled(loop: Callable[P, R]) -> Callable[P, R]:
 
     @cache
     def kernel() -> Callable[P, R]:
-        return cast(Callable[P, R], import_module("numba").njit(cache=True)(loop))
+        return cast(Callable[P, R], import_module("numba").njit(cache=True, nogil=True)(loop))
 
     @wraps(loop)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

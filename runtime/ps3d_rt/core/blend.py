@@ -15,9 +15,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.arrays import array_namespace
+from ps3d_rt.core.arrays import array_namespace, compiled
 from ps3d_rt.core.grid import Box, PatchLattice, Zyx
 from ps3d_rt.errors import InputError
+
+Array = np.ndarray[Any, Any]
 
 
 def axis_window(length: int) -> NDArray[np.float32]:
@@ -41,7 +43,7 @@ def gaussian_window(patch: Zyx, *, xp: ModuleType = np) -> Any:
 
 
 def add_patch(total: Any, scores: Any, window: Any, at: Box) -> None:
-    """Add one weighted patch to the running sum, in place.
+    """Add one weighted patch to the running sum, in place; what lies outside the sum is left out.
 
     Args:
         total: (classes, z, y, x) float32.
@@ -50,17 +52,34 @@ def add_patch(total: Any, scores: Any, window: Any, at: Box) -> None:
         at: where the patch lies, in voxels relative to ``total``.
 
     Raises:
-        InputError: if the shapes disagree or the patch does not lie inside ``total``.
+        InputError: if the shapes disagree.
     """
     classes, *shape = total.shape
     if scores.shape != (classes, *at.shape) or window.shape != at.shape:
         raise InputError(
             f"scores {scores.shape} and window {window.shape} do not fit {classes} classes of a patch {at.shape}."
         )
-    if min(at.start) < 0 or any(b > n for b, n in zip(at.stop, shape, strict=True)):
-        raise InputError(f"the patch {at} does not lie inside the sum of {tuple(shape)} voxels.")
-    for c in range(classes):
-        total[(c, *at.slices)] += scores[c, ...] * window
+    inside = at.intersect(Box.of_shape((shape[0], shape[1], shape[2])))
+    part = inside.relative_to(at)
+    if isinstance(total, np.ndarray):
+        _add_weighted(total, scores, window, inside.start, part.start, part.shape)
+    elif part.size:  # the standard leaves open what slices past the end are
+        for c in range(classes):
+            total[(c, *inside.slices)] += scores[(c, *part.slices)] * window[part.slices]
+
+
+@compiled
+def _add_weighted(total: Array, scores: Array, window: Array, to: Zyx, start: Zyx, shape: Zyx) -> None:
+    """Do ``total += scores · window`` without temporary arrays, for the ``shape`` voxels that begin at ``start``."""
+    depth, height, width = shape
+    for c in range(total.shape[0]):
+        for z in range(depth):
+            for y in range(height):
+                row = total[c, to[0] + z, to[1] + y, to[2] : to[2] + width]
+                score = scores[c, start[0] + z, start[1] + y, start[2] : start[2] + width]
+                weight = window[start[0] + z, start[1] + y, start[2] : start[2] + width]
+                for x in range(width):
+                    row[x] += score[x] * weight[x]
 
 
 def classes_of(core: Any, border: Any, weight: Any) -> Any:
@@ -82,48 +101,50 @@ def classes_of(core: Any, border: Any, weight: Any) -> Any:
 
 
 class BlendRing:
-    """Running sums that slide along z: as deep as one patch, whatever the depth of the volume.
+    """Running sums that slide along z over a write box: as deep as one patch, whatever the depth of the box.
 
     Usage::
 
-        ring = BlendRing(lattice)
-        for at in ring.patches():
-            ring.skip(at) if empty(at) else ring.add(engine.infer(...)[0], at)
+        ring = BlendRing(lattice, write)
+        for z, patches in ring.layers():
+            for at in patches:
+                ring.skip(at) if empty(at) else ring.add(engine.infer(...)[0], at)
             z, classes = ring.take()        # may be no plane at all
 
-    Every patch must come, in the order of :meth:`patches`: so a forgotten one cannot pass for background, and the
-    float sums of a voxel are added in one order whatever the range of planes: same bytes for any split along z.
+    Every patch that touches the write box must come, in the order of :meth:`layers`: so a forgotten one cannot pass
+    for background, and the float sums of a voxel are added in one order whatever the write box: same bytes for any
+    tiling of the volume.
 
     Args:
         lattice: the patches of the volume.
-        planes: (first, last + 1) planes to emit; patches that touch none of them are not expected. Default all.
+        write: voxels to emit. Default all, the padding too.
         xp: array library of the scores.
 
-    Memory: 2 · 4 bytes · patch_z · Y · X.
+    Memory: 2 · 4 bytes · patch_z · Y · X of the write box.
+
+    Raises:
+        InputError: if the write box is empty or not inside the volume.
     """
 
-    def __init__(self, lattice: PatchLattice, planes: tuple[int, int] | None = None, *, xp: ModuleType = np) -> None:
-        self.planes = (0, lattice.padded[0]) if planes is None else planes
-        if not 0 <= self.planes[0] < self.planes[1] <= lattice.padded[0]:
-            raise InputError(f"planes {self.planes} do not lie inside the volume of {lattice.padded} voxels.")
+    def __init__(self, lattice: PatchLattice, write: Box | None = None, *, xp: ModuleType = np) -> None:
+        whole = Box.of_shape(lattice.padded)
+        self.write = whole if write is None else write
+        if min(self.write.shape) < 1 or self.write.intersect(whole) != self.write:
+            raise InputError(f"{self.write} is empty or not inside the volume of {lattice.padded} voxels.")
         self._lattice = lattice
         self._xp = xp
         self._window = gaussian_window(lattice.patch, xp=xp)
-        self._sums = xp.zeros((2, lattice.patch[0], *lattice.padded[1:]), dtype=xp.float32)
+        _, height, width = self.write.shape
+        self._sums = xp.zeros((2, lattice.patch[0], height, width), dtype=xp.float32)
         weights = [_axis_weight(*axis) for axis in zip(lattice.padded, lattice.patch, lattice.starts, strict=True)]
-        self._weight_z = weights[0]
-        self._weight_yx = _outer(weights[1:], xp)
-        self._coming = self.patches()
-        first = next(self._coming)
-        self._next: Box | None = first
-        self._base = first.start[0]  # first plane in the ring; plane z lies at z % patch_z
+        self._weights = [weight[part] for weight, part in zip(weights, self.write.slices, strict=True)]
+        self._coming = chain.from_iterable(patches for _, patches in self.layers())
+        self._next: Box | None = next(self._coming)
+        self._base = 0  # planes taken; plane z of the write box lies at z % patch_z in the ring
 
-    def patches(self) -> Iterator[Box]:
-        """Walk the patches that touch the planes to emit, layer by layer, in raster order."""
-        first, stop = self.planes
-        depth = self._lattice.patch[0]
-        layers = (z for z in self._lattice.starts[0] if z < stop and z + depth > first)
-        return chain.from_iterable(self._lattice.layer(z) for z in layers)
+    def layers(self) -> Iterator[tuple[int, list[Box]]]:
+        """Walk the patches that must come: first plane of a layer, and its patches in raster order."""
+        return self._lattice.touching(self.write)
 
     def add(self, scores: Any, at: Box) -> None:
         """Add the scores of the next patch.
@@ -139,12 +160,11 @@ class BlendRing:
             raise InputError(f"scores have shape {scores.shape}; (3, {self._lattice.patch}) is needed.")
         self._expect(at)
         depth = self._lattice.patch[0]
-        wrap = depth - at.start[0] % depth  # planes of the patch before the ring's end; the others start at plane 0
-        for part, ring_z in ((slice(0, wrap), depth - wrap), (slice(wrap, depth), 0)):
-            window = self._window[part, :, :]
-            start = (ring_z, *at.start[1:])
-            stop = (ring_z + window.shape[0], *at.stop[1:])
-            add_patch(self._sums, scores[1:, part, :, :], window, Box(start, stop))
+        z, y, x = at.relative_to(self.write).start
+        # Once from its place in the ring on, and once, past the ring's end, from plane 0 on.
+        for ring_z in (z,) if z <= 0 else (z % depth, z % depth - depth):
+            there = Box((ring_z, y, x), (ring_z + depth, y + self._lattice.patch[1], x + self._lattice.patch[2]))
+            add_patch(self._sums, scores[1:, ...], self._window, there)
 
     def skip(self, at: Box) -> None:
         """Count the next patch as background without scores: what is the rest needs no sum.
@@ -158,29 +178,55 @@ class BlendRing:
         """Hand out the planes that no later patch touches, and free their room.
 
         Returns:
-            first plane, and its and the following planes' classes: uint8 (n, Y, X) of the padded volume, n ≥ 0.
+            first plane in the volume, and its and the following planes' classes: uint8 (n, Y, X) of the write box,
+            n ≥ 0.
         """
-        stop = self.planes[1] if self._next is None else self._next.start[0]
-        first = max(self._base, self.planes[0])
-        classes = [self._plane(z) for z in range(first, stop)]
-        for z in range(self._base, stop):
-            self._sums[:, z % self._lattice.patch[0], :, :] = 0.0
-        self._base = max(self._base, stop)
-        if classes:
-            return first, self._xp.stack(classes)
-        return first, self._xp.zeros((0, *self._lattice.padded[1:]), dtype=self._xp.uint8)
+        first = self._base
+        self._base = self.write.shape[0] if self._next is None else self._begin(self._next)
+        z, (_, height, width) = self.write.start[0] + first, self.write.shape
+        weight_z, weight_y, weight_x = self._weights
+        weight_z = weight_z[first : self._base]
+        if isinstance(self._sums, np.ndarray):
+            classes = np.empty((self._base - first, height, width), np.uint8)
+            _take_planes(self._sums, first, weight_z, weight_y, weight_x, classes)
+            return z, classes
+        planes = [self._take_plane(at, weight) for at, weight in enumerate(weight_z, first)]
+        return z, self._xp.stack(planes) if planes else self._xp.zeros((0, height, width), dtype=self._xp.uint8)
 
-    def _plane(self, z: int) -> Any:
+    def _take_plane(self, z: int, weight_z: np.float32) -> Any:
         at = z % self._lattice.patch[0]
-        weight = self._weight_yx * float(self._weight_z[z])
-        return classes_of(self._sums[0, at, :, :], self._sums[1, at, :, :], weight)
+        weight = _outer(self._weights[1:], self._xp) * float(weight_z)
+        classes = classes_of(self._sums[0, at, :, :], self._sums[1, at, :, :], weight)
+        self._sums[:, at, :, :] = 0.0
+        return classes
+
+    def _begin(self, patch: Box) -> int:
+        """First plane of the write box that a patch touches."""
+        return max(0, patch.start[0] - self.write.start[0])
 
     def _expect(self, at: Box) -> None:
         if at != self._next:
-            raise InputError(f"the next patch of the lattice is {self._next}, got {at}; follow BlendRing.patches().")
-        if at.start[0] != self._base:
-            raise InputError(f"planes {self._base}..{at.start[0]} are finished; take() them before the next layer.")
+            raise InputError(f"the next patch of the lattice is {self._next}, got {at}; follow BlendRing.layers().")
+        if self._begin(at) != self._base:
+            raise InputError(f"planes up to {at.start[0]} are finished; take() them before the next layer.")
         self._next = next(self._coming, None)
+
+
+@compiled
+def _take_planes(sums: Array, first: int, weight_z: Array, weight_y: Array, weight_x: Array, classes: Array) -> None:
+    """Do what :func:`classes_of` does for the planes from ``first`` on, in one pass that leaves zeros behind."""
+    depth, width = sums.shape[1], sums.shape[3]
+    for z in range(classes.shape[0]):
+        for y in range(sums.shape[2]):
+            core = sums[0, (first + z) % depth, y]
+            border = sums[1, (first + z) % depth, y]
+            row = classes[z, y]
+            for x in range(width):
+                background = weight_y[y] * weight_x[x] * weight_z[z] - core[x] - border[x]
+                best = np.uint8(1) if core[x] > background else np.uint8(0)
+                row[x] = np.uint8(2) if border[x] > core[x] and border[x] > background else best
+            core[:] = 0.0
+            border[:] = 0.0
 
 
 def _axis_weight(length: int, patch: int, starts: tuple[int, ...]) -> NDArray[np.float32]:

@@ -16,8 +16,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ps3d_rt.core.arrays import compiled
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.runs import run_starts
+from ps3d_rt.core.stitch import relabel
 from ps3d_rt.errors import InputError
 
 Item = TypeVar("Item")
@@ -31,13 +32,34 @@ class Store(Protocol):
     """
 
     def create(self, name: str, dtype: DTypeLike) -> None:
-        """Make ``name`` an array of zeros, whatever it was before."""
+        """Make sure that ``name`` is there. What was written stays; where nothing was, it is not read."""
 
     def read(self, name: str, box: Box) -> NDArray[Any]:
         """Return the values of ``name`` in ``box``."""
 
     def write(self, name: str, box: Box, values: NDArray[Any]) -> None:
         """Set the values of ``name`` in ``box``, always the whole box of a chunk."""
+
+
+class MemoryStore:
+    """Arrays in memory; threads can share it, processes cannot."""
+
+    def __init__(self, shape: Zyx) -> None:
+        self.shape = shape
+        self.arrays: dict[str, NDArray[Any]] = {}
+
+    def create(self, name: str, dtype: DTypeLike) -> None:
+        """Make ``name`` an array of zeros, unless it is there."""
+        if name not in self.arrays:
+            self.arrays[name] = np.zeros(self.shape, dtype)
+
+    def read(self, name: str, box: Box) -> NDArray[Any]:
+        """Return the values of ``name`` in ``box``, as a view, which is not to be changed."""
+        return self.arrays[name][box.slices]
+
+    def write(self, name: str, box: Box, values: NDArray[Any]) -> None:
+        """Set the values of ``name`` in ``box``."""
+        self.arrays[name][box.slices] = values
 
 
 class TaskMap(Protocol):
@@ -106,7 +128,7 @@ def read_ids(store: Store, parts: Sequence[Part], box: Box, dtype: DTypeLike = n
     for part in parts:
         here = part.box.intersect(box)
         if here.size:
-            out[here.relative_to(box).slices] = part.ids[store.read(part.source, here)]
+            relabel(store.read(part.source, here), part.ids, out[here.relative_to(box).slices])
     return out
 
 
@@ -118,20 +140,52 @@ class Tally:
     """Voxels."""
     firsts: NDArray[np.int64]
     """Raster index, in the volume, of the first voxel; arbitrary where there is none."""
+    near: NDArray[np.uint8]
+    """Faces of the chunk that have a voxel near them: bits 1 and 2 for the first and last z, 4 and 8 y, 16 and 32 x."""
+
+    def of(self, chosen: NDArray[Any]) -> Tally:
+        """Keep the chosen local ids, in their order."""
+        return Tally(self.volumes[chosen], self.firsts[chosen], self.near[chosen])
 
 
-def tally(labels: NDArray[np.uint32], count: int, box: Box, shape: Zyx) -> Tally:
-    """Count the voxels of the local ids 0..count of a chunk that owns ``box`` in a volume of ``shape``.
+def tally(labels: NDArray[np.uint32], count: int, box: Box, shape: Zyx, near_voxels: int = 0) -> Tally:
+    """Add up the local ids 0..count of a chunk.
+
+    Args:
+        labels: of the chunk.
+        count: the largest label.
+        box: what the chunk owns.
+        shape: the volume, voxels.
+        near_voxels: a voxel is near a face of the chunk if it lies in this many planes along it.
 
     >>> tally(np.array([[[2, 2, 1]]], np.uint32), 2, Box((9, 0, 0), (10, 1, 3)), (10, 1, 3)).firsts[1:]
     array([29, 27])
     """
-    starts = run_starts(labels)
-    ids = labels.reshape(-1)[starts]
-    volumes, firsts = np.zeros(count + 1, np.int64), np.full(count + 1, labels.size, np.int64)
-    np.add.at(volumes, ids, np.diff(starts, append=labels.size))
-    np.minimum.at(firsts, ids, starts)
-    return Tally(volumes, raster_index(firsts, box, shape))
+    volumes, firsts, near = _tally(labels, count, near_voxels)
+    return Tally(volumes, raster_index(firsts, box, shape), near)
+
+
+@compiled
+def _tally(labels: NDArray[Any], count: int, reach: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    volumes, firsts = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    near = np.zeros(count + 1, np.uint8)
+    depth, height, width = labels.shape
+    for z in range(depth):
+        for y in range(height):
+            faces = (z < reach) | (z >= depth - reach) << 1 | (y < reach) << 2 | (y >= height - reach) << 3
+            stop = 0
+            while stop < width:
+                begin = stop
+                label = labels[z, y, begin]
+                while stop < width and labels[z, y, stop] == label:
+                    stop += 1
+                if label == 0:
+                    continue
+                if volumes[label] == 0:
+                    firsts[label] = (z * height + y) * width + begin
+                volumes[label] += stop - begin
+                near[label] |= np.uint8(faces | (begin < reach) << 4 | (stop > width - reach) << 5)
+    return volumes, firsts, near
 
 
 def raster_index(inside: NDArray[np.int64], box: Box, shape: Zyx) -> NDArray[np.int64]:

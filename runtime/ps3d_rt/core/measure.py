@@ -9,16 +9,19 @@ For a particle of V voxels with indices (z, y, x), spacing s in mm per axis, in 
 ``gray_mean``                mean of the source image over the particle's voxels, in the image's gray values
 ``touches_edge``             the box reaches a face of the volume, so the particle may be cut
 
-1. :func:`partial_sums` reduces one part of the volume to voxel counts, index sums, boxes and gray sums per id.
-2. :func:`merge_sums` adds parts up. Counts and sums are whole numbers (for images of up to 32-bit integers), so the
-   result is the same bytes for any cutting of the volume; sums of a float image may differ in the last digits.
-3. :func:`to_table` turns the sums into the columns above.
+1. :func:`partial_sums` reduces one part of the volume to sums and extremes per id.
+2. :func:`merge_sums` puts parts together. All of it is whole numbers (the gray sums too, for images of up to 32-bit
+   integers), so the result is the same bytes for any cutting of the volume into boxes and any order of them. Float
+   images are summed in float64, in raster order inside a part and then in the order of the parts: the same parts in
+   the same order give the same bytes, another cutting may differ in the last digits.
+3. :func:`renumber` turns the ids into 1..N, if they are not to stay as they are.
+4. :func:`to_table` turns the sums into the columns above.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import isfinite, nan, pi, prod
 from typing import Any
 
@@ -26,7 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.runs import as_ids, check_volume, run_starts, z_slabs
+from ps3d_rt.core.particles import label_dtype
+from ps3d_rt.core.run_sums import sum_runs
+from ps3d_rt.core.runs import check_volume
 from ps3d_rt.errors import InputError
 
 Spacing = tuple[float, float, float]
@@ -64,20 +69,40 @@ class ParticleTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartialSums:
-    """What one part of a volume knows about its particles; indices are those of the whole volume."""
+    """What one part of a volume knows about its particles, one row an id; indices are those of the whole volume."""
 
     label: NDArray[np.uint64]
-    """(n,) ids; ascending and unique once reduced."""
+    """(n,) ids, ascending, each once."""
     voxels: NDArray[np.int64]
     """(n,) number of voxels."""
     index_sum2: NDArray[np.int64]
-    """(n, 3) twice the sum of the voxel indices z, y, x; twice, so that the middle of a run is a whole number."""
+    """(n, 3) twice the sum of the voxel indices z, y, x; twice, so that the middle of a run is a whole number.
+
+    At most 2 · voxels · longest side: 2e15 for one particle of 1e10 voxels in a volume 1e5 long; int64 ends at 9.2e18.
+    """
+    first: NDArray[np.int64]
+    """(n,) raster index, in the whole volume, of the first voxel."""
     start: NDArray[np.int64]
     """(n, 3) least index z, y, x."""
     stop: NDArray[np.int64]
     """(n, 3) largest index z, y, x, plus one."""
     gray_sum: NDArray[Any] | None
-    """(n,) sum of the gray values, int64 or float64; None without an image."""
+    """(n,) sum of the gray values; None without an image.
+
+    int64 and exact for integers of up to 32 bits, as long as no particle has more than 2^31 voxels (32-bit images) or
+    2^47 (16-bit images); else float64.
+    """
+
+
+MERGED_BY = {
+    "voxels": np.add,
+    "index_sum2": np.add,
+    "first": np.minimum,
+    "start": np.minimum,
+    "stop": np.maximum,
+    "gray_sum": np.add,
+}
+"""How the rows of one id become one: what :func:`merge_sums` does with each field of :class:`PartialSums`."""
 
 
 def measure(labels: NDArray[Any], spacing_mm: Spacing, image: NDArray[Any] | None = None) -> ParticleTable:
@@ -99,71 +124,37 @@ def measure(labels: NDArray[Any], spacing_mm: Spacing, image: NDArray[Any] | Non
     return to_table(partial_sums(labels, image), shape, spacing_mm)
 
 
-def measure_slabs(slabs: Iterable[tuple[NDArray[Any], NDArray[Any] | None]], spacing_mm: Spacing) -> ParticleTable:
-    """Measure a label volume that arrives as slabs of whole planes, such as slabs read from disk.
-
-    Args:
-        slabs: (labels, image or None), each (planes, y, x), one after the other from z = 0.
-        spacing_mm: voxel size along z, y, x.
-
-    Raises:
-        InputError: as :func:`measure`.
-    """
-    parts, depth, plane = [], 0, (0, 0)
-    for labels, image in slabs:
-        parts.append(partial_sums(labels, image, at=(depth, 0, 0)))
-        depth, plane = depth + labels.shape[0], (labels.shape[1], labels.shape[2])
-    return to_table(merge_sums(parts), (depth, *plane), spacing_mm)
-
-
-def partial_sums(labels: NDArray[Any], image: NDArray[Any] | None = None, *, at: Zyx = (0, 0, 0)) -> PartialSums:
+def partial_sums(
+    labels: NDArray[Any], image: NDArray[Any] | None = None, *, at: Zyx = (0, 0, 0), shape: Zyx | None = None
+) -> PartialSums:
     """Reduce one part of a volume to sums per id.
 
     Args:
         labels: (z, y, x) ids.
         image: (z, y, x) gray values of the same voxels, or None.
         at: index of the part's first voxel in the whole volume.
+        shape: of the whole volume, voxels; None if the part is all of it.
 
     Raises:
-        InputError: if the shapes differ or the labels are not ids.
+        InputError: if the shapes differ, the part does not lie in the volume, or the labels are not ids.
+
+    >>> partial_sums(np.array([[[7, 7]]]), at=(4000, 0, 5), shape=(5000, 3000, 2000)).first
+    array([24000000005])
     """
-    shape = check_volume(labels, image)
-    parts = []
-    for slab in z_slabs(shape):  # bounds the memory
-        part = labels[slab.slices], None if image is None else image[slab.slices]
-        parts.append(_slab_sums(*part, at=(at[0] + slab.start[0], at[1], at[2])))
-    return merge_sums(parts)
-
-
-def _slab_sums(labels: NDArray[Any], image: NDArray[Any] | None, at: Zyx) -> PartialSums:
-    ids = as_ids(labels)
-    starts = run_starts(ids)
-    label = ids.reshape(-1)[starts]
-    particle = label > 0
-    length = np.diff(starts, append=ids.size)[particle]
-    first = np.stack(np.unravel_index(starts[particle], ids.shape), axis=-1) + np.array(at, dtype=np.int64)
-    last = first.copy()
-    last[:, 2] += length - 1
-    gray = None if image is None else _gray_sums(image, starts)[particle]
-    runs = PartialSums(
-        label=label[particle].astype(np.uint64),
-        voxels=length,
-        index_sum2=(first + last) * length[:, None],
-        start=first,
-        stop=last + 1,
-        gray_sum=gray,
-    )
-    return _sum_by_label(runs)
-
-
-def _gray_sums(image: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[Any]:
-    exact = image.dtype.kind in "bui" and image.dtype.itemsize <= 4
-    sums: NDArray[Any] = np.add.reduceat(image.reshape(-1), starts, dtype=np.int64 if exact else np.float64)
-    return sums
+    part = check_volume(labels, image)
+    shape = part if shape is None else shape
+    if any(i < 0 or i + n > whole for i, n, whole in zip(at, part, shape, strict=True)):
+        raise InputError(
+            f"a part of {part} voxels at {at} does not lie in a volume of {shape}; pass the shape of the whole volume."
+        )
+    rows = sum_runs(labels, image, at, shape)
+    order = np.argsort(rows.label)
+    sums = PartialSums(**{name: column[order] for name, column in rows._asdict().items()})
+    return sums if image is not None else replace(sums, gray_sum=None)
 
 
 def merge_sums(parts: Iterable[PartialSums]) -> PartialSums:
-    """Add up parts that share no voxel.
+    """Put together parts that share no voxel.
 
     Raises:
         InputError: if there are no parts, or only some of them were given an image.
@@ -171,37 +162,42 @@ def merge_sums(parts: Iterable[PartialSums]) -> PartialSums:
     parts = list(parts)
     if not parts:
         raise InputError("there is nothing to add up; a volume has at least one part.")
-    gray = [part.gray_sum for part in parts if part.gray_sum is not None]
-    if gray and len(gray) != len(parts):
+    with_gray = sum(part.gray_sum is not None for part in parts)
+    if 0 < with_gray < len(parts):
         raise InputError(
-            f"{len(gray)} of {len(parts)} parts have gray values; give the image for all parts or for none."
+            f"{with_gray} of {len(parts)} parts have gray values; give the image for all parts or for none."
         )
-    rows = PartialSums(
-        label=np.concatenate([part.label for part in parts]),
-        voxels=np.concatenate([part.voxels for part in parts]),
-        index_sum2=np.concatenate([part.index_sum2 for part in parts]),
-        start=np.concatenate([part.start for part in parts]),
-        stop=np.concatenate([part.stop for part in parts]),
-        gray_sum=np.concatenate(gray) if gray else None,
-    )
-    return _sum_by_label(rows)
+    label = np.concatenate([part.label for part in parts])
+    order = np.argsort(label, kind="stable")  # keeps the order of the parts, in which floats are added
+    label, begins = np.unique(label[order], return_index=True)
+    columns: dict[str, Any] = {"label": label, "gray_sum": None}
+    for name, reduce in MERGED_BY.items():
+        if name != "gray_sum" or with_gray:
+            columns[name] = reduce.reduceat(np.concatenate([getattr(part, name) for part in parts])[order], begins)
+    return PartialSums(**columns)
 
 
-def _sum_by_label(rows: PartialSums) -> PartialSums:
-    if not len(rows.label):
-        return rows
-    # Stable: float gray values are then always added in the order of the parts.
-    order = np.argsort(rows.label, kind="stable")
-    label = rows.label[order]
-    first = np.flatnonzero(np.concatenate([[True], label[1:] != label[:-1]]))
-    return PartialSums(
-        label=label[first],
-        voxels=np.add.reduceat(rows.voxels[order], first),
-        index_sum2=np.add.reduceat(rows.index_sum2[order], first),
-        start=np.minimum.reduceat(rows.start[order], first),
-        stop=np.maximum.reduceat(rows.stop[order], first),
-        gray_sum=None if rows.gray_sum is None else np.add.reduceat(rows.gray_sum[order], first),
-    )
+def renumber(sums: PartialSums, largest: int = 0) -> tuple[PartialSums, NDArray[Any]]:
+    """Turn the ids of a whole volume into 1..N, in raster order of their first voxels.
+
+    Args:
+        sums: of the whole volume.
+        largest: an id that the table must reach, even if no voxel has it.
+
+    Returns:
+        The sums by new id; and the table from old ids to new ones, uint32 (uint64 past 2^32). Entry 0, and that of an
+        id without voxels, is 0. It has an entry for every id up to the largest one, so large gaps cost memory.
+
+    >>> renumber(partial_sums(np.array([[[5, 0, 2, 2]]])))[1]
+    array([0, 0, 2, 0, 0, 1], dtype=uint32)
+    """
+    order = np.argsort(sums.first)
+    count = len(order)
+    table = np.zeros(max(largest, int(sums.label.max(initial=0))) + 1, label_dtype(count))
+    table[sums.label[order]] = np.arange(1, count + 1)
+    columns = {name: getattr(sums, name) for name in MERGED_BY}
+    columns = {name: None if column is None else column[order] for name, column in columns.items()}
+    return PartialSums(label=np.arange(1, count + 1, dtype=np.uint64), **columns), table
 
 
 def to_table(sums: PartialSums, shape: Zyx, spacing_mm: Spacing) -> ParticleTable:

@@ -1,4 +1,4 @@
-"""Between the source grid and the normalized grid, whole or a slab of planes at a time.
+"""Between the source grid and the normalized grid: whole, as a stream of planes, or one box.
 
 ``zoom`` always means normalized voxels per source voxel, as :func:`ps3d_rt.core.normalize.size_zoom` gives it:
 
@@ -6,29 +6,29 @@
     labels   normalized → source   centre of plane i lies at normalized plane (i + 0.5) · zoom − 0.5
 
 so one zoom serves the way there and the way back. Positions past the faces take the voxel at the face. An output
-voxel depends on its position only, hence slabs of any thickness give the same bytes as the whole.
+voxel depends on its position only, hence regions, reads and steps of any size give the same bytes as the whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.arrays import array_namespace
-from ps3d_rt.core.grid import Zyx
-from ps3d_rt.errors import InputError
+from ps3d_rt.core.arrays import array_namespace, compiled
+from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.core.taps import linear_taps, resample_plane, sum_planes
+from ps3d_rt.errors import InputError, Ps3dError
 
 Zoom = tuple[float, float, float]
-ReadPlanes = Callable[[int, int], Any]
-"""(first, last + 1) → those z planes of the input, (n, Y, X), any dtype."""
+ReadBox = Callable[[Box], Any]
+"""Box → the voxels of the input in it, any dtype, as an array of any library."""
 
-LOWPASS_FROM = 1.5
-"""Shrinking by more than this aliases visibly; below, the Gaussian would be too narrow to change anything."""
+_READ_VOXELS = 1 << 24
+"""Voxels of one read: large for a disk, small for memory. Chunks of the file that hold more are read whole."""
 
 
 def resample(image: Any, shape: Zyx, *, zoom: Zoom, lowpass: bool = True) -> Any:
@@ -47,36 +47,115 @@ def resample(image: Any, shape: Zyx, *, zoom: Zoom, lowpass: bool = True) -> Any
     Raises:
         InputError: if an axis is empty or a zoom is not positive.
     """
-    return resample_slab(lambda a, b: image[a:b, :, :], (0, shape[0]), image.shape, shape, zoom=zoom, lowpass=lowpass)
+    whole = Box.of_shape(shape)
+    planes = PlaneStream(lambda box: image[box.slices], whole, image.shape, shape, zoom=zoom, lowpass=lowpass)
+    return planes.take(shape[0])
 
 
-def resample_slab(
-    read: ReadPlanes, planes: tuple[int, int], source: Zyx, shape: Zyx, *, zoom: Zoom, lowpass: bool = True
-) -> Any:
-    """Compute planes ``planes[0] <= z < planes[1]`` of :func:`resample`, reading only the source planes they need.
+class PlaneStream:
+    """Planes of a region of :func:`resample`, in ascending z, from source planes that are read once.
 
-    Args:
-        read: called once with a range of source planes.
-        planes: which planes of the normalized grid to return.
-        source: shape of the source grid.
-        shape: of the normalized grid.
-        zoom: normalized voxels per source voxel, per axis.
-        lowpass: as for :func:`resample`.
+    1. A read brings some whole chunks of the file along z, and along y and x only what the region needs.
+    2. A source plane is resampled along y and x when the first output plane needs it, into a ring of planes.
+    3. An output plane is the weighted sum of planes of the ring, which has room for the sum that takes the most.
 
-    Returns:
-        float32 (planes[1] − planes[0], Y, X).
+    Memory: one read in its own dtype, and the ring. ``read`` is called by :meth:`take` only.
     """
-    _check(source, shape, zoom, planes)
-    taps = [_linear_taps(n, m, f, lowpass) for n, m, f in zip(source, shape, zoom, strict=True)]
-    z = taps[0].rows(*planes)
-    first, stop = int(z.index.min()), int(z.index.max()) + 1
-    slab = read(first, stop)
-    xp = array_namespace(slab)
-    slab = xp.astype(slab, xp.float32)
-    # x first: gathers along x are the slowest, and when enlarging the array is still small.
-    for axis, tap in ((2, taps[2]), (1, taps[1]), (0, _Taps(z.index - first, z.weight))):
-        slab = _apply(slab, tap, axis)
-    return slab
+
+    def __init__(
+        self,
+        read: ReadBox,
+        region: Box,
+        source: Zyx,
+        shape: Zyx,
+        *,
+        zoom: Zoom,
+        lowpass: bool = True,
+        planes_per_read: int = 1,
+    ) -> None:
+        """Plan the reads; nothing is read yet.
+
+        Args:
+            read: gives voxels of the source.
+            region: which voxels of the normalized grid to give.
+            source: shape of the source grid.
+            shape: of the normalized grid.
+            zoom: normalized voxels per source voxel, per axis.
+            lowpass: as for :func:`resample`.
+            planes_per_read: reads start at multiples of this: the depth of the file's chunks.
+        """
+        _check(source, shape, zoom, region)
+        z, y, x = (
+            linear_taps(n, m, f, lowpass).rows(a, b)
+            for n, m, f, a, b in zip(source, shape, zoom, region.start, region.stop, strict=True)
+        )
+        self._read = read
+        self._shape = region.shape
+        self._area = Box((z.first, y.first, x.first), (z.stop, y.stop, x.stop))
+        """Of the source grid: what the region needs."""
+        self._z, self._y, self._x = z, y.relative(), x.relative()
+        self._chunk = planes_per_read
+        _, height, width = self._area.shape
+        self._step = max(1, _READ_VOXELS // (planes_per_read * height * width)) * planes_per_read
+        """Source planes of one read."""
+        self._slab: Any = None
+        """The last read while planes of it may still be needed."""
+        self._slab_start = self._slab_stop = 0
+        self._ring: Any = None
+        """(planes, y, x) float32: source plane z, resampled along y and x, lies at z modulo the number of planes."""
+        self._resampled = 0
+        """All source planes below were resampled, or nobody needs them."""
+        self._taken = 0
+
+    def take(self, n: int) -> Any:
+        """Compute the next planes.
+
+        Returns:
+            float32 (n, y, x).
+
+        Raises:
+            InputError: if fewer planes are left.
+            Ps3dError: if ``read`` gives another shape than was asked for.
+        """
+        left = self._shape[0] - self._taken
+        if not 1 <= n <= left:
+            raise InputError(f"{n} planes were asked for, {left} are left; take 1 or more, up to those left.")
+        self._bring(self._taken)  # makes the ring at the first call
+        out = array_namespace(self._ring).empty((n, *self._shape[1:]), dtype=self._ring.dtype)
+        for k in range(n):
+            self._bring(self._taken)
+            slots = self._z.index[:, self._taken] % self._ring.shape[0]
+            sum_planes(self._ring, slots, np.ascontiguousarray(self._z.weight[:, self._taken]), out, k)
+            self._taken += 1
+        return out
+
+    def _bring(self, plane: int) -> None:
+        """Resample the source planes that output plane ``plane`` needs along y and x, unless that is done."""
+        index = self._z.index[:, plane]
+        for z in range(max(self._resampled, int(index.min())), int(index.max()) + 1):
+            if z >= self._slab_stop:
+                self._read_slab(z)
+            # No name for the plane: it would keep the whole slab while the next one is read.
+            resample_plane(
+                self._slab[z - self._slab_start, :, :], self._y, self._x, self._ring, z % self._ring.shape[0]
+            )
+            self._resampled = z + 1
+        if self._resampled == self._slab_stop:
+            self._slab = None
+
+    def _read_slab(self, z: int) -> None:
+        """Read the chunks from the one that holds source plane ``z`` on."""
+        first = z // self._chunk * self._chunk
+        (_, y, x), (last, y_stop, x_stop) = self._area.start, self._area.stop
+        stop = min(first + self._step, last)
+        box = Box((first, y, x), (stop, y_stop, x_stop))
+        self._slab = None  # frees the last read before the next one
+        self._slab = _checked(self._read(box), box)
+        self._slab_start, self._slab_stop = first, stop
+        if self._ring is None:
+            xp = array_namespace(self._slab)
+            planes = int(np.ptp(self._z.index, axis=0).max()) + 1
+            self._ring = xp.empty((planes, *self._shape[1:]), dtype=xp.float32)
 
 
 def resample_labels(labels: Any, shape: Zyx, *, zoom: Zoom) -> Any:
@@ -91,94 +170,63 @@ def resample_labels(labels: Any, shape: Zyx, *, zoom: Zoom) -> Any:
     Returns:
         array of ``shape``.
     """
-    return resample_labels_slab(lambda a, b: labels[a:b, :, :], (0, shape[0]), labels.shape, shape, zoom=zoom)
+    return resample_labels_box(lambda box: labels[box.slices], Box.of_shape(shape), labels.shape, shape, zoom=zoom)
 
 
-def resample_labels_slab(read: ReadPlanes, planes: tuple[int, int], normalized: Zyx, shape: Zyx, *, zoom: Zoom) -> Any:
-    """Compute planes ``planes[0] <= z < planes[1]`` of :func:`resample_labels`, reading only the planes they need.
+def resample_labels_box(read: ReadBox, box: Box, normalized: Zyx, shape: Zyx, *, zoom: Zoom) -> Any:
+    """Compute the voxels ``box`` of :func:`resample_labels`, reading only the voxels they need.
 
     Args:
-        read: called once with a range of planes of the normalized grid.
-        planes: which planes of the source grid to return.
+        read: gives labels of the normalized grid; called once.
+        box: which voxels of the source grid to return.
         normalized: shape of the normalized grid.
         shape: of the source grid.
         zoom: normalized voxels per source voxel, per axis.
     """
-    _check(normalized, shape, zoom, planes)
-    z, y, x = (_nearest(n, m, f) for n, m, f in zip(normalized, shape, zoom, strict=True))
-    z = z[slice(*planes)]
-    first = int(z[0])
-    slab = read(first, int(z[-1]) + 1)
-    xp = array_namespace(slab)
-    for axis, index in ((2, x), (1, y), (0, z - first)):
-        slab = xp.take(slab, xp.asarray(index), axis=axis)
-    return slab
+    _check(normalized, shape, zoom, box)
+    z, y, x = (_nearest(n, a, b, f) for n, a, b, f in zip(normalized, box.start, box.stop, zoom, strict=True))
+    area = Box((int(z[0]), int(y[0]), int(x[0])), (int(z[-1]) + 1, int(y[-1]) + 1, int(x[-1]) + 1))
+    labels = _checked(read(area), area)
+    z, y, x = z - z[0], y - y[0], x - x[0]
+    if isinstance(labels, np.ndarray):
+        return _gather(np.ascontiguousarray(labels, labels.dtype.newbyteorder("=")), z, y, x)
+    xp = array_namespace(labels)
+    for axis, index in ((2, x), (1, y), (0, z)):
+        labels = xp.take(labels, xp.asarray(index), axis=axis)
+    return labels
 
 
-@dataclass(frozen=True, slots=True)
-class _Taps:
-    """One axis of a separable resampling: out[i] = Σ_t weight[t, i] · in[index[t, i]]."""
-
-    index: NDArray[np.int64]
-    weight: NDArray[np.float64]
-
-    def rows(self, start: int, stop: int) -> _Taps:
-        """Take the taps of outputs ``start <= i < stop``."""
-        return _Taps(self.index[:, start:stop], self.weight[:, start:stop])
+@compiled
+def _gather(labels: NDArray[Any], z: NDArray[np.int64], y: NDArray[np.int64], x: NDArray[np.int64]) -> NDArray[Any]:
+    out = np.empty((z.size, y.size, x.size), labels.dtype)
+    for i in range(z.size):
+        for j in range(y.size):
+            for k in range(x.size):
+                out[i, j, k] = labels[z[i], y[j], x[k]]
+    return out
 
 
-def _linear_taps(length: int, out: int, zoom: float, lowpass: bool) -> _Taps:
-    """Linear interpolation, after a Gaussian where the axis shrinks: both are one weighted sum."""
-    centre = np.clip((np.arange(out) + 0.5) / zoom - 0.5, 0, length - 1)
-    below = np.floor(centre).astype(np.int64)
-    share = centre - below
-    gauss = _gauss((1 / zoom - 1) / 2) if lowpass and 1 / zoom > LOWPASS_FROM else np.ones(1)
-    radius = gauss.size // 2
-    offset = np.arange(-radius, radius + 2)
-    index = np.clip(below + offset[:, None], 0, length - 1)
-    weight = np.append(gauss, 0)[:, None] * (1 - share) + np.insert(gauss, 0, 0)[:, None] * share
-    return _Taps(index, weight)
-
-
-def _gauss(sigma: float) -> NDArray[np.float64]:
-    radius = int(4 * sigma + 0.5)
-    weight: NDArray[np.float64] = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    weight /= weight.sum()
-    return weight
-
-
-def _apply(image: Any, taps: _Taps, axis: int) -> Any:
-    if taps.index.shape[1] == image.shape[axis] and _is_identity(taps):
-        return image
-    xp = array_namespace(image)
-    along_axis = tuple(-1 if a == axis else 1 for a in range(3))
-    parts = (
-        xp.take(image, xp.asarray(index), axis=axis) * xp.reshape(xp.asarray(weight), along_axis)
-        for index, weight in zip(taps.index, taps.weight.astype(np.float32), strict=True)
-    )
-    total = next(parts)
-    for part in parts:
-        total += part
-    return total
-
-
-def _is_identity(taps: _Taps) -> bool:
-    return bool(np.array_equal(taps.index[0], np.arange(taps.index.shape[1])) and np.all(taps.weight[0] == 1))
-
-
-def _nearest(length: int, out: int, zoom: float) -> NDArray[np.int64]:
-    index: NDArray[np.int64] = np.floor((np.arange(out) + 0.5) * zoom).astype(np.int64)
+def _nearest(length: int, start: int, stop: int, zoom: float) -> NDArray[np.int64]:
+    index: NDArray[np.int64] = np.floor((np.arange(start, stop) + 0.5) * zoom).astype(np.int64)
     return np.clip(index, 0, length - 1)
 
 
-def _check(source: Zyx, shape: Zyx, zoom: Zoom, planes: tuple[int, int]) -> None:
+def _checked(values: Any, box: Box) -> Any:
+    if tuple(values.shape) != box.shape:  # the kernels check no bounds
+        raise Ps3dError(
+            f"a read of {box.start} to {box.stop} gave {tuple(values.shape)} voxels; it must give {box.shape}."
+        )
+    return values
+
+
+def _check(source: Zyx, shape: Zyx, zoom: Zoom, box: Box) -> None:
     if len(source) != 3 or min(*source, *shape) < 1:
         raise InputError(
             f"cannot resample {tuple(source)} to {tuple(shape)} voxels; three axes of 1 or more are needed."
         )
     if not all(isfinite(f) and f > 0 for f in zoom):
         raise InputError(f"zoom is {zoom}; a positive factor per axis is needed (normalized / source).")
-    if not 0 <= planes[0] < planes[1] <= shape[0]:
+    if not all(0 <= a < b <= n for a, b, n in zip(box.start, box.stop, shape, strict=True)):
         raise InputError(
-            f"planes {planes[0]}..{planes[1]} of {shape[0]} were asked for; take 0 <= start < stop <= {shape[0]}."
+            f"voxels {box.start} to {box.stop} of {tuple(shape)} were asked for; take a box of 1 or more inside it."
         )

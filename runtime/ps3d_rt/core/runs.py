@@ -1,4 +1,4 @@
-"""Runs of equal labels along x: what :mod:`measure` and :mod:`metrics` count instead of voxels.
+"""Runs of equal labels along x, which are counted instead of voxels; and what counting needs: ids, slabs, checks.
 
 A label volume has 10 to 50 times fewer runs than voxels, so everything after :func:`run_starts` is cheap,
 and ids may have gaps and be as large as their dtype allows: no table is ever indexed by an id.

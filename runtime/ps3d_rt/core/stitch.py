@@ -10,14 +10,12 @@ Only sets of pairs pass from 2 to 3, so the result does not depend on the order 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from ps3d_rt.core.arrays import compiled
 from ps3d_rt.core.runs import as_ids
 from ps3d_rt.errors import InputError
 
@@ -34,7 +32,7 @@ def face_pairs(
         b: (u, v) ids, the first plane of the next chunk, voxel for voxel opposite ``a``. If the chunks overlap,
             give the same plane twice: the pairs are then the ids that share a voxel.
         connectivity: 6: voxels touch over a face; 26: also over edges and corners. With 26, chunks that meet only in
-            an edge or a corner are seen only if the planes reach one voxel into the neighbours along u and v.
+            an edge or a corner are seen by themselves: a line of voxels is a plane of one row, a voxel one of 1 x 1.
         offsets: added to the ids of ``a`` and of ``b``, from ids of the chunk to ids of the volume.
 
     Returns:
@@ -51,28 +49,33 @@ def face_pairs(
         raise InputError(f"faces have shapes {a.shape} and {b.shape}; both must be the same 2-D plane of voxels.")
     if connectivity not in (6, 26):
         raise InputError(f"connectivity is {connectivity}; it must be 6 or 26.")
-    a, b = as_ids(a), as_ids(b)
-    found = [_pairs_of(x, y) for x, y in _opposite(a, b, reach=1 if connectivity == 26 else 0)]
-    return np.unique(np.concatenate(found), axis=0) + np.array(offsets, dtype=np.uint64)
+    found = _touching(as_ids(a), as_ids(b), 1 if connectivity == 26 else 0)
+    return np.unique(found, axis=0) + np.array(offsets, dtype=np.uint64)
 
 
-def _opposite(a: NDArray[Any], b: NDArray[Any], reach: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """All ways to lay ``b`` on ``a`` when it is moved by at most ``reach`` voxels, cropped to what overlaps."""
+@compiled
+def _touching(a: NDArray[Any], b: NDArray[Any], reach: int) -> NDArray[np.uint64]:
+    """Pairs of ids opposite each other, or at most ``reach`` voxels aside; not again where a neighbour has the pair."""
     height, width = a.shape
-    for i in range(-reach, reach + 1):
-        for j in range(-reach, reach + 1):
-            here = slice(max(0, -i), height - max(0, i)), slice(max(0, -j), width - max(0, j))
-            there = slice(max(0, i), height + min(0, i)), slice(max(0, j), width + min(0, j))
-            yield a[here], b[there]
-
-
-def _pairs_of(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.uint64]:
-    both = (a > 0) & (b > 0)
-    pairs = np.stack([a[both], b[both]], axis=-1).astype(np.uint64)
-    # Neighbouring voxels mostly repeat the pair before them: dropping those first makes `unique` cheap.
-    new = np.ones(len(pairs), dtype=np.bool_)
-    new[1:] = np.any(pairs[1:] != pairs[:-1], axis=-1)
-    return np.unique(pairs[new], axis=0)
+    pairs = np.empty((1024, 2), np.uint64)
+    count = 0
+    for di in range(-reach, reach + 1):
+        for dj in range(-reach, reach + 1):
+            first = max(0, -di), max(0, -dj)
+            for i in range(first[0], height - max(0, di)):
+                for j in range(first[1], width - max(0, dj)):
+                    x, y = a[i, j], b[i + di, j + dj]
+                    if x == 0 or y == 0:
+                        continue
+                    if j > first[1] and a[i, j - 1] == x and b[i + di, j + dj - 1] == y:
+                        continue
+                    if i > first[0] and a[i - 1, j] == x and b[i + di - 1, j + dj] == y:
+                        continue
+                    if count == len(pairs):
+                        pairs = np.concatenate((pairs, np.empty_like(pairs)))
+                    pairs[count, 0], pairs[count, 1] = x, y
+                    count += 1
+    return pairs[:count]
 
 
 def merge(pairs: NDArray[Any], count: int, dtype: DTypeLike = np.uint32) -> NDArray[Any]:
@@ -103,42 +106,59 @@ def merge(pairs: NDArray[Any], count: int, dtype: DTypeLike = np.uint32) -> NDAr
             f"pairs hold ids {pairs.min()}..{pairs.max()}; they must lie in 1..{count}. "
             "Check that every chunk got its own offset and that count includes the last chunk."
         )
-    # The graph holds only ids that touch something: its index is 32 bit in scipy, the ids need not be.
-    ids, node = np.unique(pairs, return_inverse=True)
-    node = node.reshape(pairs.shape)
-    edges = coo_array((np.ones(len(pairs), np.uint8), (node[:, 0], node[:, 1])), shape=(len(ids), len(ids)))
-    _, group = connected_components(edges, directed=False)
-    _, first = np.unique(group, return_index=True)
-    table[ids] = ids[first[group]].astype(dtype)
+    _join(table, np.ascontiguousarray(pairs))
     return table
 
 
-def relabel(chunk: NDArray[Any], table: NDArray[Any], *, offset: int = 0) -> NDArray[Any]:
+@compiled
+def _join(table: NDArray[Any], pairs: NDArray[Any]) -> None:
+    """Join the ids of every pair in place: an id points to a smaller one of its group, the smallest to itself."""
+    for k in range(len(pairs)):
+        a, b = np.int64(pairs[k, 0]), np.int64(pairs[k, 1])
+        while table[a] != a:
+            table[a] = table[np.int64(table[a])]
+            a = np.int64(table[a])
+        while table[b] != b:
+            table[b] = table[np.int64(table[b])]
+            b = np.int64(table[b])
+        table[max(a, b)] = min(a, b)
+    for i in range(table.size):  # what an id points to comes before it, and is done
+        table[i] = table[np.int64(table[i])]
+
+
+def relabel(chunk: NDArray[Any], table: NDArray[Any], out: NDArray[Any]) -> None:
     """Replace every id of a chunk by its entry in the table.
 
     Args:
-        chunk: ids of one chunk, any shape; 0 is background.
-        table: (count + 1,) from :func:`merge`, or any table derived from it; ``table[0]`` must be 0.
-        offset: added to the chunk's ids (not to background) before they are looked up.
-
-    Returns:
-        The chunk's shape, the table's dtype.
+        chunk: (z, y, x) unsigned ids of one chunk.
+        table: (n,) what ids 0..n - 1 become.
+        out: the chunk's shape; gets the result, in its own dtype. It may be a part of a larger array.
 
     Raises:
         InputError: if an id is not in the table.
 
-    >>> relabel(np.array([0, 1, 2]), np.array([0, 1, 1, 3, 1], np.uint32), offset=2)
-    array([0, 3, 1], dtype=uint32)
+    >>> out = np.zeros((1, 1, 3), np.uint32)
+    >>> relabel(np.array([[[0, 1, 2]]], np.uint32), np.array([0, 7, 5]), out)
+    >>> out
+    array([[[0, 7, 5]]], dtype=uint32)
     """
-    ids = as_ids(chunk)
-    largest = int(ids.max(initial=0))
-    if largest + offset >= len(table):
-        raise InputError(
-            f"the chunk holds id {largest} at offset {offset}, the table ends at {len(table) - 1}; "
-            "merge with a count that includes this chunk."
-        )
-    # A view that starts at the offset needs no second array of ids; only background has to be put back.
-    moved: NDArray[Any] = table[offset:][ids]
-    if offset:
-        moved[ids == 0] = 0
-    return moved
+    largest = int(_relabel(chunk, table, out))
+    if largest >= table.size:
+        raise InputError(f"the chunk holds id {largest}, the table ends at {table.size - 1}; it is not of this chunk.")
+
+
+@compiled
+def _relabel(chunk: NDArray[Any], table: NDArray[Any], out: NDArray[Any]) -> np.uint64:
+    """Return the largest id; ids past the table become 0."""
+    largest = np.uint64(0)
+    last, entry = chunk.dtype.type(0), table[0]
+    for z in range(chunk.shape[0]):
+        for y in range(chunk.shape[1]):
+            for x in range(chunk.shape[2]):
+                value = chunk[z, y, x]
+                if value != last:
+                    last = value
+                    largest = max(largest, np.uint64(value))
+                    entry = table[value] if value < table.size else table.dtype.type(0)
+                out[z, y, x] = entry
+    return largest

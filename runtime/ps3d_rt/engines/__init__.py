@@ -12,6 +12,8 @@ Nothing here imports OpenVINO or ONNX Runtime until an engine is opened.
 from __future__ import annotations
 
 import logging
+from functools import lru_cache, partial
+from pathlib import Path
 
 from ps3d_rt.engines.base import Engine, EngineSpec
 from ps3d_rt.engines.ensemble import EnsembleEngine
@@ -19,7 +21,7 @@ from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.engines.onnxruntime import OnnxRuntimeEngine
 from ps3d_rt.engines.openvino import OpenVinoEngine
 from ps3d_rt.errors import CapabilityError, InputError
-from ps3d_rt.model import ModelBundle
+from ps3d_rt.model import ModelBundle, load_model
 
 __all__ = ["CPU_ENGINES", "Engine", "EngineSpec", "open_engine"]
 
@@ -55,6 +57,18 @@ def open_engine(
         CapabilityError: if the engine, device or precision is not available here.
         InputError: if it is none that ps3d-rt knows, or the model's network cannot be read.
     """
+    opened = _choose(bundle, engine, device, precision, threads)
+    opened.reopen = partial(_reopened, bundle.path, opened.spec.name, device, precision, threads)
+    return opened
+
+
+@lru_cache(maxsize=1)
+def _reopened(path: Path, engine: str, device: str, precision: str, threads: int | None) -> Engine:
+    """Open an engine once a process, whatever the number of tasks that come with it."""
+    return open_engine(load_model(path), engine=engine, device=device, precision=precision, threads=threads)
+
+
+def _choose(bundle: ModelBundle, engine: str, device: str, precision: str, threads: int | None) -> Engine:
     if device.startswith("cuda") or engine in GPU_ENGINES:
         raise CapabilityError(
             f"engine {engine!r} on device {device!r}: this version of ps3d-rt runs networks on the CPU only; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, final
@@ -39,6 +40,14 @@ class Engine(ABC):
     """
 
     spec: EngineSpec
+    reopen: Callable[[], Engine] | None = None
+    """Opens the same engine in another process; set by :func:`ps3d_rt.engines.open_engine`."""
+
+    def __reduce__(self) -> tuple[Callable[[], Engine], tuple[()]]:
+        """Pickle how the engine was opened, never the network."""
+        if self.reopen is None:
+            raise InputError("this engine was not opened by open_engine, so worker processes cannot; use one process.")
+        return self.reopen, ()
 
     @final
     def infer(self, patches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -48,8 +57,7 @@ class Engine(ABC):
             patches: (n, 1, *patch) float32, normalized gray values, n ≥ 1.
 
         Returns:
-            (n, 3, *patch) float32, softmax over background, core, border. The result may be a buffer
-            that the next call overwrites: use it or copy it.
+            (n, 3, *patch) float32, softmax over background, core, border; the caller's own memory.
 
         Raises:
             InputError: if ``patches`` does not fit :attr:`spec`.

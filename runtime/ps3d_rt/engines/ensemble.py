@@ -21,7 +21,7 @@ class EnsembleEngine(Engine):
 
     def _infer(self, patches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         first, *others = self._members
-        scores = np.array(first.infer(patches))  # a copy: what an engine returns is its own
+        scores = first.infer(patches)
         for member in others:
             scores += member.infer(patches)
         scores /= np.float32(len(self._members))

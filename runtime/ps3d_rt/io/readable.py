@@ -18,8 +18,8 @@ _BROKEN = (
 
 
 @contextmanager
-def readable(source: str, what: str) -> Iterator[None]:
-    """Turn what a library raises on a broken file into an InputError: ``source: what cannot be read``.
+def readable(source: str, what: str, *, cure: str = "copy or export the file again") -> Iterator[None]:
+    """Turn what a library raises on a broken file into an InputError: ``source: what cannot be read (why); cure``.
 
     Keep the block small: it also hides mistakes of the code inside.
     """
@@ -29,4 +29,4 @@ def readable(source: str, what: str) -> Iterator[None]:
         raise
     except _BROKEN as error:
         said = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-        raise InputError(f"{source}: {what} cannot be read ({said}); copy or export the file again.") from error
+        raise InputError(f"{source}: {what} cannot be read ({said}); {cure}.") from error

@@ -17,10 +17,7 @@ from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.units import mm_per
-from ps3d_rt.io.volume import ArrayVolume, SpacingMm, Volume, stem_of
-
-_PAGES_A_READ = 16
-"""Whole pages are decoded, then cropped: this bounds the memory that costs."""
+from ps3d_rt.io.volume import PLANES_PER_READ, ArrayVolume, SpacingMm, Volume, stem_of
 
 
 @final
@@ -39,8 +36,9 @@ class TiffVolume(Volume):
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
         _, rows, columns = box.slices
         first, last = box.start[0], box.stop[0]
-        for start in range(first, last, _PAGES_A_READ):
-            stop = min(start + _PAGES_A_READ, last)
+        # Whole pages are decoded, then cropped: some at a time, which bounds the memory that costs.
+        for start in range(first, last, PLANES_PER_READ):
+            stop = min(start + PLANES_PER_READ, last)
             with self._lock, readable(self.source, f"pages {start} to {stop - 1}"):
                 pages = self._tif.asarray(key=range(start, stop), series=self._series, maxworkers=os.cpu_count())
                 out[start - first : stop - first] = pages.reshape(-1, *self.shape[1:])[:, rows, columns]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
@@ -31,9 +32,15 @@ _FORMATS = {
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 """A folder with one of these is zarr, whatever its name."""
 
+PLANES_PER_READ = 16
+"""Planes to read at a time from a file that is not chunked along z."""
+
 
 class Volume(ABC):
-    """A (z, y, x) volume, read lazily. Use as a context manager; subclasses are final.
+    """A (z, y, x) volume, read lazily, from any number of threads. Use as a context manager; subclasses are final.
+
+    A volume that :func:`open_volume` opened can be pickled: a process that unpickles it opens the file again, once for
+    all tasks, so a task must not close it.
 
     Attributes:
         source: file or folder, for messages.
@@ -41,6 +48,7 @@ class Volume(ABC):
         shape: voxels z, y, x; no axis is empty.
         dtype: integer, float or bool, in the machine's byte order.
         spacing_mm: millimetres a voxel, z, y, x; None if neither the caller nor the file says.
+        planes_per_read: who reads slabs that start at multiples of it, and are as deep, decodes nothing twice.
 
     A subclass opens its file in ``__init__`` and copies voxels in ``_read_into``.
     """
@@ -53,12 +61,23 @@ class Volume(ABC):
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         spacing_mm: float | Sequence[float] | None,
+        planes_per_read: int = PLANES_PER_READ,
     ) -> None:
         self.source = source
         self.name = name
         self.shape: Zyx = check_shape(shape, source)
         self.dtype: np.dtype[Any] = check_dtype(dtype, source).newbyteorder("=")
         self.spacing_mm: SpacingMm | None = None if spacing_mm is None else check_spacing(spacing_mm, source)
+        self.planes_per_read = planes_per_read
+        self._opened_with: tuple[Any, ...] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._opened_with is None:
+            raise InputError(
+                f"{self.source}: the volume lies in the memory of this process, where workers cannot read it; "
+                "save it to a file and open that, or use one worker."
+            )
+        return _reopen, self._opened_with
 
     @final
     def read(self, box: Box) -> np.ndarray[Any, Any]:
@@ -149,6 +168,20 @@ def open_volume(
     spacing = None if spacing_mm is None else check_spacing(spacing_mm, "spacing")
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder; check the path.")
+    volume = _open(path, spacing, shape, dtype)
+    volume._opened_with = (path.absolute(), spacing, None if shape is None else tuple(shape), dtype)
+    return volume
+
+
+@lru_cache(maxsize=2)
+def _reopen(path: Path, spacing: SpacingMm | None, shape: tuple[int, ...] | None, dtype: Any) -> Volume:
+    """Open what was pickled: tasks follow each other fast, and a scan may have thousands of pages to check."""
+    return open_volume(path, spacing_mm=spacing, shape=shape, dtype=dtype)
+
+
+def _open(
+    path: Path, spacing: SpacingMm | None, shape: Sequence[int] | None, dtype: str | np.dtype[Any] | None
+) -> Volume:
     module = _format_of(path)
     if module == "raw":
         from ps3d_rt.io.raw import open_raw  # noqa: PLC0415

@@ -14,7 +14,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io import ome
 from ps3d_rt.io.volume import SpacingMm, check_dtype, check_shape, check_spacing, stem_of
 from ps3d_rt.io.whole import written_whole
-from ps3d_rt.io.zarr_writer import CHUNK, create_level
+from ps3d_rt.io.zarr_writer import create_array, shard_boxes, write_shards
 
 _OME_TIFF_DTYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 
@@ -46,12 +46,12 @@ def write_volume(
 def _write_zarr(path: Path, array: np.ndarray[Any, Any], spacing_mm: SpacingMm | None, name: str) -> None:
     shape = check_shape(array.shape, str(path))
     if spacing_mm is None:
-        level = create_level(path, None, shape, array.dtype)
+        level = create_array(path, None, shape, array.dtype)
     else:
         zarr.create_group(path, attributes=ome.image_attributes(name, [spacing_mm]))
-        level = create_level(path, "0", shape, array.dtype)
-    for z in range(0, shape[0], CHUNK):
-        level[z : z + CHUNK] = array[z : z + CHUNK]
+        level = create_array(path, "0", shape, array.dtype)
+    for box in shard_boxes(level):
+        write_shards(level, box, array[box.slices])
 
 
 def _write_tiff(path: Path, array: np.ndarray[Any, Any], spacing_mm: SpacingMm | None, name: str) -> None:

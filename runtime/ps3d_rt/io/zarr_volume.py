@@ -8,12 +8,16 @@ from typing import Any, final
 import numpy as np
 import zarr
 from zarr.buffer import cpu
+from zarr.storage import LocalStore
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io import ome
 from ps3d_rt.io.readable import readable
-from ps3d_rt.io.volume import ZARR_MARKS, SpacingMm, Volume, stem_of
+from ps3d_rt.io.volume import PLANES_PER_READ, ZARR_MARKS, SpacingMm, Volume, stem_of
+
+_MOST_PLANES_PER_READ = 128
+"""Deeper chunks are decoded more than once: to hold a slab as deep would break the memory promise."""
 
 
 @final
@@ -33,7 +37,9 @@ class ZarrVolume(Volume):
             shape=array.shape[len(leading) :],
             dtype=array.dtype,
             spacing_mm=spacing_mm,
+            planes_per_read=planes_per_read(array.chunks[len(leading)]),
         )
+        _check_shards(array, path)
         self._array = array
         self._leading = len(leading)
 
@@ -43,6 +49,15 @@ class ZarrVolume(Volume):
         target = cpu.NDBuffer.from_numpy_array(out.reshape((1,) * self._leading + out.shape))
         with readable(self.source, f"a chunk between {box.start} and {box.stop}"):
             self._array.get_basic_selection(one + box.slices, out=target)
+
+
+def planes_per_read(chunk_planes: int) -> int:
+    """Give the least number of planes that is worth a read and does not cut chunks that are ``chunk_planes`` deep.
+
+    >>> [planes_per_read(depth) for depth in (1, 10, 16, 64, 1000)]
+    [16, 20, 16, 64, 128]
+    """
+    return min(-(-PLANES_PER_READ // chunk_planes) * chunk_planes, _MOST_PLANES_PER_READ)
 
 
 def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
@@ -62,6 +77,15 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     if not isinstance(array, zarr.Array):
         raise InputError(f"{path}: the finest level, '{level}', is not an array; write the file again.")
     return ZarrVolume(array, spacing_mm if spacing_mm is not None else ome.spacing_of(attributes, str(path)), path)
+
+
+def _check_shards(array: zarr.Array[Any], path: Path) -> None:
+    """Refuse shards without a byte: zarr would read them as if they had never been written."""
+    if array.shards is None or not isinstance(array.store, LocalStore):
+        return
+    for file in (array.store.root / array.path).rglob("*"):
+        if file.is_file() and not file.stat().st_size:
+            raise InputError(f"{path}: the file {file.name} in {file.parent} is empty; copy the volume again.")
 
 
 def _image_group(group: zarr.Group, path: Path) -> zarr.Group:

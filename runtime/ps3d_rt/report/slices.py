@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -16,16 +16,6 @@ from ps3d_rt.errors import InputError
 
 PIXELS, MOST_PIXELS = 800, 1200
 """Longest side of the largest picture: about the first, never above the second, for a file of a few MB."""
-
-
-class LabelVolume(Protocol):
-    """Labels that can be sliced lazily: a NumPy or a zarr array, (z, y, x) unsigned."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Voxels z, y, x."""
-
-    def __getitem__(self, at: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,21 +34,22 @@ class Slice:
     """(H, W) unsigned, one id a particle, 0 elsewhere."""
 
 
-def take_slices(read_image: Callable[[Box], NDArray[Any]], labels: LabelVolume) -> list[Slice]:
+def take_slices(
+    read_image: Callable[[Box], NDArray[Any]], read_labels: Callable[[Box], NDArray[Any]], shape: Zyx
+) -> list[Slice]:
     """Read the three middle planes: across z, then y, then x.
 
     Args:
         read_image: returns the gray values of a box of the source grid, as :meth:`Volume.read` does.
-        labels: (z, y, x) unsigned on the same grid; only the three planes are read.
+        read_labels: returns the labels of a box of the same grid, unsigned.
+        shape: of that grid, voxels.
     """
-    z, y, x = labels.shape
-    shape: Zyx = (z, y, x)
     slices = []
     for axis, length in enumerate(shape):
         start, stop = [0, 0, 0], list(shape)
         start[axis], stop[axis] = length // 2, length // 2 + 1
         box = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-        gray, ids = (np.squeeze(np.asarray(plane), axis) for plane in (read_image(box), labels[box.slices]))
+        gray, ids = (np.squeeze(read(box), axis) for read in (read_image, read_labels))
         slices.append(Slice(axis, length // 2, length, gray, ids))
     return slices
 

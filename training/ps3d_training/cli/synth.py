@@ -27,7 +27,7 @@ def synth(
 
     Example: ps3d-rt synth samples --count 80 --seed 1000 --vary
     """
-    from ps3d_rt.cli.predict import numbers  # noqa: PLC0415 - heavy
+    from ps3d_rt.cli.opened import numbers  # noqa: PLC0415 - heavy
     from ps3d_training.synth import SampleSpec, random_spec  # noqa: PLC0415
     from ps3d_training.synth.folder import write_samples  # noqa: PLC0415
 

@@ -19,6 +19,8 @@ import ps3d_training.synth
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import open_volume
+from ps3d_training.dataset import find_samples
+from ps3d_training.plan import DATASET_NAME
 from ps3d_training.synth import SampleSpec, random_spec
 from ps3d_training.synth.folder import read_metadata, write_samples
 
@@ -123,3 +125,13 @@ def choose(seeds: Sequence[int]) -> tuple[SampleSpec, ...]:
 def _read(path: Path) -> Array:
     with open_volume(path) as volume:
         return volume.read(Box.of_shape(volume.shape))
+
+
+def held_out(samples: Path, prepared: Path, largest: int) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Name, image, reference and facts of fold 0's validation samples of at most ``largest``³ voxels."""
+    splits = json.loads((prepared / DATASET_NAME / "splits_final.json").read_text(encoding="utf-8"))
+    for sample in find_samples(samples):
+        with open_volume(sample.image) as image, open_volume(sample.instances) as instances:
+            box = Box.of_shape(image.shape)
+            if sample.name in splits[0]["val"] and box.size <= largest**3:
+                yield sample.name, image.read(box), instances.read(box), sample

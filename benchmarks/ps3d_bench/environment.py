@@ -15,17 +15,16 @@ from typing import Any
 from ps3d_rt.versions import versions
 
 
-def environment(script: str, arguments: Sequence[str], packages: Sequence[str] = ()) -> dict[str, Any]:
+def environment(command: Sequence[str], packages: Sequence[str] = ()) -> dict[str, Any]:
     """Date, command, machine and versions.
 
     Args:
-        script: path of the benchmark inside the repository.
-        arguments: what it was called with.
+        command: what was called, word by word.
         packages: distributions that matter beside those of the runtime.
     """
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", script, *arguments]),
+        "command": shlex.join(command),
         "machine": machine(),
         "versions": versions() | {package: _version(package) for package in packages},
     }

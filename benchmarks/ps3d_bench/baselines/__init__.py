@@ -1,0 +1,1 @@
+"""The methods we compare with, one file each."""

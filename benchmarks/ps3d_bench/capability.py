@@ -1,0 +1,16 @@
+"""What the benchmarks need beyond the runtime, checked before any work starts."""
+
+from importlib.util import find_spec
+
+from ps3d_rt.errors import CapabilityError
+
+
+def require(*packages: str) -> None:
+    """Do nothing where the packages, by import name, are installed.
+
+    Raises:
+        CapabilityError: naming what is missing and how to install it.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise CapabilityError(f'this needs {", ".join(missing)}. Install it: pip install "ps3d-rt[bench]"')

@@ -1,0 +1,72 @@
+"""``ps3d-rt bench throughput``: what a scan takes on this machine, over the particle size."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ps3d_bench.capability import require
+from ps3d_bench.environment import environment, write_result
+from ps3d_rt.errors import InputError
+
+
+def throughput(
+    sizes: Annotated[str, typer.Option(help="Particle sizes, voxels across.")] = "20,30,40,60,90,120",
+    shape: Annotated[str, typer.Option(help="Voxels of the scans, z,y,x, or one side.")] = "256,256,256",
+    repeats: Annotated[int, typer.Option(help="Runs of each, of which the median counts.", min=1)] = 3,
+    model: Annotated[str, typer.Option(help="Bundled model, or path of a .ps3d bundle.")] = "default",
+    engine: Annotated[str, typer.Option(help="As of predict.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="As of predict; default: all cores.", min=1)] = None,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps the scans.")] = Path("bench-cache"),
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture to write: .svg, .png …")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of the tables.")] = False,
+) -> None:
+    """Run predict on synthetic scans of several particle sizes: seconds by stage, peak memory, patches.
+
+    A fit through the runs says what a scan of 997 × 1256 × 1256 voxels would take.
+
+    Example: ps3d-rt bench throughput --sizes 20,60 --shape 256 --plot throughput.svg
+    """
+    if plot is not None:
+        require("matplotlib")
+    from ps3d_bench import plot as picture  # noqa: PLC0415 - heavy
+    from ps3d_bench.throughput import as_table, extrapolate, measure, scans  # noqa: PLC0415
+
+    sides = whole_numbers(shape, "--shape")
+    if len(sides) not in (1, 3):
+        raise InputError(f"--shape is {shape!r}; give one side, or three as z,y,x without spaces.")
+    z, y, x = sides * (3 // len(sides))
+    options = ["--model", model, "--engine", engine, *(["--threads", str(threads)] if threads else [])]
+    content: dict[str, Any] = {
+        "benchmark": "throughput",
+        "data": "simulated: ps3d_training.synth",
+        **environment(["ps3d-rt", *sys.argv[1:]]),
+        "runs": [],
+    }
+    for scan in scans(cache, (z, y, x), whole_numbers(sizes, "--sizes")):
+        row = measure(scan, repeats, options)
+        content["runs"].append(row)
+        typer.echo(f"{row['particle_size_voxels']} voxels, {row['shape']}: {row['seconds_median']} s", err=True)
+    content["extrapolation"] = extrapolate(content["runs"])
+    if out is not None:
+        write_result(out, content)
+    if plot is not None:
+        picture.draw(content, plot)
+    typer.echo(json.dumps(content, indent=2) if as_json else as_table(content))
+
+
+def whole_numbers(text: str, option: str) -> list[int]:
+    """Parse whole numbers above 0 with commas between.
+
+    >>> whole_numbers("20,60", "--sizes")
+    [20, 60]
+    """
+    words = text.split(",")
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise InputError(f"{option} is {text!r}; give whole numbers above 0 with commas between, without spaces.")
+    return [int(word) for word in words]

@@ -1,0 +1,73 @@
+"""Scan, model, engine and config from the options that ``predict`` and ``plan`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ps3d_rt.api import configure
+from ps3d_rt.engines import open_engine
+from ps3d_rt.engines.base import Engine
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.volume import Volume, open_volume
+from ps3d_rt.model import ModelBundle, load_model
+from ps3d_rt.plan import PredictConfig
+from ps3d_rt.workers import usable_cores
+
+
+@contextmanager
+def opened(
+    scan: Path,
+    *,
+    particle_size: float,
+    spacing: str | None,
+    model: str,
+    engine: str,
+    device: str,
+    threads: int | None,
+    overlap: float | None,
+    shape: str | None,
+    dtype: str | None,
+    workers: int,
+    chunk: int,
+    skip_empty: bool = True,
+) -> Iterator[tuple[Volume, ModelBundle, Engine, PredictConfig]]:
+    """Open everything, the engine last: it takes longest. Workers share the threads.
+
+    Raises:
+        InputError: if an option, the scan or the model cannot be used.
+        CapabilityError: if the engine or the device is not there.
+    """
+    sides = None if shape is None else [int(n) for n in numbers(shape, "--shape")]
+    spacing_mm = None if spacing is None else numbers(spacing, "--spacing")
+    bundle = load_model(model)
+    with open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype) as volume:
+        config = configure(
+            volume,
+            bundle,
+            particle_size=particle_size,
+            overlap=overlap,
+            skip_empty=skip_empty,
+            chunk=chunk,
+            workers=workers,
+            threads=threads,
+        )
+        share = threads if workers == 1 else max(1, (threads or usable_cores()) // workers)
+        with open_engine(bundle, engine=engine, device=device, threads=share) as ready:
+            yield volume, bundle, ready, config
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """Parse ``z,y,x``, or one number for all three axes.
+
+    >>> numbers("0.01", "--spacing"), numbers("1,2,3", "--shape")
+    ([0.01, 0.01, 0.01], [1.0, 2.0, 3.0])
+    """
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 3):
+        raise InputError(f"{option} is {text!r}; give one number, or three as z,y,x without spaces.")
+    return values * (3 // len(values))

@@ -1,0 +1,156 @@
+"""What a run will do, in whole numbers, before it does anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from ps3d_rt.core.chunks import ChunkGrid
+from ps3d_rt.core.grid import PatchLattice, Sweep, Zyx, plan_sweeps
+from ps3d_rt.core.normalize import normalized_shape, size_zoom
+from ps3d_rt.core.resample import Zoom
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.volume import SpacingMm
+from ps3d_rt.model import ModelBundle
+
+SHARD: Zyx = (64, 256, 256)
+"""Voxels that a task writes whole in the working arrays: sweeps and chunks start at multiples of it."""
+
+HALO = 16
+"""Voxels that a task reads beyond its chunk to grow particles: borders are thinner, so one round does."""
+
+SWEEP_BYTES = 3 * 2**29
+"""What the network stage of all workers together may hold beside the networks: wider volumes are cut along y and x."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """How one volume is segmented. Built once at the edge, passed down unchanged."""
+
+    spacing_mm: SpacingMm
+    """Side lengths of a voxel, z, y, x."""
+    particle_size_mm: float
+    """Rough mean diameter of the particles."""
+    overlap: float
+    """Least share of a patch covered again by the next one, in [0, 1)."""
+    skip_empty: bool = True
+    """Leave out patches without contrast; the labels are the same, the run is shorter."""
+    chunk: int = 256
+    """Side of a chunk in which particles are put together, voxels of the normalized volume; rounded up to shards."""
+    workers: int = 1
+    """Processes; 1 works in this one. Never changes a label."""
+    threads: int | None = None
+    """Threads of this process for what is not the network; None takes all cores."""
+
+    def __post_init__(self) -> None:
+        if self.chunk < 1:
+            raise InputError(f"the chunk is {self.chunk} voxels wide; pass a side of 1 or more, such as 256.")
+        if self.workers < 1:
+            raise InputError(f"workers is {self.workers}; 1 or more is needed.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """Grids, patches, sweeps and chunks of one run: follows from the shape of the volume, the model and the config."""
+
+    source: Zyx
+    """Shape of the scan."""
+    zoom: Zoom
+    """Normalized voxels per source voxel."""
+    shape: Zyx
+    """Of the normalized volume."""
+    lattice: PatchLattice
+    sweeps: tuple[Sweep, ...]
+    chunks: ChunkGrid
+    """Of the normalized volume, for the particles."""
+    shard: Zyx
+    """Of the working arrays."""
+
+    @classmethod
+    def of(cls, source: Zyx, bytes_per_voxel: int, model: ModelBundle, config: PredictConfig) -> RunPlan:
+        """Plan a run.
+
+        Args:
+            source: shape of the scan, z, y, x.
+            bytes_per_voxel: of the scan.
+            model: patch and target size.
+            config: spacing, particle size, overlap, chunk, workers.
+
+        Raises:
+            InputError: if the particle size does not fit the volume.
+        """
+        check_particle_size(source, config)
+        zoom = size_zoom(config.spacing_mm, config.particle_size_mm, model.target_size_voxels)
+        shape = normalized_shape(source, zoom)
+        lattice = PatchLattice.plan(shape, model.patch, config.overlap)
+        column_bytes = _column_bytes(model.patch[0], zoom, bytes_per_voxel)
+        plane_voxels = max(1, SWEEP_BYTES // config.workers // column_bytes)
+        return cls(
+            source=source,
+            zoom=zoom,
+            shape=shape,
+            lattice=lattice,
+            sweeps=plan_sweeps(lattice, shape, SHARD, workers=config.workers, most_plane_voxels=plane_voxels),
+            chunks=ChunkGrid(shape, _whole_shards(config.chunk)),
+            shard=SHARD,
+        )
+
+    @property
+    def patches(self) -> int:
+        """Patches to compute: those of the lattice, and those on seams between sweeps once more."""
+        return sum(self.lattice.count_touching(sweep.write) for sweep in self.sweeps)
+
+    @property
+    def seam_factor(self) -> float:
+        """Patches to compute over patches of the lattice."""
+        return self.patches / self.lattice.count
+
+    def column_bytes(self, bytes_per_voxel: int) -> int:
+        """Memory of a sweep for one voxel of a normalized plane; ``bytes_per_voxel`` are those of the scan."""
+        return _column_bytes(self.lattice.patch[0], self.zoom, bytes_per_voxel)
+
+    def spec(self) -> dict[str, Any]:
+        """Give what decides the list of tasks and their results, as JSON."""
+        return {
+            "source": self.source,
+            "zoom": self.zoom,
+            "shape": self.shape,
+            "patch": self.lattice.patch,
+            "starts": self.lattice.starts,
+            "sweeps": [(sweep.write.start, sweep.write.stop) for sweep in self.sweeps],
+            "chunk": self.chunks.chunk,
+            "shard": self.shard,
+        }
+
+
+def _column_bytes(patch_planes: int, zoom: Zoom, bytes_per_voxel: int) -> int:
+    """Memory of a sweep for one voxel of a normalized plane.
+
+    Two sums and about three layers of patches, all float32 and a patch deep: the layer that is scored, the one that is
+    read ahead, and the one that is cut into patches; beside them a slab of 64 source planes.
+    """
+    ring, layers = 2 * 4 * patch_planes, 3 * 4 * patch_planes
+    return ring + layers + ceil(64 * bytes_per_voxel / (zoom[1] * zoom[2]))
+
+
+def _whole_shards(side: int) -> Zyx:
+    z, y, x = (-(-side // n) * n for n in SHARD)
+    return z, y, x
+
+
+def check_particle_size(shape: Zyx, config: PredictConfig) -> None:
+    """Refuse a particle size that the volume cannot hold, or that no voxel grid can show."""
+    sides = [n * s for n, s in zip(shape, config.spacing_mm, strict=True)]
+    if not config.particle_size_mm > 0:
+        raise InputError(f"the particle size is {config.particle_size_mm} mm; pass a length above 0 mm.")
+    if config.particle_size_mm > max(sides):
+        raise InputError(
+            f"the particle size is {config.particle_size_mm:g} mm, but the volume's longest side is only "
+            f"{max(sides):g} mm ({max(shape)} voxels); check --particle-size and --spacing, both are in mm."
+        )
+    if config.particle_size_mm < 2 * min(config.spacing_mm):
+        raise InputError(
+            f"the particle size is {config.particle_size_mm:g} mm, less than two voxels of "
+            f"{min(config.spacing_mm):g} mm; check --particle-size and --spacing, both are in mm."
+        )

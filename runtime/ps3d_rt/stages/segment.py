@@ -1,0 +1,207 @@
+"""Scan → border-core map, one sweep of the network through the planes of a column of the volume.
+
+    read → resample → standardize │ score │ blend → classes
+            a thread ahead        │ a thread ahead │ this thread
+
+The three run side by side with at most one layer of patches and one call of the engine waiting between them. The
+classes are written in slabs as deep as a shard of the store, and each finished slab is recorded: a sweep that was
+killed goes on after its last slab and gives the same bytes, because blending does not depend on where it starts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ps3d_rt.ahead import ahead
+from ps3d_rt.core.blend import BlendRing
+from ps3d_rt.core.chunks import Store
+from ps3d_rt.core.contrast import is_empty
+from ps3d_rt.core.grid import Box, PatchLattice, Sweep, Zyx
+from ps3d_rt.core.normalize import GrayScale, zscore
+from ps3d_rt.core.particles import BORDER_CORE
+from ps3d_rt.core.resample import PlaneStream, Zoom
+from ps3d_rt.engines.base import Engine
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.volume import Volume
+from ps3d_rt.journal import Journal
+from ps3d_rt.workers import report
+
+Array = np.ndarray[Any, Any]
+
+_BATCHES_PER_CALL = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmentation:
+    """What every sweep of a run shares."""
+
+    volume: Volume
+    engine: Engine
+    store: Store
+    """Gets the classes, uint8, as :data:`ps3d_rt.core.particles.BORDER_CORE`; the array is there."""
+    journal: Journal | None
+    """Where finished slabs are recorded; None in a run that cannot be resumed."""
+    lattice: PatchLattice
+    shape: Zyx
+    """The normalized volume, voxels."""
+    zoom: Zoom
+    scale: GrayScale
+    lowpass: bool
+    skip_empty: bool
+    slab_planes: int
+    """Planes written at a time: the depth of a shard of the store."""
+
+
+@dataclass(frozen=True)
+class PatchCount:
+    """What became of the patches of a sweep; a resumed sweep counts none twice."""
+
+    computed: int = 0
+    skipped: int = 0
+    engine_seconds: float = 0.0
+    """Time in the engine, of this process only."""
+
+
+LayerCounts = dict[int, tuple[int, int]]
+"""First plane of a layer of patches → how many of them were computed and how many skipped."""
+
+
+def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:
+    """Write the classes of a sweep and count its patches; patches done are told by :func:`ps3d_rt.workers.report`.
+
+    Raises:
+        InputError: if the volume cannot be read, or holds NaN or Inf.
+    """
+    first, *_ = sweep.write.start
+    slabs = list(pairwise([*range(first, sweep.write.stop[0], stage.slab_planes), sweep.write.stop[0]]))
+    layers: LayerCounts = {}
+    while slabs and stage.journal is not None and (key := _key(sweep, slabs[0][0])) in stage.journal:
+        layers |= stage.journal.load(key)
+        slabs.pop(0)
+    report(sum(computed + skipped for computed, skipped in layers.values()))
+    clock = _Clock()
+    for (z, stop), classes, blended in _classes(stage, sweep, slabs, clock):
+        stage.store.write(BORDER_CORE, Box((z, *sweep.write.start[1:]), (stop, *sweep.write.stop[1:])), classes)
+        if stage.journal is not None:
+            stage.journal.record(_key(sweep, z), blended)
+        layers |= blended
+    return PatchCount(sum(c for c, _ in layers.values()), sum(s for _, s in layers.values()), clock.seconds)
+
+
+def _key(sweep: Sweep, z: int) -> str:
+    _, y, x = sweep.write.start
+    return f"network/{y:06d}-{x:06d}-{z:06d}"
+
+
+@dataclass
+class _Clock:
+    seconds: float = 0.0
+
+
+def _classes(
+    stage: Segmentation, sweep: Sweep, slabs: Sequence[tuple[int, int]], clock: _Clock
+) -> Iterator[tuple[tuple[int, int], Array, LayerCounts]]:
+    """Blend scored patches and hand out the slabs as they become complete, with the layers blended since the last."""
+    if not slabs:
+        return
+    write = Box((slabs[0][0], *sweep.write.start[1:]), sweep.write.stop)
+    ring = BlendRing(stage.lattice, write)
+    planes = np.empty((0, *write.shape[1:]), np.uint8)
+    layers: LayerCounts = {}
+    waiting = deque(slabs)
+    for scored in ahead(_scored(stage, ahead(_layers(stage, ring, write)), clock)):
+        for at, scores in scored.patches:
+            if scores is None:
+                ring.skip(at)
+            else:
+                ring.add(scores, at)
+        live = sum(scores is not None for _, scores in scored.patches)
+        computed, skipped = layers.get(scored.z, (0, 0))
+        layers[scored.z] = (computed + live, skipped + len(scored.patches) - live)
+        report(len(scored.patches))
+        if not scored.ends_layer:
+            continue
+        planes = np.concatenate([planes, ring.take()[1]])
+        while waiting and len(planes) >= (depth := waiting[0][1] - waiting[0][0]):
+            yield waiting.popleft(), planes[:depth], layers
+            planes, layers = planes[depth:], {}
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The patches that start at one plane."""
+
+    z: int
+    patches: list[tuple[Box, Array | None]]
+    """Place and voxels, or None for an empty patch; raster order."""
+
+
+def _layers(stage: Segmentation, ring: BlendRing, write: Box) -> Iterator[_Layer]:
+    """Read, resample and standardize, a layer of patches at a time; no voxel is resampled twice."""
+    lattice, shape, source = stage.lattice, stage.shape, stage.volume.shape
+    region = lattice.read_box(write).intersect(Box.of_shape(shape))
+    stream = PlaneStream(
+        lambda box: _finite(stage.volume, box),
+        region,
+        source,
+        shape,
+        zoom=stage.zoom,
+        lowpass=stage.lowpass,
+        planes_per_read=stage.volume.planes_per_read,
+    )
+    first, kept = region.start[0], np.empty((0, *region.shape[1:]), np.float32)
+    for z, boxes in ring.layers():
+        kept, first = kept[z - first :], z
+        missing = min(z + lattice.patch[0], shape[0]) - (z + len(kept))
+        if missing:
+            kept = np.concatenate([kept, zscore(stream.take(missing), stage.scale)])
+        at = Box((z, *region.start[1:]), (z, *region.start[1:]))
+        yield _Layer(z, [(box, _patch(kept, box, at, lattice.patch, stage.skip_empty)) for box in boxes])
+
+
+def _patch(planes: Array, box: Box, at: Box, shape: Zyx, skip_empty: bool) -> Array | None:
+    """Cut out a patch, padded at the far ends where the volume is smaller than a patch; None if it is empty."""
+    patch = planes[box.relative_to(at).slices]
+    if patch.shape != shape:
+        patch = np.pad(patch, [(0, want - have) for want, have in zip(shape, patch.shape, strict=True)], mode="edge")
+    return None if skip_empty and is_empty(patch) else patch
+
+
+def _finite(volume: Volume, box: Box) -> Array:
+    planes = volume.read(box)
+    if planes.dtype.kind == "f" and not np.isfinite(planes).all():
+        raise InputError(
+            f"{volume.source}: planes {box.start[0]} to {box.stop[0] - 1} hold NaN or Inf; "
+            "replace them by the gray value of the embedding and start again."
+        )
+    return planes
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Some patches of a layer with their scores."""
+
+    z: int
+    patches: list[tuple[Box, Array | None]]
+    ends_layer: bool
+
+
+def _scored(stage: Segmentation, layers: Iterator[_Layer], clock: _Clock) -> Iterator[_Scored]:
+    """Score the patches, some batches a call: the engine rests between calls, blending and writing go on meanwhile."""
+    size = _BATCHES_PER_CALL * stage.engine.spec.batch
+    for layer in layers:
+        for i in range(0, len(layer.patches), size):
+            group = layer.patches[i : i + size]
+            live = [patch for _, patch in group if patch is not None]
+            start = time.perf_counter()
+            scores = iter(stage.engine.infer(np.stack(live)[:, None]) if live else ())
+            clock.seconds += time.perf_counter() - start
+            found = [(box, None if patch is None else next(scores)) for box, patch in group]
+            yield _Scored(layer.z, found, i + size >= len(layer.patches))

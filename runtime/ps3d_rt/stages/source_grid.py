@@ -1,0 +1,100 @@
+"""Particles on the normalized grid → particle table and labels on the source grid, box by box.
+
+1. :func:`measure_box`: bring the labels of a box to the source grid and sum up its particles.
+2. The sums are merged; particles that vanished between the voxels of a coarser source grid leave no gap, because ids
+   are given anew, in raster order of the first voxels on the source grid.
+3. :func:`write_box`: bring the labels there again, with their final ids. To compute them twice is cheaper than to
+   store them in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Protocol
+
+import numpy as np
+
+from ps3d_rt.core.chunks import ChunkGrid, Part, Store, parts_in, read_ids
+from ps3d_rt.core.grid import Box
+from ps3d_rt.core.measure import PartialSums, merge_sums, partial_sums
+from ps3d_rt.core.resample import Zoom, resample_labels_box
+from ps3d_rt.io.volume import Volume
+
+Array = np.ndarray[Any, Any]
+
+_READ_VOXELS = 2**25
+"""Normalized voxels read at a time: a small source box may lie over a large normalized one."""
+
+
+class LabelsTarget(Protocol):
+    """Where labels on the source grid go, box by box in any order."""
+
+    def write(self, box: Box, labels: Array) -> None:
+        """Set the labels of ``box``, uint32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceGrid:
+    """What every box of a run shares."""
+
+    volume: Volume
+    store: Store
+    """Holds the arrays that the parts name."""
+    grid: ChunkGrid
+    """Of the parts: its shape is the normalized volume."""
+    zoom: Zoom
+
+
+@dataclass(frozen=True)
+class BoxTask:
+    """A box of the source grid and the labels that lie there."""
+
+    box: Box
+    parts: tuple[Part, ...]
+
+
+def box_tasks(stage: SourceGrid, parts: list[Part], boxes: Sequence[Box]) -> list[BoxTask]:
+    """Give every box of the source grid the parts it needs."""
+    return [BoxTask(box, parts_in(stage.grid, parts, _normalized(stage, box))) for box in boxes]
+
+
+def _normalized(stage: SourceGrid, box: Box) -> Box:
+    """Voxels of the normalized grid that may be the nearest to one in ``box``, and one more for the rounding."""
+    sides = zip(box.start, box.stop, stage.zoom, stage.grid.shape, strict=True)
+    (z0, z1), (y0, y1), (x0, x1) = ((min(int(a * f), n - 1), min(ceil(b * f) + 1, n)) for a, b, f, n in sides)
+    return Box((z0, y0, x0), (z1, y1, x1))
+
+
+def measure_box(stage: SourceGrid, task: BoxTask) -> PartialSums:
+    """Sum up the particles in a box, with the gray values of the scan."""
+    shape = stage.volume.shape
+    return merge_sums(
+        partial_sums(labels, stage.volume.read(box), at=box.start, shape=shape) for box, labels in _pieces(stage, task)
+    )
+
+
+def write_box(stage: SourceGrid, target: LabelsTarget, task: BoxTask) -> None:
+    """Write the labels of a box; without any, nothing is written: the target is 0 there already."""
+    if task.parts:
+        target.write(task.box, np.concatenate([labels for _, labels in _pieces(stage, task)]))
+
+
+def _pieces(stage: SourceGrid, task: BoxTask) -> Iterator[tuple[Box, Array]]:
+    """Labels of a box, uint32, some planes at a time."""
+
+    def read(box: Box) -> Array:
+        return read_ids(stage.store, task.parts, box, np.uint32)
+
+    plane = _normalized(stage, task.box).size / task.box.shape[0]
+    step = max(1, int(_READ_VOXELS / plane))
+    (first, *corner), (stop, *end) = task.box.start, task.box.stop
+    for z in range(first, stop, step):
+        box = Box((z, corner[0], corner[1]), (min(z + step, stop), end[0], end[1]))
+        yield box, resample_labels_box(read, box, stage.grid.shape, stage.volume.shape, zoom=stage.zoom)
+
+
+def renamed(parts: list[Part], names: Array) -> list[Part]:
+    """Give the labels other ids: ``names[id]``."""
+    return [Part(part.source, part.box, names[part.ids]) for part in parts]

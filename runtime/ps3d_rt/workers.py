@@ -1,0 +1,282 @@
+"""Tasks on threads of this process, or on processes of their own: one map, the same results in the same order.
+
+Every thread of the pool either runs a task itself or owns one worker process, hands it the task through a pipe and
+waits for the answer. So both kinds share one map, no two processes share a lock, and a process that dies is seen at
+once as the end of its pipe.
+
+Processes are spawned, as on Windows: tasks, items and results are pickled, and every process imports the script that
+was started. A script that uses them therefore does its work under ``if __name__ == "__main__":``.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import ContextVar
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread, local
+from traceback import format_exception
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from ps3d_rt.errors import InputError, InterruptedRun, Ps3dError
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+Tell = Callable[[Any], object]
+
+_SECONDS_TO_END = 5
+"""How long an idle process may take to end by itself."""
+
+
+def _nobody(value: object) -> None:
+    """Listen to nothing."""
+
+
+_listener: ContextVar[Tell] = ContextVar("listener", default=_nobody)
+
+
+def report(value: object) -> None:
+    """Tell the caller of :meth:`Workers.map`, from inside a task, how far the task is.
+
+    Nothing happens outside a task. A task that starts threads hands them its context if they report.
+    """
+    _listener.get()(value)
+
+
+class Workers:
+    """Run tasks side by side.
+
+    Args:
+        processes: 1: threads of this process, which need nothing pickled and share its memory. More: that many
+            spawned processes, one task at a time each.
+        threads: threads that run tasks if ``processes`` is 1; default: the cores this process may use. Not used with
+            more processes: how many threads a library takes inside a task is for the task to say.
+
+    Raises:
+        InputError: if a number is below 1.
+    """
+
+    def __init__(self, processes: int = 1, threads: int | None = None) -> None:
+        if processes < 1 or (threads is not None and threads < 1):
+            raise InputError(f"{processes} processes and {threads} threads; 1 or more of each are needed.")
+        self._run = _run_here if processes == 1 else self._run_in_process
+        count = processes if processes > 1 else threads or usable_cores()
+        self._lead = 2 * count
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="ps3d-worker")
+        self._mine = local()
+        self._hiring = Lock()
+        self._hired: list[_Process] = []
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._stop()
+        self._pool.shutdown(cancel_futures=True)
+        for process in self._hired:
+            process.close()
+
+    def map(self, task: Callable[[Item], Found], items: Iterable[Item], tell: Tell | None = None) -> Iterator[Found]:
+        """Apply ``task`` to every item; lazy, like :func:`map`: work begins when the first result is asked for.
+
+        At most twice as many items as there are workers are started or waiting, the one awaited included, so memory
+        stays bounded when results are taken slowly. When the map ends, in whatever way, none of its tasks runs on.
+
+        Args:
+            task: what to do; with processes a function of a module, or a partial or frozen dataclass made of such.
+            items: taken from as the work goes on.
+            tell: called with every value that a task reports, in the thread that takes the results; with all values
+                of a task before its result.
+
+        Returns:
+            The results in the order of the items.
+
+        Raises:
+            InterruptedRun: if a worker process died.
+            Exception: what a task raised, as soon as it did. Tasks that wait are cancelled, those that run end first.
+        """
+        listen = tell or _nobody
+        left = iter(items)
+        pending: deque[Future[Found]] = deque()
+        news: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+        """``(value,)`` for a report, ``()`` when a task is done."""
+
+        def submit(count: int) -> None:
+            for item in islice(left, count):
+                pending.append(self._pool.submit(self._run, task, item, lambda value: news.put((value,))))
+                pending[-1].add_done_callback(lambda _: news.put(()))
+
+        try:
+            submit(self._lead)
+            while pending:
+                while not (pending[0].done() or any(map(_failed, pending))):
+                    _pass_on(news, listen)
+                while not news.empty():
+                    _pass_on(news, listen)
+                for future in filter(_failed, pending):
+                    future.result()
+                submit(1)
+                # The result gets no name here: it must not stay in memory while the next one is awaited.
+                yield pending.popleft().result()
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+        finally:
+            wait([future for future in pending if not future.cancel()])
+
+    def _run_in_process(self, task: Callable[[Item], Found], item: Item, tell: Tell) -> Found:
+        process: _Process | None = getattr(self._mine, "process", None)
+        if process is None:
+            process = self._mine.process = self._hire()
+        found: Found = process.run(task, item, tell)
+        return found
+
+    def _hire(self) -> _Process:
+        with self._hiring:
+            if self._stopped:
+                raise InterruptedRun("the run was stopped; start the same command again.")
+            process = _Process()
+            self._hired.append(process)
+        return process
+
+    def _stop(self) -> None:
+        """Kill the processes, whatever they do; tasks on threads cannot be stopped."""
+        with self._hiring:
+            self._stopped = True
+            for process in self._hired:
+                process.kill()
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _failed(future: Future[Any]) -> bool:
+    return future.done() and future.exception() is not None
+
+
+def _pass_on(news: SimpleQueue[tuple[Any, ...]], tell: Tell) -> None:
+    """Wait for one piece of news, a second at most: on Windows, Ctrl-C does not end an endless wait."""
+    try:
+        values = news.get(timeout=1)
+    except Empty:
+        return
+    for value in values:
+        tell(value)
+
+
+def _run_here(task: Callable[[Item], Found], item: Item, tell: Tell) -> Found:
+    _listener.set(tell)  # in the context of this thread, which does nothing but tasks
+    return task(item)
+
+
+class _Process:
+    """A worker process and the pipe to it, used by one thread of the parent."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self._pipe, far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far_end,), daemon=True)
+        self._process.start()
+        # With a second holder, the pipe would not end when the process does.
+        far_end.close()
+
+    def run(self, task: Callable[[Any], Any], item: Any, tell: Tell) -> Any:
+        """Have the process do one task: its result, or what it raised."""
+        order = pickle.dumps((task, item), protocol=5)
+        self._reached(lambda: self._pipe.send_bytes(order))
+        while True:
+            kind, value = pickle.loads(self._reached(self._pipe.recv_bytes))
+            if kind == "result":
+                return value
+            if kind == "error":
+                raise value
+            tell(value)
+
+    def _reached(self, exchange: Callable[[], Any]) -> Any:
+        try:
+            return exchange()
+        except (EOFError, OSError) as error:
+            self._process.join(_SECONDS_TO_END)
+            raise InterruptedRun(
+                f"a worker process died (exit code {self._process.exitcode}) before its task was done; "
+                "start the same command again."
+            ) from error
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process, which has nothing to do."""
+        self._pipe.close()
+        self._process.join(_SECONDS_TO_END)
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+
+
+def _serve(pipe: Connection[Any, Any]) -> None:
+    """Do what comes through the pipe until it ends: the whole life of a worker process."""
+    # Ctrl-C reaches every process of a terminal; the parent decides what becomes of the run.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_die_with_parent, daemon=True).start()
+    sending = Lock()
+
+    def send(message: bytes) -> None:
+        with sending:
+            pipe.send_bytes(message)
+
+    _listener.set(lambda value: send(pickle.dumps(("report", value), protocol=5)))
+    while True:
+        try:
+            order = pipe.recv_bytes()
+        except EOFError:
+            return
+        send(_answer(order))
+
+
+def _answer(order: bytes) -> bytes:
+    """Do one task; a function of its own, so that an idle process keeps neither the item nor the result."""
+    try:
+        task, item = pickle.loads(order)
+        return pickle.dumps(("result", task(item)), protocol=5)
+    except Exception as error:  # noqa: BLE001 - the parent raises it
+        return _portable(error)
+
+
+def _portable(error: Exception) -> bytes:
+    """Pickle an error with its traceback as a note; one that cannot travel as it is, as a :class:`Ps3dError`."""
+    note = "In the worker process:\n" + "".join(format_exception(error))
+    error.add_note(note)
+    try:
+        message = pickle.dumps(("error", error), protocol=5)
+        pickle.loads(message)
+    except Exception:  # noqa: BLE001 - whatever an error's own pickling raises, the error itself must arrive
+        plain = Ps3dError(f"{type(error).__name__}: {error}")
+        plain.add_note(note)
+        message = pickle.dumps(("error", plain), protocol=5)
+    return message
+
+
+def _die_with_parent() -> None:
+    """Wait for the end of the parent, by SIGKILL for example, and end at once: a run leaves no process behind.
+
+    A kernel that holds the interpreter delays this to its own end, but nothing is written after it.
+    """
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
