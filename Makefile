@@ -17,14 +17,14 @@ lint: .venv/.dev
 	$(BIN)/mypy
 
 bench: .venv/.dev
-	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/ps3d-rt bench accuracy --cache work/bench --out benchmarks/results/accuracy.json
 
 .venv/.base: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) .
 	touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) '.[dev,train]'
+	$(INSTALL) '.[bench,dev,train]'
 	touch $@ .venv/.base
 
 $(BIN)/pip:

@@ -1,9 +1,10 @@
 """How much overlap of patches pays: F1_instance and seconds of the network at several overlaps.
 
-    python benchmarks/overlap.py SAMPLES PREPARED [--model PATH] [--largest 160]
+    python benchmarks/overlap.py SAMPLES [PREPARED] [--model PATH] [--largest 160]
 
-SAMPLES and PREPARED as for small_particles.py: samples that the network was not trained on, and that no benchmark of
-accuracy uses. The overlap of a bundle is chosen here: the cheapest that loses less than 0.002 against 0.5.
+Samples that the network was not trained on and that no benchmark of accuracy uses: fold 0's validation samples of
+PREPARED, or all of SAMPLES. The overlap of a bundle is chosen here: the cheapest that loses less than 0.002 against
+0.5.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     }
     content = {
         "benchmark": "overlap",
-        "data": "simulated: validation samples of the training",
+        "data": "simulated: samples that the network was not trained on",
         **environment(["python", "benchmarks/overlap.py", *arguments]),
         "model": {"name": bundle.name, "sha256": bundle.hash},
         **summary,
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("samples", type=Path)
-    parser.add_argument("prepared", type=Path)
+    parser.add_argument("prepared", type=Path, nargs="?")
     parser.add_argument("--model", default="default", help="bundled model, or path of a .ps3d bundle")
     parser.add_argument("--largest", type=int, default=160, help="leave out samples of more voxels than this cubed")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/overlap.json")

@@ -1,8 +1,4 @@
-"""The synthetic samples of the accuracy benchmark: six specs with seeds no model is trained on.
-
-Seeds 900001 to 900006, taken in order, none left out. All that is not fixed here is drawn by ``random_spec``, as for
-training: contrast, shapes, noise, artifacts, containers. Training uses the seeds from 1000 on.
-"""
+"""Synthetic samples that benchmarks share: made once, kept in a cache, read one at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import open_volume
 from ps3d_training.dataset import find_samples
 from ps3d_training.plan import DATASET_NAME
-from ps3d_training.synth import SampleSpec, random_spec
+from ps3d_training.synth import NEUTRAL, SampleSpec, random_spec
 from ps3d_training.synth.folder import read_metadata, write_samples
 
 Array = np.ndarray[Any, Any]
@@ -34,8 +30,6 @@ class Case:
     name: str
     folder: Path
     """Where the cache keeps it."""
-    group: str
-    """``touching 10 %`` or ``touching 90 %``, as asked for."""
     spacing_mm: float
     particle_size_mm: float
     """Mean diameter of the particles, which the predictor is told."""
@@ -56,11 +50,11 @@ class Case:
 def _spec(seed: int, touching: float, size: float, side: int) -> SampleSpec:
     fill = 0.5 if touching > 0.5 else 0.25
     shape = (side, side, side)
-    return random_spec(seed, touching=touching, particle_size_voxels=size, shape=shape, fill=fill)
+    return random_spec(seed, touching=touching, particle_size_voxels=size, shape=shape, fill=fill, **NEUTRAL)
 
 
 # A dense packing fills its gaps with smaller grains: 20 asked gives a mean above 15, as 15 does in a loose one.
-SPECS: tuple[SampleSpec, ...] = (
+FIRST_SPECS: tuple[SampleSpec, ...] = (
     _spec(900001, 0.1, 15, 128),
     _spec(900002, 0.1, 25, 160),
     _spec(900003, 0.1, 40, 192),
@@ -68,14 +62,12 @@ SPECS: tuple[SampleSpec, ...] = (
     _spec(900005, 0.9, 25, 160),
     _spec(900006, 0.9, 40, 192),
 )
+"""Of the first accuracy benchmark. They have been looked at since, so they tell speed and agreement, no accuracy: that
+is for ``accuracy_samples.py``."""
 
 
 def name_of(spec: SampleSpec) -> str:
     return f"synth_{spec.seed:05d}"
-
-
-def group_of(spec: SampleSpec) -> str:
-    return f"touching {spec.touching:.0%}".replace("%", " %")
 
 
 def generator_hash() -> str:
@@ -84,7 +76,7 @@ def generator_hash() -> str:
     return sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
 
 
-def load_cases(cache: Path, specs: Sequence[SampleSpec] = SPECS) -> Iterator[Case]:
+def load_cases(cache: Path, specs: Sequence[SampleSpec]) -> Iterator[Case]:
     """Read the samples, one at a time; those that ``cache`` does not hold are made first.
 
     Every version of generator and spec has a folder of its own, in the layout that ``ps3d-rt predict`` reads.
@@ -99,39 +91,45 @@ def load_cases(cache: Path, specs: Sequence[SampleSpec] = SPECS) -> Iterator[Cas
         yield Case(
             name=name,
             folder=folder,
-            group=group_of(spec),
             spacing_mm=facts["spacing"],
             particle_size_mm=facts["particle_size"],
             simulated=facts["simulated"],
             came_out=facts["came_out"],
-            image=_read(folder / "images" / f"{name}.zarr"),
-            reference=_read(folder / "instance_seg" / f"{name}.zarr"),
+            image=read_whole(folder / "images" / f"{name}.zarr"),
+            reference=read_whole(folder / "instance_seg" / f"{name}.zarr"),
         )
 
 
 def choose(seeds: Sequence[int]) -> tuple[SampleSpec, ...]:
-    """The specs of these seeds, each once.
+    """The first specs of these seeds, each once.
 
     Raises:
         InputError: if a seed is not one of the benchmark's.
     """
-    known = {spec.seed: spec for spec in SPECS}
+    known = {spec.seed: spec for spec in FIRST_SPECS}
     unknown = sorted(set(seeds) - known.keys())
     if unknown:
         raise InputError(f"no sample of this benchmark has the seed {unknown}; allowed are {sorted(known)}.")
     return tuple(known[seed] for seed in dict.fromkeys(seeds))
 
 
-def _read(path: Path) -> Array:
+def read_whole(path: Path) -> Array:
+    """Read a volume into memory."""
     with open_volume(path) as volume:
         return volume.read(Box.of_shape(volume.shape))
 
 
-def held_out(samples: Path, prepared: Path, largest: int) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Name, image, reference and facts of fold 0's validation samples of at most ``largest``³ voxels."""
-    splits = json.loads((prepared / DATASET_NAME / "splits_final.json").read_text(encoding="utf-8"))
+def held_out(samples: Path, prepared: Path | None, largest: int) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Name, image, reference and facts of samples of at most ``largest``³ voxels that the network was not trained on.
+
+    These are fold 0's validation samples of ``prepared``; without it, all of ``samples``: then none was in a training.
+    """
+    names = None
+    if prepared is not None:
+        splits = json.loads((prepared / DATASET_NAME / "splits_final.json").read_text(encoding="utf-8"))
+        names = splits[0]["val"]
     for sample in find_samples(samples):
         with open_volume(sample.image) as image, open_volume(sample.instances) as instances:
             box = Box.of_shape(image.shape)
-            if sample.name in splits[0]["val"] and box.size <= largest**3:
+            if (names is None or sample.name in names) and box.size <= largest**3:
                 yield sample.name, image.read(box), instances.read(box), sample

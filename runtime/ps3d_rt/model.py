@@ -27,6 +27,8 @@ SUFFIX = ".ps3d"
 DEFAULT_MODEL = "default"
 CLASS_NAMES = ("background", "core", "border")
 GRAY_SCHEMES = ("volume", "constants")
+LATER = frozenset({"mirror_axes", "core_bias"})
+"""Fields that the first bundles did not have: where one is missing, its default is meant."""
 MAX_UNPACKED_BYTES = 16 * 2**30
 
 
@@ -60,6 +62,10 @@ class ModelBundle:
     """Least share of a patch that the next one covers again, in [0, 1)."""
     min_relative_volume: float = 0.005
     """Particles under this share of the mean particle volume are dropped, in [0, 1)."""
+    mirror_axes: tuple[int, ...] = ()
+    """Axes along which inference averages over mirror images, ascending: 0, 1, 2 for z, y, x; n axes are 2ⁿ passes."""
+    core_bias: float = 0.0
+    """Added to the mean score of the class core before the highest score wins, in (-1, 1)."""
     classes: tuple[str, ...] = CLASS_NAMES
     """What the network's three outputs mean, in order."""
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -87,6 +93,11 @@ class ModelBundle:
             ),
             (0 <= self.overlap < 1, f"overlap is {self.overlap}, not in [0, 1)"),
             (0 <= self.min_relative_volume < 1, f"min_relative_volume is {self.min_relative_volume}, not in [0, 1)"),
+            (
+                self.mirror_axes == tuple(axis for axis in range(3) if axis in self.mirror_axes),
+                f"mirror_axes is {self.mirror_axes}, not some of 0, 1, 2 in this order",
+            ),
+            (-1 < self.core_bias < 1, f"core_bias is {self.core_bias}, not in (-1, 1)"),
             (self.classes == CLASS_NAMES, f"classes are {self.classes}, not {CLASS_NAMES}"),
             (len(self.members) > 0, "members is empty; a model needs at least one ONNX file"),
             (all(map(_is_plain_name, (*self.members, *self.sha256))), "a file name leaves the bundle's folder"),
@@ -110,8 +121,11 @@ class ModelBundle:
         return sha256("\n".join(self.sha256[member] for member in self.members).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """Give the content of ``model.json``."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
+        """Give the content of ``model.json``; fields that came later are left out where they change nothing."""
+        told = (
+            f for f in fields(self) if f.name != "path" and (f.name not in LATER or getattr(self, f.name) != f.default)
+        )
+        return {f.name: getattr(self, f.name) for f in told}
 
     def verify(self) -> None:
         """Check that every file is there and is the one that was written.
@@ -179,10 +193,7 @@ def write_bundle(
     missing = [member for member in bundle.members if member not in files]
     if missing:
         raise InputError(f"model {bundle.name!r}: no file given for the members {missing}.")
-    if folder.suffix != SUFFIX:
-        raise InputError(f"{folder}: a bundle's folder ends in {SUFFIX}.")
-    if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
-        raise InputError(f"{folder} exists; choose another name, or --overwrite if it is a model bundle.")
+    check_place(folder, overwrite=overwrite)
     # replace() runs the checks again, now over every file name, before anything is written.
     bundle = replace(bundle, sha256={name: _file_sha256(source) for name, source in files.items()})
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -197,6 +208,18 @@ def write_bundle(
             folder.rename(Path(scratch) / "old")
         whole.rename(folder)
     return load_model(folder)
+
+
+def check_place(folder: Path, *, overwrite: bool = False) -> None:
+    """Refuse a place that :func:`write_bundle` cannot write to: before long work, not after it.
+
+    Raises:
+        InputError: if it is no ``NAME.ps3d``, or it exists and may not be replaced.
+    """
+    if folder.suffix != SUFFIX:
+        raise InputError(f"{folder}: a bundle's folder ends in {SUFFIX}.")
+    if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
+        raise InputError(f"{folder} exists; choose another name, or --overwrite if it is a model bundle.")
 
 
 def _bundled_folder() -> Path:
@@ -230,17 +253,18 @@ def _read_manifest(manifest: Path) -> ModelBundle:
             f"{manifest}: schema_version is {version!r}, this ps3d-rt reads {SCHEMA_VERSION}; "
             "update ps3d-rt or export the model again."
         )
-    if content.keys() != _READERS.keys():
+    missing, unknown = _READERS.keys() - content.keys() - LATER, content.keys() - _READERS.keys()
+    if missing or unknown:
         raise InputError(
-            f"{manifest}: missing fields {sorted(_READERS.keys() - content.keys())}, "
-            f"unknown fields {sorted(content.keys() - _READERS.keys())}; export the model again."
+            f"{manifest}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}; "
+            "export the model again, or update ps3d-rt if the model is newer."
         )
     values = {}
-    for key, read in _READERS.items():
+    for key, value in content.items():
         try:
-            values[key] = read(content[key])
+            values[key] = _READERS[key](value)
         except (TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{manifest}: {key} is {content[key]!r}: {error}; export the model again.") from error
+            raise InputError(f"{manifest}: {key} is {value!r}: {error}; export the model again.") from error
     return ModelBundle(**values)
 
 
@@ -270,8 +294,12 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_of_type(str)(item) for item in _of_type(list)(value))
 
 
+def _integers(value: Any) -> tuple[int, ...]:
+    return tuple(_of_type(int)(item) for item in _of_type(list)(value))
+
+
 def _zyx(value: Any) -> Zyx:
-    z, y, x = (_of_type(int)(item) for item in _of_type(list)(value))
+    z, y, x = _integers(value)
     return z, y, x
 
 
@@ -292,6 +320,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "lowpass": _of_type(bool),
     "overlap": _number,
     "min_relative_volume": _number,
+    "mirror_axes": _integers,
+    "core_bias": _number,
     "classes": _texts,
     "provenance": _of_type(dict),
     "licence": _of_type(str),

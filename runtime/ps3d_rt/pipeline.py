@@ -82,7 +82,11 @@ class Job:
             "gray": asdict(self.scale),
             "skip_empty": self.config.skip_empty,
             "engine": asdict(self.engine.spec),
-            "model": {"sha256": self.model.hash, "min_relative_volume": self.model.min_relative_volume},
+            "model": {
+                "sha256": self.model.hash,
+                "min_relative_volume": self.model.min_relative_volume,
+                "core_bias": self.model.core_bias,
+            },
             "lowpass": self.model.lowpass,
             "plan": self.plan.spec(),
         }
@@ -212,6 +216,7 @@ def _segment(job: Job, places: Places, workers: Workers, advance: Callable[[int]
         scale=job.scale,
         lowpass=job.model.lowpass,
         skip_empty=job.config.skip_empty,
+        core_bias=job.model.core_bias,
         slab_planes=job.plan.shard[0],
     )
     # In one process the engine has all cores, so sweeps take turns.
@@ -324,6 +329,7 @@ def _facts(
             "gray_mean": job.scale.mean,
             "gray_std": job.scale.std,
             "min_relative_volume": model.min_relative_volume,
+            "core_bias": model.core_bias,
             "workers": config.workers,
             "chunk_voxels": plan.chunks.chunk,
         },

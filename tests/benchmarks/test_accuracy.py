@@ -1,50 +1,151 @@
 import json
-from functools import partial
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-import accuracy
-import ps3d_rt
-from ps3d_bench.samples import SPECS, Case, name_of
+from ps3d_bench import accuracy, accuracy_samples, methods
+from ps3d_bench.accuracy_samples import Drawn
+from ps3d_bench.methods import METHODS, Lab, Segmented, TrainingSamples, choose_methods
+from ps3d_bench.samples import Case, read_whole
 from ps3d_rt.errors import InputError
+from ps3d_training.synth import SampleSpec
+from ps3d_training.synth.folder import write_samples
 
 FIVE = {"f1", "f1_match", "f1_instance", "merger_ratio", "splitter_ratio"}
+SMALL = SampleSpec(seed=5, shape=(40, 40, 40), particle_size_voxels=12, fill=0.2, touching=0.1, noise=0.02)
+DRAWN = Drawn("in", SMALL)
 
 
 @pytest.fixture
 def case(grains, tmp_path) -> Case:
     image, reference = grains
     came_out = {"particles": 3, "mean_diameter_voxels": 11.0, "touching": 2 / 3, "fill": 0.09}
-    return Case("synth_00001", tmp_path, "touching 10 %", 0.01, 0.11, {"seed": 1}, came_out, image, reference)
+    return Case("synth_00001", tmp_path, 0.01, 0.11, {"seed": 1}, came_out, image, reference)
 
 
-def row_of(name: str, group: str, ours: float, theirs: float) -> dict:
-    def method(value: float) -> dict:
-        return {measure: value for measure in FIVE} | {"seconds": 1.0}
-
-    return {"name": name, "group": group, "ps3d_rt": method(ours), "threshwater": method(theirs)}
-
-
-def rows_of(loose: float, dense: float, theirs: float) -> list[dict]:
-    names = [name_of(spec) for spec in SPECS]
-    groups = ["touching 10 %"] * 3 + ["touching 90 %"] * 3
-    return [row_of(n, g, loose if "10" in g else dense, theirs) for n, g in zip(names, groups, strict=True)]
+@pytest.fixture
+def lab(bundle, tmp_path, monkeypatch) -> Lab:
+    """Tunes on one small sample, and reads no network."""
+    monkeypatch.setattr(methods, "TUNING", (replace(SMALL, seed=6),))
+    return Lab(bundle, tmp_path / "cache", engine="fake")
 
 
-def test_both_methods_are_judged_on_one_sample(case, bundle):
-    row = accuracy.compare(case, partial(ps3d_rt.predict, model=bundle, engine="fake"))
-    for method in ("ps3d_rt", "threshwater"):
-        assert row[method].keys() >= FIVE | {"seconds", "predicted", "reference", "matched"}
-        assert row[method]["reference"] == 3
-        assert row[method]["f1"] > 0.8
-    assert row["threshwater"]["f1_instance"] > 0.9
-    assert row["threshwater"]["settings"].keys() == {"threshold", "opening_voxels", "erosion_voxels"}
-    assert row["threshwater"]["settings_tried"] > 0
-    assert row["ps3d_rt"]["engine"]["name"] == "fake"
-    assert row["particle_size_given_mm"] == row["ps3d_rt"]["parameters"]["particle_size_mm"] == 0.11
-    assert row["came_out"]["touching"] == 2 / 3
+def row_of(name: str, group: str, *, ours: float, mergers: int = 0) -> dict:
+    found = {measure: ours for measure in FIVE} | {"seconds": 1.0, "mergers": mergers, "splitters": 0}
+    came_out = {"particles": 10, "mean_diameter_voxels": 20.0, "touching": ours}
+    return {
+        "name": name,
+        "group": group,
+        "out_of_distribution": "",
+        "came_out": came_out,
+        "methods": {"ps3d-rt": found, "snow": found | {"f1_instance": ours / 2}},
+    }
+
+
+def test_every_method_that_needs_no_file_is_judged_on_one_sample(case, lab):
+    names = [name for name in METHODS if name != "unet2d"]
+    row = accuracy.judge(DRAWN, case, lab.segmenters(names))
+    assert list(row["methods"]) == names
+    for found in row["methods"].values():
+        assert found.keys() >= FIVE | {"seconds", "predicted", "reference", "matched"}
+        assert found["reference"] == 3
+        assert found["f1"] > 0.8
+    assert row["methods"]["threshwater-best"]["f1_instance"] > 0.9
+    assert row["methods"]["snow-true"]["f1"] == 1
+    assert row["methods"]["snow-true"]["predicted"] == 3
+    assert row["particle_size_given_mm"] == 0.11
+    json.dumps(row)
+
+
+def test_the_published_settings_are_half_overlap_and_all_mirrors(case, lab):
+    found = {name: one(case).facts for name, one in lab.segmenters(["ps3d-rt", "ps3d-rt-published"]).items()}
+    assert found["ps3d-rt-published"]["parameters"]["overlap"] == 0.5
+    assert tuple(found["ps3d-rt-published"]["engine"]["mirror_axes"]) == (0, 1, 2)
+    assert found["ps3d-rt"]["parameters"]["overlap"] == lab.bundle.overlap
+    assert not found["ps3d-rt"]["engine"]["mirror_axes"]
+
+
+def test_snow_takes_our_foreground_without_running_us_again(case, lab):
+    two = lab.segmenters(["ps3d-rt", "snow"])
+    ours = two["ps3d-rt"](case)
+    assert two["ps3d-rt"](case) is ours
+    assert ((two["snow"](case).labels > 0) == (ours.labels > 0)).all()
+    other = replace(case, name="synth_00002", image=case.image[::-1])
+    assert not np.array_equal(two["ps3d-rt"](other).labels, ours.labels)
+
+
+def test_opening_and_erosion_come_from_training_samples_and_the_threshold_from_the_sample(case, lab):
+    run = lab.segmenters(["threshwater"])["threshwater"]
+    first = run(case).facts
+    brighter = run(replace(case, image=case.image + np.uint16(1000))).facts
+    assert brighter["settings"]["threshold"] == pytest.approx(first["settings"]["threshold"] + 1000, abs=1)
+    assert brighter["erosion_share"] == first["erosion_share"]
+    assert first["settings"]["erosion_voxels"] == pytest.approx(first["erosion_share"] * 11.0)
+    assert len(first["tuned_on"]) == 1
+    assert "seed 6" in first["tuned_on"][0]
+
+
+def test_tuned_settings_are_kept_and_tuned_anew_for_other_samples(case, lab, monkeypatch):
+    first = lab.segmenters(["threshwater"])["threshwater"](case).facts
+    (kept,) = lab.cache.glob("threshwater-cut-*.json")
+    assert json.loads(kept.read_text())["erosion_share"] == first["erosion_share"]
+    content = json.loads(kept.read_text()) | {"training_f1_instance": "kept"}
+    kept.write_text(json.dumps(content))
+    again = replace(lab).segmenters(["threshwater"])["threshwater"](case).facts
+    assert again["training_f1_instance"] == "kept"
+    monkeypatch.setattr(methods, "TUNING", (replace(SMALL, seed=7),))
+    other = replace(lab).segmenters(["threshwater"])["threshwater"](case).facts
+    assert other["training_f1_instance"] != "kept"
+
+
+def test_settings_tuned_on_the_sample_are_kept_beside_it(case, lab):
+    run = lab.segmenters(["threshwater-best"])["threshwater-best"]
+    first = run(case).facts
+    (kept,) = case.folder.glob("threshwater-*.json")
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"settings_tried": "kept"}))
+    assert run(case).facts == first | {"settings_tried": "kept"}
+
+
+def test_training_samples_come_from_a_folder(tmp_path):
+    specs = [replace(SMALL, seed=seed) for seed in (1, 2)]
+    facts = dict(write_samples(tmp_path, specs))
+    samples = TrainingSamples(tmp_path / "cache", tmp_path)
+    loaded = list(samples.load())
+    assert [name.rpartition(" ")[2] for name in samples.names()] == ["synth_00001", "synth_00002"]
+    for (image, reference, size), (name, fact) in zip(loaded, facts.items(), strict=True):
+        assert np.array_equal(image, read_whole(tmp_path / "images" / f"{name}.zarr"))
+        assert reference.max() == fact["particles"]
+        assert size == pytest.approx(fact["mean_diameter_voxels"], abs=1e-3)
+
+
+def test_the_2d_network_has_to_be_named(lab):
+    with pytest.raises(InputError, match="--unet2d"):
+        lab.segmenters(["unet2d"])
+
+
+def test_measures_are_means_of_a_group_and_mergers_its_sum():
+    rows = [row_of("a", "in", ours=0.5, mergers=2), row_of("b", "in", ours=0.7), row_of("c", "touching", ours=0.3)]
+    groups = accuracy.summarize(rows)
+    assert list(groups) == ["in", "touching"]
+    inside = groups["in"]
+    assert (inside["samples"], inside["particles"]) == (2, 20)
+    assert inside["touching"] == pytest.approx(0.6)
+    assert inside["methods"]["ps3d-rt"]["f1_instance"] == pytest.approx(0.6)
+    assert inside["methods"]["snow"]["f1_instance"] == pytest.approx(0.3)
+    assert inside["methods"]["ps3d-rt"]["mergers"] == 2
+    assert groups["touching"]["methods"]["ps3d-rt"]["f1_match"] == pytest.approx(0.3)
+
+
+def test_a_table_a_group_and_one_of_all_samples():
+    rows = [row_of("a", "in", ours=0.5, mergers=2), row_of("b", "out", ours=0.7)]
+    text = accuracy.as_tables({"groups": accuracy.summarize(rows), "samples": rows})
+    tables = [[line for line in part.splitlines() if line.startswith("|")] for part in text.split("**") if "|" in part]
+    assert [len(table) for table in tables] == [4, 4, 4]
+    for table in tables:
+        assert len({line.count("|") for line in table}) == 1
+    assert "0.5000 (2)" in tables[0][2]
+    assert "0.250" in tables[2][2]
 
 
 def test_hashes_tell_samples_apart_whatever_the_byte_order(case):
@@ -52,62 +153,57 @@ def test_hashes_tell_samples_apart_whatever_the_byte_order(case):
     assert accuracy._sha256(case.image) != accuracy._sha256(case.image[::-1])
 
 
-def test_tuned_settings_are_kept_beside_the_sample(case):
-    first = accuracy.tuned_baseline(case)
-    (kept,) = case.folder.glob("threshwater-*.json")
-    assert json.loads(kept.read_text()) == first
-    kept.write_text('{"settings": "kept"}')
-    assert accuracy.tuned_baseline(case) == {"settings": "kept"}
+def test_the_warm_up_is_not_taken_for_a_sample(lab, monkeypatch):
+    seen = []
+
+    def run(self, case):
+        seen.append((case.name, case.image.shape))
+        return Segmented(np.zeros(case.image.shape, np.uint32), 0.0)
+
+    monkeypatch.setattr(methods.Ours, "_run", run)
+    (row,) = accuracy.judge_all([DRAWN], lab.segmenters(["ps3d-rt", "snow-true"]), lab.cache)
+    assert [name for name, _ in seen] == ["warm-up", "synth_00005"]
+    assert row["methods"]["ps3d-rt"]["missed" if "missed" in row["methods"]["ps3d-rt"] else "matched"] == 0
+    assert row["methods"]["snow-true"]["f1"] == 1
 
 
-def test_means_are_over_the_samples_of_a_group(bundle):
-    rows = [row_of("a", "touching 10 %", 0.5, 0.2), row_of("b", "touching 10 %", 0.7, 0.4)]
-    means = accuracy.summary([*rows, row_of("c", "touching 90 %", 0.3, 0.0)], bundle, {})["means"]
-    assert means["touching 10 %"]["ps3d_rt"]["f1"] == pytest.approx(0.6)
-    assert means["touching 90 %"]["ps3d_rt"]["f1_match"] == pytest.approx(0.3)
-    assert means["all"]["threshwater"]["f1_instance"] == pytest.approx(0.2)
-    assert accuracy.summary(rows, bundle, {})["means"].keys() == {"touching 10 %", "all"}
-
-
-def test_targets_are_met_or_missed(bundle):
-    met = accuracy.summary(rows_of(0.96, 0.6, 0.5), bundle, {})
-    assert [target["met"] for target in met["targets"]] == [True, True, True]
-    assert met["targets"][2]["got"] == pytest.approx(0.78 - 0.5)
-    missed = accuracy.summary(rows_of(0.84, 0.6, 0.6), bundle, {})
-    assert [target["met"] for target in missed["targets"]] == [False, False, False]
-    assert accuracy.as_targets(missed).count("MISSED") == 3
-
-
-def test_a_part_of_the_samples_judges_no_target(bundle):
-    part = accuracy.summary(rows_of(1.0, 1.0, 0.0)[:5], bundle, {})
-    assert [target["met"] for target in part["targets"]] == [None, None, None]
-
-
-def test_the_script_writes_the_file_and_prints_the_table(case, bundle, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(ps3d_rt, "load_model", lambda name: bundle)
-    monkeypatch.setattr(accuracy, "load_cases", lambda cache, specs: iter([case]))
-    out = tmp_path / "results" / "accuracy.json"
-    accuracy.main(["--engine", "fake", "--out", str(out), "--samples", "900001"])
+def test_the_command_writes_file_and_picture_and_prints_tables(cli, tmp_path, monkeypatch):
+    specs = (DRAWN, Drawn("out", replace(SMALL, seed=8), "noise"))
+    monkeypatch.setattr(accuracy_samples, "SAMPLES", specs)
+    out, picture = tmp_path / "results" / "accuracy.json", tmp_path / "accuracy.svg"
+    options = ("--engine", "fake", "--methods", "snow-true,ps3d-rt", "--cache", tmp_path / "cache")
+    code, printed, said = cli("bench", "accuracy", *options, "--out", out, "--plot", picture)
+    assert code == 0, said
     content = json.loads(out.read_text(encoding="utf-8"))
-    assert content.keys() >= {"date", "command", "machine", "versions", "model", "targets", "means", "samples"}
-    assert content["command"].startswith("python benchmarks/accuracy.py --engine fake")
-    assert content["machine"].keys() >= {"cpu", "cores", "usable_cores", "memory_gib"}
-    assert content["versions"]["numpy"] == np.__version__
-    assert content["versions"].keys() >= {"ps3d-rt", "scikit-image", "python"}
-    assert content["model"]["sha256"] == bundle.hash
-    assert [row["name"] for row in content["samples"]] == ["synth_00001"]
-    table = capsys.readouterr().out
-    lines = [line for line in table.splitlines() if line.startswith("|")]
-    assert len({line.count("|") for line in lines}) == 1
-    assert len(lines) == 2 + 2 * 3  # head, one sample, two means; a line a method
-    assert "needs all six samples" in table
+    assert content.keys() >= {"date", "command", "machine", "versions", "model", "methods", "groups", "samples"}
+    assert content["command"].startswith("ps3d-rt bench accuracy --engine fake")
+    assert content["versions"].keys() >= {"ps3d-rt", "scikit-image", "porespy", "numpy"}
+    assert list(content["groups"]) == ["in", "out"]
+    assert [row["out_of_distribution"] for row in content["samples"]] == ["", "noise"]
+    assert list(content["methods"]) == ["ps3d-rt", "snow-true"]
+    assert printed.count("| ps3d-rt |") == 3
+    assert "out-of-distribution" in picture.read_text(encoding="utf-8")
+    assert said.count("F1_instance") == 2
 
 
-def test_a_seed_of_another_benchmark_is_refused(bundle, monkeypatch):
-    monkeypatch.setattr(ps3d_rt, "load_model", lambda name: bundle)
-    with pytest.raises(InputError, match="allowed are"):
-        accuracy.main(["--samples", "1000"])
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("--samples", "in,900001"), ("--samples", "outer"), ("--methods", "snow,stardist"), ("--methods", "")],
+)
+def test_a_sample_or_method_that_is_none_is_refused(cli, option, words):
+    code, _, said = cli("bench", "accuracy", option, words)
+    assert code == 2
+    assert option in said
+    assert "allowed are" in said
 
 
-def test_the_default_output_is_in_the_repository():
-    assert accuracy._parser().parse_args([]).out == Path(accuracy.__file__).parent / "results" / "accuracy.json"
+def test_slow_methods_run_only_when_named():
+    fast = choose_methods("fast")
+    assert fast == ("ps3d-rt", "threshwater", "snow", "snow-true")
+    assert choose_methods("threshwater-best,fast") == (
+        "ps3d-rt",
+        "threshwater",
+        "threshwater-best",
+        "snow",
+        "snow-true",
+    )

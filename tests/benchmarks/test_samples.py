@@ -9,17 +9,6 @@ from ps3d_training.synth import SampleSpec, make_sample
 SMALL = SampleSpec(seed=5, shape=(40, 40, 40), particle_size_voxels=12, fill=0.2, touching=0.1)
 
 
-def test_six_seeds_in_a_row_that_no_training_uses():
-    assert [spec.seed for spec in samples.SPECS] == list(range(900001, 900007))
-
-
-def test_three_samples_of_each_kind_and_the_sizes_asked_for():
-    groups = [samples.group_of(spec) for spec in samples.SPECS]
-    assert groups == ["touching 10 %"] * 3 + ["touching 90 %"] * 3
-    assert all(min(spec.shape) >= 128 for spec in samples.SPECS)
-    assert all(15 <= spec.particle_size_voxels <= 40 for spec in samples.SPECS)
-
-
 def test_a_sample_is_read_as_it_was_made_and_made_once(tmp_path, monkeypatch):
     made = make_sample(SMALL)
     (case,) = samples.load_cases(tmp_path, [SMALL])

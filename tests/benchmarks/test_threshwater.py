@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ps3d_bench.baselines.threshwater import Settings, Tuned, threshwater, tune
+from ps3d_bench.baselines.threshwater import Settings, Tuned, threshold_for, threshwater, tune
 from ps3d_rt.core.metrics import evaluate
 
 
@@ -54,6 +54,19 @@ def test_tuned_beats_a_fair_guess_and_says_what_it_reaches(grains):
     guess = threshwater(image, Settings(threshold=150, opening_voxels=1, erosion_voxels=1))
     assert tuned.metrics.f1_instance > evaluate(guess, reference).f1_instance + 0.2
     assert evaluate(threshwater(image, tuned.settings), reference) == tuned.metrics
+
+
+def test_the_threshold_for_an_image_is_the_best_for_its_foreground(grains):
+    image, reference = noisy(grains[0]), grains[1]
+    foreground = reference > 0
+
+    def f1(threshold: float) -> float:
+        found = image > threshold
+        return 2 * (found & foreground).sum() / (found.sum() + foreground.sum())
+
+    best = max(map(f1, range(0, 400)))
+    assert f1(threshold_for(image, reference)) > best - 0.002
+    assert f1(np.median(image)) < best - 0.1
 
 
 def test_no_single_fine_step_from_the_tuned_settings_is_better(grains):

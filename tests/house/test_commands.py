@@ -50,12 +50,14 @@ def parse(line: str) -> None:
 
 def test_the_commands_are_these():
     assert sorted(COMMANDS) == [
+        "ps3d-rt bench accuracy",
         "ps3d-rt bench stages",
         "ps3d-rt bench throughput",
         "ps3d-rt demo",
         "ps3d-rt doctor",
         "ps3d-rt evaluate",
         "ps3d-rt measure",
+        "ps3d-rt model import",
         "ps3d-rt model info",
         "ps3d-rt model list",
         "ps3d-rt model verify",

@@ -281,3 +281,23 @@ def test_write_boxes_outside_the_volume_are_refused(write):
 
 def test_an_axis_window_of_one_voxel_weighs_1():
     np.testing.assert_array_equal(axis_window(1), [1])
+
+
+@pytest.mark.parametrize("bias", [-0.3, -0.05, 0.0, 0.2])
+def test_a_core_bias_moves_the_line_between_core_and_border_and_never_the_foreground(bias: float) -> None:
+    lattice = PatchLattice.plan((12, 12, 12), (8, 8, 8), 0.5)
+    draw = np.random.default_rng(3)
+    rings = [BlendRing(lattice, core_bias=b, xp=xp) for b, xp in ((0.0, np), (bias, np), (bias, array_api_strict))]
+    planes: list[list[np.ndarray]] = [[], [], []]
+    for _, boxes in rings[0].layers():
+        for at in boxes:
+            scores = draw.dirichlet((1, 1, 1), (8, 8, 8)).transpose(3, 0, 1, 2).astype(np.float32)
+            for ring in rings:
+                ring.add(ring._xp.asarray(scores), at)
+        for ring, taken in zip(rings, planes, strict=True):
+            taken.append(np.asarray(ring.take()[1]))
+    plain, biased, strict = (np.concatenate(taken) for taken in planes)
+    assert np.array_equal(biased, strict)
+    assert np.array_equal(biased > 0, plain > 0)
+    cores = np.count_nonzero(biased == 1) - np.count_nonzero(plain == 1)
+    assert np.sign(cores) == np.sign(bias)

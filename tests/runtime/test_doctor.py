@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from ps3d_rt import model as model_module
 from ps3d_rt.cli.doctor import EXTRAS, _devices, as_text, doctor, examine
-from ps3d_rt.cli.model import app as model_app
+from ps3d_rt.cli.model import model_app
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.model import ModelBundle
 
@@ -131,12 +131,12 @@ def test_nvidia_cards_are_listed(monkeypatch: pytest.MonkeyPatch, answer: str | 
 
 @pytest.mark.usefixtures("installed")
 def test_model_list_prints_names() -> None:
-    assert CliRunner().invoke(model_app, ["list"]).stdout == "default\n"
+    assert CliRunner().invoke(model_app(), ["list"]).stdout == "default\n"
 
 
 @pytest.mark.usefixtures("installed")
 def test_model_info_is_the_manifest_as_json() -> None:
-    shown = json.loads(CliRunner().invoke(model_app, ["info"]).stdout)
+    shown = json.loads(CliRunner().invoke(model_app(), ["info"]).stdout)
     bundle = model_module.load_model()
     manifest = json.loads((bundle.path / "model.json").read_text())
     assert shown == manifest | {"hash": bundle.hash, "path": str(bundle.path)}
@@ -144,8 +144,8 @@ def test_model_info_is_the_manifest_as_json() -> None:
 
 def test_model_verify_gives_the_hash_or_the_reason(tiny_bundle: ModelBundle) -> None:
     arguments = ["verify", str(tiny_bundle.path)]
-    assert CliRunner().invoke(model_app, arguments).stdout == f"tiny {tiny_bundle.hash}\n"
+    assert CliRunner().invoke(model_app(), arguments).stdout == f"tiny {tiny_bundle.hash}\n"
     (tiny_bundle.path / "a.onnx").unlink()
-    error = CliRunner().invoke(model_app, arguments).exception
+    error = CliRunner().invoke(model_app(), arguments).exception
     assert isinstance(error, InputError)
     assert "a.onnx is missing" in str(error)

@@ -42,6 +42,8 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, tiny_networks: tuple[Pa
         lowpass=False,
         overlap=0.5,
         min_relative_volume=0.01,
+        mirror_axes=(0, 2),
+        core_bias=-0.05,
         provenance={"data": ["sand", 3], "f1": 0.9},
         licence="CC-BY-4.0",
     )
@@ -88,6 +90,12 @@ def test_the_hash_tells_networks_and_their_order_apart(tmp_path: Path, tiny_netw
         ({"gray_mean": 1.0}, "gray_mean and gray_std"),
         ({"overlap": 1.0}, "overlap"),
         ({"min_relative_volume": -0.1}, "min_relative_volume"),
+        ({"mirror_axes": (0, 3)}, "mirror_axes"),
+        ({"mirror_axes": (2, 0)}, "mirror_axes"),
+        ({"mirror_axes": (1, 1)}, "mirror_axes"),
+        ({"core_bias": 1.0}, "core_bias"),
+        ({"core_bias": -1.0}, "core_bias"),
+        ({"core_bias": float("nan")}, "core_bias"),
         ({"classes": ("core", "background", "border")}, "classes"),
         ({"members": ()}, "at least one ONNX file"),
         ({"members": ("../a.onnx",)}, "leaves the bundle's folder"),
@@ -120,6 +128,12 @@ def test_a_bundle_outside_its_bounds_is_refused(changes: dict[str, Any], says: s
         ("members", ["a.onnx", 3], "a text is needed"),
         ("members", ["../a.onnx"], "leaves the bundle's folder"),
         ("members", ["a.onnx", "b.onnx"], "no sha256 for b.onnx"),
+        ("mirror_axes", [0, True], "a whole number is needed"),
+        ("mirror_axes", 1, "a list is needed"),
+        ("mirror_axes", None, "a list is needed"),
+        ("mirror_axes", [3], "mirror_axes is"),
+        ("core_bias", "0", "a finite number is needed"),
+        ("core_bias", None, "a finite number is needed"),
         ("sha256", {"a.onnx": 5}, "a text is needed"),
         ("sha256", [], "an object is needed"),
         ("gray_mean", "x", "a finite number is needed"),
@@ -130,6 +144,20 @@ def test_a_wrong_value_in_the_manifest_is_named(tiny_bundle: ModelBundle, key: s
     edit_manifest(tiny_bundle.path, lambda content: content.update({key: value}))
     with pytest.raises(InputError, match=says):
         load_model(tiny_bundle.path)
+
+
+def test_fields_that_came_later_may_be_missing_and_are_written_only_where_they_say_something(
+    tiny_bundle: ModelBundle, tmp_path: Path
+) -> None:
+    later = {"mirror_axes", "core_bias"}
+    assert (tiny_bundle.mirror_axes, tiny_bundle.core_bias) == ((), 0)
+    assert not later & json.loads((tiny_bundle.path / MANIFEST).read_text()).keys(), "older versions can read it"
+    files = {"a.onnx": tiny_bundle.path / "a.onnx"}
+    changed = write_bundle(
+        tmp_path / "new.ps3d", dataclasses.replace(tiny_bundle, mirror_axes=(1,), core_bias=0.1), files
+    )
+    content = json.loads((changed.path / MANIFEST).read_text())
+    assert {key: content[key] for key in later} == {"mirror_axes": [1], "core_bias": 0.1}
 
 
 def test_missing_and_unknown_fields_are_named(tiny_bundle: ModelBundle) -> None:

@@ -148,7 +148,8 @@ def test_events_tell_the_run_from_start_to_end() -> None:
 
 def test_run_says_what_ran() -> None:
     facts = run(gray(LABELS)).run
-    assert facts["engine"] == {"name": "fake", "patch": PATCH, "device": "cpu", "precision": "fp32", "batch": 2}
+    engine = {"name": "fake", "patch": PATCH, "device": "cpu", "precision": "fp32", "batch": 2, "mirror_axes": ()}
+    assert facts["engine"] == engine
     assert facts["model"]["name"] == "fake"
     assert len(facts["model"]["sha256"]) == 64
     assert facts["scan"]["shape"] == (46, 54, 62)

@@ -14,8 +14,9 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import open_volume
 from ps3d_training.synth import SampleSpec, make_sample, random_spec
 from ps3d_training.synth.folder import read_metadata, write_samples
-from ps3d_training.synth.packing import BAND, connected, touching_share
+from ps3d_training.synth.packing import BAND
 from ps3d_training.synth.shapes import make_grain
+from ps3d_training.synth.truth import connected, touching_share
 
 SMALL = SampleSpec(shape=(64, 64, 64), particle_size_voxels=14)
 PLAIN = replace(SMALL, spacers=0, bubbles=0, inclusions=0, cracks=0, texture=0, matrix_texture=0, rings=0, streaks=0)

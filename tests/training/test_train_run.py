@@ -5,8 +5,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -14,21 +16,23 @@ from typer.testing import CliRunner
 
 from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun, Ps3dError
 from ps3d_rt.io.volume_writer import write_volume
-from ps3d_rt.model import load_model
+from ps3d_rt.model import ModelBundle, load_model
 from ps3d_training import to_bundle, training
-from ps3d_training.checkpoint import read_checkpoint
+from ps3d_training.checkpoint import read_checkpoint, write_checkpoint
 from ps3d_training.cli.train import app
 from ps3d_training.dataset import prepare
 from ps3d_training.plan import TrainingPlan, nnunet_plans
 from ps3d_training.schedule import Epoch, Schedule
+from ps3d_training.start import find_checkpoint
 from ps3d_training.training import TrainingRun, train
+from ps3d_training.validate import score_sample
 
 PLAN = TrainingPlan(target_size_voxels=8, border_thickness_voxels=1.0, patch=(16, 16, 16), stages=2, width=4)
 SCHEDULE = Schedule(epochs=2, steps_per_epoch=3, validation_steps=2, workers=0)
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two volumes of 24³ with a lattice of bright balls, 8 voxels across."""
     folder = tmp_path_factory.mktemp("samples")
     z, y, x = np.indices((24, 24, 24))
@@ -41,7 +45,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "metadata.json").write_text(
         json.dumps({name: {"spacing": 0.01, "particle_size": 0.08} for name in "ab"}), encoding="utf-8"
     )
-    return prepare(folder, folder / "prepared", PLAN)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(samples: Path) -> Path:
+    return prepare(samples, samples / "prepared", PLAN)
+
+
+@pytest.fixture(scope="module")
+def larger(samples: Path) -> Path:
+    """The same on another grid: balls 12 voxels across."""
+    return prepare(samples, samples / "larger", replace(PLAN, target_size_voxels=12))
 
 
 def run_of(prepared: Path, out: Path, **schedule: Any) -> TrainingRun:
@@ -57,6 +72,17 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return out, said
 
 
+@pytest.fixture(scope="module")
+def bundle(trained: tuple[Path, list[Epoch]], tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    return to_bundle.export(
+        trained[0],
+        tmp_path_factory.mktemp("bundle") / "toy.ps3d",
+        patch=(24, 16, 32),
+        min_relative_volume=0.02,
+        provenance={"made_of": "balls"},
+    )
+
+
 def weights(out: Path) -> dict[str, torch.Tensor]:
     content = read_checkpoint(next(out.glob("*/*/fold_0/checkpoint_latest.pth")))
     return content["network_weights"] | {f"average {k}": v for k, v in content["average_weights"].items()}
@@ -67,6 +93,8 @@ def test_every_epoch_is_reported_and_learns_something(trained: tuple[Path, list[
     assert [(epoch.number, epoch.of) for epoch in said] == [(1, 2), (2, 2)]
     assert said[1].train_loss < said[0].train_loss
     assert [epoch.learning_rate for epoch in said] == pytest.approx([1e-3, 5e-4])
+    assert said[0].f1_instance is None
+    assert 0 <= said[1].f1_instance <= 1, "after the last epoch, however short the run"
     for epoch in said:
         assert len(epoch.dice) == 2
         assert 0 < epoch.data_wait_seconds < epoch.seconds
@@ -153,6 +181,9 @@ def test_deep_supervision_trains_every_resolution(prepared: Path, tmp_path: Path
         ({"fold": "zero"}, "folds 0 to 1, and all"),
         ({"plan": replace(PLAN, target_size_voxels=9)}, "prepared with 8"),
         ({"plan": replace(PLAN, width=8)}, "trained with width 4"),
+        ({"plan": replace(PLAN, norm="batch")}, "trained with norm instance"),
+        ({"schedule": replace(SCHEDULE, optimizer="sgd")}, "trained with optimizer adamw"),
+        ({"init": Path("default")}, "trained with random weights to start from"),
         ({"device": "tpu"}, "auto, cpu or cuda"),
     ],
 )
@@ -196,13 +227,12 @@ def test_nnunets_own_tools_find_the_run(trained: tuple[Path, list[Epoch]]) -> No
     assert labels.num_segmentation_heads == 3
 
 
-def test_the_bundle_gives_the_scores_of_the_averaged_network(trained: tuple[Path, list[Epoch]], tmp_path: Path) -> None:
+def test_the_bundle_gives_the_scores_of_the_averaged_network(
+    trained: tuple[Path, list[Epoch]], bundle: ModelBundle
+) -> None:
     import onnxruntime  # noqa: PLC0415
 
-    to_bundle.export(
-        trained[0], tmp_path / "toy.ps3d", patch=(24, 16, 32), min_relative_volume=0.02, provenance={"made_of": "balls"}
-    )
-    bundle = load_model(tmp_path / "toy.ps3d")
+    assert load_model(bundle.path) == bundle
     assert (bundle.name, bundle.patch, bundle.members) == ("toy", (24, 16, 32), ("fold_0.onnx",))
     assert (bundle.target_size_voxels, bundle.border_thickness_voxels) == (8, 1)
     assert bundle.provenance["made_of"] == "balls"
@@ -243,19 +273,18 @@ def test_export_says_what_is_wrong(trained: tuple[Path, list[Epoch]], tmp_path: 
         to_bundle.export(trained[0], tmp_path / "m.ps3d", patch=(17, 16, 16))
 
 
-def test_the_commands_keep_stdout_for_data(prepared: Path, tmp_path: Path) -> None:
+def test_the_commands_keep_stdout_for_data(samples: Path, tmp_path: Path) -> None:
     short = ["--epochs", "1", "--steps-per-epoch", "1", "--workers", "0", "--threads", "1", "--device", "cpu"]
     small = ["--patch", "16", "--width", "4", "--stages", "2"]
     commands = CliRunner()
     out = tmp_path / "out"
-    made = commands.invoke(
-        app, ["prepare", str(prepared.parent), str(tmp_path / "p"), "--target-size", "8", "--border", "1"]
-    )
+    made = commands.invoke(app, ["prepare", str(samples), str(tmp_path / "p"), "--target-size", "8", "--border", "1"])
     assert made.stdout.strip() == str(tmp_path / "p"), made.output
     assert "8 particles" in made.stderr
     ran = commands.invoke(app, ["run", str(tmp_path / "p"), str(out), *small, *short])
     assert ran.stdout.strip().endswith("checkpoint_latest.pth"), ran.output
     assert [line[:9] for line in ran.stderr.splitlines()] == ["epoch 1/1"], "and nnU-Net says nothing"
+    assert "F1_instance 0." in ran.stderr
     exported = commands.invoke(app, ["export", str(out), str(tmp_path / "m.ps3d"), "--patch", "16"])
     assert exported.stdout.strip() == str(tmp_path / "m.ps3d"), exported.output
     assert load_model(tmp_path / "m.ps3d").patch == (16, 16, 16)
@@ -273,13 +302,183 @@ def test_what_nnunet_prints_does_not_reach_stdout(
     assert (out, err) == ("", "maybe some logging issue\n")
 
 
-def test_the_length_can_be_given_in_steps(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_options_reach_the_run_and_the_length_can_be_given_in_steps(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[TrainingRun] = []
     monkeypatch.setattr(training, "train", lambda run, on_epoch: asked.append(run) or tmp_path)
     done = CliRunner().invoke(
-        app, ["run", str(prepared), str(tmp_path), "--steps", "501", "--steps-per-epoch", "250", "--patch", "32"]
+        app,
+        f"run {prepared} {tmp_path} --steps 501 --steps-per-epoch 250 --patch 32 --optimizer sgd --norm batch "
+        "--augmentation published --init default --validate-every 0",
     )
     assert done.exit_code == 0, done.output
     assert asked[0].schedule.epochs == 3
     assert asked[0].plan.patch == (32, 32, 32)
     assert asked[0].plan.target_size_voxels == 8, "what the data was prepared with stays"
+    assert (asked[0].plan.norm, asked[0].init) == ("batch", Path("default"))
+    schedule = asked[0].schedule
+    assert (schedule.optimizer, schedule.learning_rate_at(0)) == ("sgd", 1e-2)
+    assert (schedule.augmentation, schedule.validate_every) == ("published", 0)
+
+
+def test_nnunets_schedule_can_be_asked_for(prepared: Path, tmp_path: Path) -> None:
+    said: list[Epoch] = []
+    checkpoint = train(run_of(prepared, tmp_path, optimizer="sgd", validate_every=0), said.append)
+    assert [epoch.learning_rate for epoch in said] == pytest.approx([1e-2, 1e-2 * 0.5**0.9])
+    content = read_checkpoint(checkpoint)
+    (group,) = content["optimizer_state"]["param_groups"]
+    assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.99, True, 3e-5)
+    assert content["f1_instance"] == {}
+    with pytest.raises(InputError, match="trained with optimizer sgd"):
+        train(run_of(prepared, tmp_path, epochs=3))
+    train(run_of(prepared, tmp_path, epochs=3, optimizer="sgd"), said.append)
+    assert [epoch.number for epoch in said] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("option", "allowed"),
+    [
+        ({"optimizer": "adam"}, "adamw or sgd"),
+        ({"augmentation": "slow"}, "fast or published"),
+        ({"learning_rate": 0.0}, "above 0"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(option: dict[str, Any], allowed: str) -> None:
+    with pytest.raises(InputError, match=allowed):
+        Schedule(**option)
+    with pytest.raises(InputError, match="instance or batch"):
+        TrainingPlan(norm="group")
+
+
+def test_what_an_early_version_wrote_is_read(
+    prepared: Path, trained: tuple[Path, list[Epoch]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = shutil.copytree(prepared, tmp_path / "prepared")
+    (plans,) = old.rglob("ps3dPlans.json")
+    content = json.loads(plans.read_text())
+    del content["ps3d"]["norm"]
+    plans.write_text(json.dumps(content))
+    shutil.rmtree(next(old.glob("*/*_instances")))
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    (checkpoint,) = run.rglob("*.pth")
+    content = read_checkpoint(checkpoint)
+    del content["plan"]["norm"], content["schedule"], content["f1_instance"], content["started_from"]
+    write_checkpoint(checkpoint, content)
+    assert training.prepared_plan(old).norm == "instance"
+    said: list[Epoch] = []
+    train(run_of(old, run, epochs=3), said.append)
+    assert [(epoch.number, epoch.f1_instance) for epoch in said] == [(3, None)]
+    assert "without instances" in caplog.text
+
+
+def test_batch_norm_is_exported_as_the_constant_it_has_become(prepared: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, norm="batch")
+    checkpoint = train(replace(run_of(prepared, tmp_path / "run"), plan=plan))
+    content = read_checkpoint(checkpoint)
+    current, average = content["network_weights"], content["average_weights"]
+    variances = [name for name in current if name.endswith("running_var")]
+    assert variances
+    for name in variances:
+        assert not torch.equal(current[name], torch.ones_like(current[name]))
+        assert not torch.equal(current[name], average[name]), "the average has its own, not that of the last step"
+    network, _ = to_bundle.load_network(checkpoint, plan)
+    patches = torch.from_numpy(np.random.default_rng(1).normal(0, 2, (3, 1, 16, 16, 16)).astype(np.float32))
+    with torch.inference_mode():
+        alone, together = network(patches[:1]), network(patches)[:1]
+    assert torch.allclose(alone, together, atol=1e-6), "the other patches of the batch do not matter"
+    bundle = to_bundle.export(tmp_path / "run", tmp_path / "batch.ps3d", patch=(16, 16, 16))
+    assert bundle.provenance["training_plan"]["norm"] == "batch"
+    graph = onnx.load(bundle.onnx_paths[0]).graph
+    assert {"InstanceNormalization", "BatchNormalization"}.isdisjoint(node.op_type for node in graph.node)
+
+
+def test_a_run_starts_from_the_weights_of_another(
+    larger: Path, trained: tuple[Path, list[Epoch]], bundle: ModelBundle, tmp_path: Path
+) -> None:
+    plan = replace(PLAN, target_size_voxels=12, patch=(24, 24, 24))
+    # So slow that the weights stay where they begin.
+    still = {"epochs": 1, "learning_rate": 1e-12, "validate_every": 0}
+    (file,) = trained[0].rglob("checkpoint_latest.pth")
+    average = read_checkpoint(file)["average_weights"]
+    for name, init in (("folder", trained[0]), ("file", file), ("bundle", bundle.path)):
+        run = replace(run_of(larger, tmp_path / name, **still), plan=plan, init=init)
+        content = read_checkpoint(train(run))
+        for kind in ("network_weights", "average_weights"):
+            assert all(torch.allclose(content[kind][k], average[k], atol=1e-6) for k in average), (name, kind)
+        assert content["averaged_steps"] == 3
+        source = content["started_from"]
+        assert (source["bundle"] if name == "bundle" else source["epochs"]) == ("toy" if name == "bundle" else 2)
+    # It goes on without what it started from.
+    shutil.rmtree(tmp_path / "folder", ignore_errors=True)
+    gone = shutil.copytree(tmp_path / "file", tmp_path / "again")
+    train(replace(run_of(larger, gone, **still | {"epochs": 2}), plan=plan, init=tmp_path / "folder"))
+    exported = to_bundle.export(gone, tmp_path / "m.ps3d", patch=(16, 16, 16))
+    assert exported.provenance["folds"]["fold_0"]["started_from"]["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("init", "plan", "message"),
+    [
+        ("trained", replace(PLAN, width=8), "network of width 4;"),
+        ("trained", replace(PLAN, norm="batch"), "network of norm instance;"),
+        ("bundle", replace(PLAN, width=8), "another network"),
+        ("bundle", replace(PLAN, norm="batch"), "another network"),
+        ("default", PLAN, "another network"),
+        ("nothing", PLAN, "0 checkpoints"),
+    ],
+)
+def test_only_the_same_network_can_be_started_from(
+    prepared: Path,
+    trained: tuple[Path, list[Epoch]],
+    bundle: ModelBundle,
+    tmp_path: Path,
+    init: str,
+    plan: TrainingPlan,
+    message: str,
+) -> None:
+    path = {"trained": trained[0], "bundle": bundle.path}.get(init, Path(init))
+    with pytest.raises(InputError, match=message):
+        train(replace(run_of(prepared, tmp_path), plan=plan, init=path))
+
+
+def test_of_several_folds_the_same_one_is_started_from(tmp_path: Path) -> None:
+    for fold in ("fold_0", "fold_1"):
+        (tmp_path / fold).mkdir()
+        (tmp_path / fold / "checkpoint_latest.pth").touch()
+    assert find_checkpoint(tmp_path, "fold_1") == tmp_path / "fold_1" / "checkpoint_latest.pth"
+    with pytest.raises(InputError, match="2 checkpoints are there, 0 of them of fold_all"):
+        find_checkpoint(tmp_path, "fold_all")
+
+
+def test_a_trained_network_finds_the_particles_and_the_log_says_so(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores: list[np.ndarray[Any, Any]] = []
+    voxels = np.random.default_rng(0).normal(size=PLAN.patch).astype(np.float32)
+
+    def listen(score: Any, *rest: Any) -> Any:
+        scores.append(score(voxels))
+        return score_sample(score, *rest)
+
+    monkeypatch.setattr("ps3d_training.trainer.score_sample", listen)
+    said: list[Epoch] = []
+    schedule = {"epochs": 4, "steps_per_epoch": 40, "validate_every": 2, "learning_rate": 1e-2}
+    checkpoint = train(run_of(prepared, tmp_path, **schedule), said.append)
+    assert [epoch.f1_instance is not None for epoch in said] == [False, True, False, True]
+    assert said[-1].f1_instance > 0.7
+    assert read_checkpoint(checkpoint)["f1_instance"] == {2: said[1].f1_instance, 4: said[3].f1_instance}
+    network, facts = to_bundle.load_network(checkpoint, PLAN)
+    assert facts["f1_instance"] == said[-1].f1_instance
+    with torch.inference_mode():
+        exported = network(torch.from_numpy(voxels)[None, None])[0].numpy()
+    assert np.abs(exported - scores[-1]).max() < 0.08, "the averaged network is scored; bfloat16 costs some digits"
+    picture = ElementTree.parse(checkpoint.with_name("training.svg"))
+    assert len(picture.findall("{*}circle")) == 2, "the two F1_instance"
+
+
+def test_the_published_augmentation_trains(larger: Path, tmp_path: Path) -> None:
+    said: list[Epoch] = []
+    plan = replace(PLAN, target_size_voxels=12)
+    train(replace(run_of(larger, tmp_path, augmentation="published", epochs=1), plan=plan), said.append)
+    assert np.isfinite(said[0].train_loss)

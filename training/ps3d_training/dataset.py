@@ -2,7 +2,8 @@
 
 1. image → robust z-score of the volume → resampled so that a particle is ``target_size_voxels`` across;
 2. instances → the same grid, nearest neighbour → border-core;
-3. both saved as nnU-Net saves a preprocessed case, with up to 10,000 places of each class to draw patches from.
+3. both saved as nnU-Net saves a preprocessed case, with up to 10,000 places of each class to draw patches from;
+4. the instances in a folder of their own, with a list of the particles that can be pushed against others.
 
 The folder is what nnU-Net's own planning and preprocessing would have left, so its trainers read it as it is.
 """
@@ -24,6 +25,7 @@ from ps3d_rt.core.normalize import gray_scale, normalized_shape, size_zoom, zsco
 from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import open_volume, stem_of
+from ps3d_training.augment.bank import Listing, save_instances, save_listing
 from ps3d_training.capability import require_training_packages
 from ps3d_training.plan import CONFIGURATION, DATASET_NAME, LABELS, PLANS_NAME, TrainingPlan, nnunet_plans
 
@@ -88,8 +90,12 @@ def prepare(
         whole = Path(scratch) / DATASET_NAME
         cases = whole / f"{PLANS_NAME}_{CONFIGURATION}"
         cases.mkdir(parents=True)
+        usable = []
         for sample in samples:
-            on_case(_prepare_case(sample, plan, cases))
+            case, listing = _prepare_case(sample, plan, cases)
+            usable.append(listing)
+            on_case(case)
+        save_listing(cases, usable)
         _write_json(whole / "dataset.json", _dataset_json(len(samples)))
         _write_json(whole / f"{PLANS_NAME}.json", nnunet_plans(plan))
         _write_json(whole / "dataset_fingerprint.json", {})
@@ -135,7 +141,7 @@ def _find(folder: Path, name: str) -> Path:
     return found[0]
 
 
-def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> PreparedCase:
+def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[PreparedCase, Listing]:
     image = _read(sample.image, sample.spacing_mm)
     instances = _whole_numbers(_read(sample.instances, sample.spacing_mm), sample.instances)
     if image.shape != instances.shape:
@@ -147,13 +153,14 @@ def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> PreparedC
     labels = resample_labels(instances, shape, zoom=tuple(1 / factor for factor in zoom))
     border_core = to_border_core(labels, plan.border_thickness_voxels)
     _save_case(folder / sample.name, normalized, border_core, plan)
-    return PreparedCase(
+    case = PreparedCase(
         sample.name,
         shape,
         len(np.setdiff1d(labels, [0])),
         float(np.mean(border_core == CORE)),
         float(np.mean(border_core == BORDER)),
     )
+    return case, save_instances(folder, sample.name, labels, plan.patch)
 
 
 def _read(path: Path, spacing_mm: tuple[float, float, float]) -> np.ndarray[Any, Any]:

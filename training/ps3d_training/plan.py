@@ -20,6 +20,11 @@ DATASET_NAME = "Dataset001_particles"
 CONFIGURATION = "3d_fullres"
 PLANS_NAME = "ps3dPlans"
 LABELS = {name: value for value, name in enumerate(CLASS_NAMES)}
+NORMS = {
+    "instance": "torch.nn.modules.instancenorm.InstanceNorm3d",
+    "batch": "torch.nn.modules.batchnorm.BatchNorm3d",
+}
+"""What stands between a convolution and its activation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,8 @@ class TrainingPlan:
     """Patches a step."""
     deep_supervision: bool = False
     """Also train the coarser outputs. With four stages it buys too little for its time."""
+    norm: str = "instance"
+    """``instance`` or ``batch``. Once trained, batch is a constant, which an engine folds into the convolution."""
 
     def __post_init__(self) -> None:
         if self.target_size_voxels <= 0 or self.border_thickness_voxels <= 0:
@@ -49,6 +56,8 @@ class TrainingPlan:
                 f"target size {self.target_size_voxels} and border thickness {self.border_thickness_voxels} "
                 f"are voxels and must be above 0."
             )
+        if self.norm not in NORMS:
+            raise InputError(f"norm is {self.norm!r}; it is {' or '.join(NORMS)}.")
         if min(self.width, self.stages, self.batch) < 1:
             raise InputError(f"width {self.width}, stages {self.stages} and batch {self.batch} must be at least 1.")
         check_patch(self.patch, self.stages)
@@ -66,7 +75,7 @@ def check_patch(patch: Zyx, stages: int) -> None:
         InputError: naming the next larger patch that fits.
     """
     step = 2 ** (stages - 1)
-    # InstanceNorm has nothing to normalize over when the coarsest stage is a single voxel.
+    # A norm has nothing to normalize over when the coarsest stage is a single voxel.
     fitting = tuple(max(2, -(-side // step)) * step for side in patch)
     if patch != fitting:
         raise InputError(
@@ -128,7 +137,7 @@ def _architecture(plan: TrainingPlan) -> dict[str, Any]:
             "n_conv_per_stage": [2] * plan.stages,
             "n_conv_per_stage_decoder": [2] * (plan.stages - 1),
             "conv_bias": True,
-            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+            "norm_op": NORMS[plan.norm],
             "norm_op_kwargs": {"eps": 1e-5, "affine": True},
             "dropout_op": None,
             "dropout_op_kwargs": None,
@@ -141,6 +150,8 @@ def _architecture(plan: TrainingPlan) -> dict[str, Any]:
 
 def plan_from(fields: dict[str, Any], source: Path) -> TrainingPlan:
     """Make a plan of what :func:`dataclasses.asdict` left, from a plans file or a checkpoint.
+
+    A field that an earlier version did not know has the value that was the only one then: its default.
 
     Raises:
         InputError: naming ``source``, if the fields are not those of a plan.

@@ -104,6 +104,9 @@ def load_network(checkpoint: Path, plan: TrainingPlan) -> tuple[torch.nn.Module,
         "steps": content["averaged_steps"],
         "dice_core_border": content["logging"]["dice_per_class_or_region"][-1],
     }
+    if scores := content.get("f1_instance"):
+        trained["f1_instance"] = scores[max(scores)]
+    trained |= {name: content[name] for name in ("schedule", "started_from") if content.get(name) is not None}
     return torch.nn.Sequential(network, torch.nn.Softmax(dim=1)).eval(), trained
 
 

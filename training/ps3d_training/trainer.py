@@ -1,7 +1,9 @@
 """The nnU-Net v2 trainer behind ``ps3d-rt train run``: fast on a plain CPU, and it goes on where it was killed.
 
 What differs from nnU-Net's own:
-- bfloat16 autocast on a CPU that has it, AdamW, a moving average of the weights for what is exported;
+- bfloat16 autocast on a CPU that has it, AdamW if not asked otherwise, a moving average of the weights for what is
+  exported;
+- every few epochs a whole validation sample is segmented and its particles are compared, not only its classes;
 - a checkpoint after every epoch, written beside the old one and then renamed; it holds tensors and plain values
   only, so that reading one runs no code;
 - nothing is printed: an epoch is reported as an :class:`Epoch`.
@@ -9,9 +11,11 @@ What differs from nnU-Net's own:
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from time import perf_counter, time
@@ -19,17 +23,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from ps3d_training.augmentation import AXES, ROTATION, SCALING, training_transforms, validation_transforms
+from ps3d_training.augment.bank import open_bank
+from ps3d_training.augment.presets import AXES, PRESETS
+from ps3d_training.augment.transforms import read_size, training_transforms, validation_transforms
 from ps3d_training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
+from ps3d_training.optimizer import RatePerEpoch, averaged, make_optimizer
 from ps3d_training.patches import Batch, InsideDataLoader, PatchStream, batches
+from ps3d_training.progress_plot import progress_svg
 from ps3d_training.schedule import Epoch, Schedule
+from ps3d_training.validate import has_instances, score_sample, smallest_sample
 
-AVERAGE_DECAY = 0.999
+logger = logging.getLogger(__name__)
+
+PLOT = "training.svg"
 
 
 class Ps3dTrainer(nnUNetTrainer):
@@ -41,9 +51,12 @@ class Ps3dTrainer(nnUNetTrainer):
         super().__init__(plans | {"continue_training": False}, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = plans["ps3d"]["deep_supervision"]
         self.use_schedule(Schedule())
-        self.weight_decay = 1e-2
         self.oversample_foreground_percent = 0.5
         self.average: AveragedModel | None = None
+        self.f1_instance: dict[int, float] = {}
+        """Epoch, counted from 1 → F1_instance of the validation sample."""
+        self.started_from: dict[str, Any] | None = None
+        """What is known of the training whose weights this one began with."""
         self._waited = 0.0
 
     def use_schedule(self, schedule: Schedule) -> None:
@@ -52,7 +65,7 @@ class Ps3dTrainer(nnUNetTrainer):
         self.num_epochs = schedule.epochs
         self.num_iterations_per_epoch = schedule.steps_per_epoch
         self.num_val_iterations_per_epoch = schedule.validation_steps
-        self.initial_lr = schedule.learning_rate
+        self.initial_lr = schedule.learning_rate_at(0)
 
     @property
     def checkpoint(self) -> Path:
@@ -66,30 +79,39 @@ class Ps3dTrainer(nnUNetTrainer):
         if self.device.type == "cpu" and not cpu_has_bfloat16():
             # Without bfloat16 the order of the memory is what is left to gain: 0.28 s a step instead of 0.35.
             self.network = self.network.to(memory_format=torch.channels_last_3d)
-        self.average = AveragedModel(self._plain_network(), multi_avg_fn=_average)
+        self.average = averaged(self.plain_network)
+
+    def start_from(self, weights: dict[str, torch.Tensor], source: dict[str, Any]) -> None:
+        """Begin with the weights of another training of the same network; all else, the average too, begins anew.
+
+        Args:
+            weights: its averaged ones.
+            source: what to remember of it; plain values.
+        """
+        self.plain_network.load_state_dict(weights)
+        self.started_from = source
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
-        """AdamW, and a cosine that nears 0 in the last epoch."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay, fused=True
-        )
-        return optimizer, CosinePerEpoch(optimizer, self.initial_lr, self.num_epochs)
+        """Take what the schedule names."""
+        optimizer = make_optimizer(self.schedule, self.network.parameters())
+        return optimizer, RatePerEpoch(optimizer, self.schedule)
 
     def get_dataloaders(self) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
         """Training patches, new ones every epoch, and validation patches, always the same."""
         patch = tuple(self.configuration_manager.patch_size)
         scales = self._get_deep_supervision_scales()
-        turned = get_patch_size(patch, ROTATION, ROTATION, ROTATION, SCALING)
-        # An even difference, so that the inner patch lies in the middle to the voxel.
-        read = tuple(int(outer + (outer - inner) % 2) for outer, inner in zip(turned, patch, strict=True))
+        augmentation = PRESETS[self.schedule.augmentation]
         train, validation = self.get_tr_and_val_datasets()
+        thickness = self.plans_manager.plans["ps3d"]["border_thickness_voxels"]
+        bank = open_bank(train, thickness) if augmentation.touching else None
+        varying = training_transforms(patch, scales, augmentation, bank)
         common = {
             "batch_size": self.batch_size,
             "final_patch_size": patch,
             "label_manager": self.label_manager,
             "oversample_foreground_percent": self.oversample_foreground_percent,
         }
-        varied = InsideDataLoader(train, patch_size=read, transforms=training_transforms(patch, scales), **common)
+        varied = InsideDataLoader(train, patch_size=read_size(patch, augmentation), transforms=varying, **common)
         plain = InsideDataLoader(validation, patch_size=patch, transforms=validation_transforms(scales), **common)
         seed, gpu = self.schedule.seed, self.device.type == "cuda"
         workers = self.schedule.workers if self.schedule.workers is not None else default_workers(gpu=gpu)
@@ -106,6 +128,8 @@ class Ps3dTrainer(nnUNetTrainer):
             self.initialize()
         self.set_deep_supervision_enabled(self.enable_deep_supervision)
         train, validation = self.get_dataloaders()
+        if self.schedule.validate_every and not has_instances(Path(self.preprocessed_dataset_folder)):
+            logger.warning("prepared without instances: F1_instance is left out. Prepare again to see it.")
         while self.current_epoch < self.num_epochs:
             on_epoch(self._epoch(train, validation))
 
@@ -120,6 +144,8 @@ class Ps3dTrainer(nnUNetTrainer):
             self.on_validation_epoch_start()
             steps = self._take(self.num_val_iterations_per_epoch, validation)
             self.on_validation_epoch_end([self.validation_step(batch) for batch in steps])
+        if self.schedule.validates(self.current_epoch) and has_instances(Path(self.preprocessed_dataset_folder)):
+            self._validate_sample()
         self.on_epoch_end()
         logged = self.logger.get_value
         return Epoch(
@@ -128,6 +154,7 @@ class Ps3dTrainer(nnUNetTrainer):
             train_loss=float(logged("train_losses", -1)),
             validation_loss=float(logged("val_losses", -1)),
             dice=tuple(float(dice) for dice in logged("dice_per_class_or_region", -1)),
+            f1_instance=self.f1_instance.get(self.current_epoch),
             seconds=perf_counter() - started,
             data_wait_seconds=self._waited,
             step_seconds=step_seconds,
@@ -145,7 +172,39 @@ class Ps3dTrainer(nnUNetTrainer):
         """Count the epoch and save it."""
         self.logger.log("epoch_end_timestamps", time(), self.current_epoch)
         self.save_checkpoint(str(self.checkpoint))
+        self._plot()
         self.current_epoch += 1
+
+    def _validate_sample(self) -> None:
+        """Segment the smallest validation sample with the averaged network."""
+        _, validation = self.get_tr_and_val_datasets()
+        sample = smallest_sample(validation)
+        with torch.inference_mode(), self._averaged_network():
+            found = score_sample(self._score, *sample, tuple(self.configuration_manager.patch_size))
+        self.f1_instance[self.current_epoch + 1] = found.f1_instance
+
+    def _score(self, voxels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Softmax of the network in force for one patch."""
+        patch = torch.from_numpy(voxels)[None, None].to(self.device)
+        with self._autocast() if self.device.type == "cpu" else torch.autocast(self.device.type):
+            output = self.network(patch)
+        finest = output[0] if isinstance(output, list) else output
+        return finest[0].float().softmax(dim=0).contiguous().cpu().numpy()
+
+    def _plot(self) -> None:
+        logged = self.logger.get_checkpoint()
+        core, border = zip(*logged["dice_per_class_or_region"], strict=True)
+        log = {
+            "train_loss": logged["train_losses"],
+            "validation_loss": logged["val_losses"],
+            "dice_core": core,
+            "dice_border": border,
+            "learning_rate": logged["lrs"],
+        }
+        path = self.checkpoint.with_name(PLOT)
+        partial = path.with_name(f"{PLOT}.partial")
+        partial.write_text(progress_svg(log, self.f1_instance), encoding="utf-8")
+        partial.replace(path)
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
         """One step; on a GPU nnU-Net's own (float16 with a scaled loss)."""
@@ -161,7 +220,7 @@ class Ps3dTrainer(nnUNetTrainer):
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
             self.optimizer.step()
             result = {"loss": loss.detach().numpy()}
-        self.average.update_parameters(self._plain_network())
+        self.average.update_parameters(self.plain_network)
         return result
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -170,7 +229,9 @@ class Ps3dTrainer(nnUNetTrainer):
             return torch.autocast("cpu", torch.bfloat16)
         return nullcontext()
 
-    def _plain_network(self) -> torch.nn.Module:
+    @property
+    def plain_network(self) -> torch.nn.Module:
+        """What is trained, without the wrapper of a compiler."""
         return getattr(self.network, "_orig_mod", self.network)
 
     @contextmanager
@@ -184,12 +245,15 @@ class Ps3dTrainer(nnUNetTrainer):
     def save_checkpoint(self, filename: str) -> None:
         """Write the whole state of the run, under nnU-Net's names where it has them."""
         content = {
-            "network_weights": self._plain_network().state_dict(),
+            "network_weights": self.plain_network.state_dict(),
             "average_weights": self.average.module.state_dict(),
             "averaged_steps": int(self.average.n_averaged),
+            "schedule": asdict(self.schedule),
             "optimizer_state": self.optimizer.state_dict(),
             "grad_scaler_state": self.grad_scaler.state_dict() if self.grad_scaler is not None else None,
             "logging": {key: np.asarray(values, float).tolist() for key, values in self._log_values().items()},
+            "f1_instance": self.f1_instance,
+            "started_from": self.started_from,
             "current_epoch": self.current_epoch + 1,
             "init_args": {"configuration": self.configuration_name, "fold": self.fold},
             "plan": self.plans_manager.plans["ps3d"],
@@ -203,13 +267,15 @@ class Ps3dTrainer(nnUNetTrainer):
         if not self.was_initialized:
             self.initialize()
         content = read_checkpoint(Path(filename_or_checkpoint), self.device)
-        self._plain_network().load_state_dict(content["network_weights"])
+        self.plain_network.load_state_dict(content["network_weights"])
         self.average.module.load_state_dict(content["average_weights"])
         self.average.n_averaged.fill_(content["averaged_steps"])
         self.optimizer.load_state_dict(content["optimizer_state"])
         if self.grad_scaler is not None and content["grad_scaler_state"] is not None:
             self.grad_scaler.load_state_dict(content["grad_scaler_state"])
         self.logger.load_checkpoint(content["logging"])
+        self.f1_instance = content.get("f1_instance", {})
+        self.started_from = content.get("started_from")
         self.current_epoch = content["current_epoch"]
 
     def _log_values(self) -> dict[str, list[Any]]:
@@ -220,18 +286,6 @@ class Ps3dTrainer(nnUNetTrainer):
         super().print_to_log_file(*args, also_print_to_console=False, add_timestamp=add_timestamp)
 
 
-class CosinePerEpoch:
-    """Learning rate as a function of the epoch alone, so that a longer run only needs another ``epochs``."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, learning_rate: float, epochs: int) -> None:
-        self.optimizer, self.learning_rate, self.epochs = optimizer, learning_rate, epochs
-
-    def step(self, epoch: int) -> None:
-        """Set the learning rate of ``epoch``, counted from 0."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * 0.5 * (1 + float(np.cos(np.pi * epoch / self.epochs)))
-
-
 def cpu_has_bfloat16() -> bool:
     """Whether bfloat16 is faster than float32 here: the CPU multiplies it, rather than converting."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
@@ -240,10 +294,3 @@ def cpu_has_bfloat16() -> bool:
 def default_workers(*, gpu: bool) -> int:
     """Choose how many processes make patches: beside a training CPU one is enough, a GPU outruns several."""
     return max(1, min(8, (os.cpu_count() or 2) - 1)) if gpu else 1
-
-
-def _average(averages: list[torch.Tensor], current: list[torch.Tensor], steps: torch.Tensor) -> None:
-    """Move every average towards the current weight; at first faster, to forget the initial weights."""
-    share = max(1 - AVERAGE_DECAY, 9 / (10 + int(steps)))
-    for average, weight in zip(averages, current, strict=True):
-        average.lerp_(weight, share)

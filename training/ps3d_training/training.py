@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun
 from ps3d_training.capability import require_training_packages
@@ -37,6 +37,8 @@ class TrainingRun:
     schedule: Schedule
     fold: str = "0"
     """Number of the fold whose validation samples are left out, or ``all`` to train on everything."""
+    init: Path | None = None
+    """What :func:`ps3d_training.start.read_start` reads weights from; not read again when the run goes on."""
     device: str = "auto"
     threads: int | None = None
     """CPU threads of the training itself; None is torch's choice, one a core."""
@@ -54,7 +56,8 @@ def train(run: TrainingRun, on_epoch: Callable[[Epoch], None] = lambda epoch: No
         The checkpoint.
 
     Raises:
-        InputError: if the fold does not exist, or an earlier run in ``out`` had another plan.
+        InputError: if the fold does not exist, an earlier run in ``out`` had another plan or optimizer, or
+            ``run.init`` holds another network.
         InterruptedRun: when stopped by the keyboard; nothing but the running epoch is lost.
     """
     require_training_packages()
@@ -91,10 +94,16 @@ def open_trainer(run: TrainingRun) -> Ps3dTrainer:
 
 
 def _go_on(trainer: Ps3dTrainer, run: TrainingRun) -> None:
-    """Load the checkpoint of an earlier call, if there is one."""
+    """Load the checkpoint of an earlier call; if there is none, the weights to start from, if any."""
+    from ps3d_training.checkpoint import read_checkpoint  # noqa: PLC0415 - heavy
+    from ps3d_training.start import read_start  # noqa: PLC0415 - heavy
+
     if not trainer.checkpoint.exists():
+        if run.init is not None:
+            trainer.initialize()
+            trainer.start_from(*read_start(run.init, trainer.checkpoint.parent.name, run.plan, trainer.plain_network))
         return
-    _check_same_plan(trainer.checkpoint, run.plan)
+    _check_same_run(read_checkpoint(trainer.checkpoint), trainer.checkpoint, run)
     trainer.load_checkpoint(str(trainer.checkpoint))
     if trainer.current_epoch >= run.schedule.epochs:
         logger.warning("%s has %d epochs already; ask for more to go on", trainer.checkpoint, trainer.current_epoch)
@@ -130,15 +139,23 @@ def _check_same_data(run: TrainingRun) -> None:
             )
 
 
-def _check_same_plan(checkpoint: Path, plan: TrainingPlan) -> None:
-    from ps3d_training.checkpoint import read_checkpoint  # noqa: PLC0415 - heavy
-
-    earlier = asdict(plan_from(read_checkpoint(checkpoint)["plan"], checkpoint))
-    different = [f"{name} {earlier[name]}" for name, value in asdict(plan).items() if value != earlier[name]]
+def _check_same_run(content: dict[str, Any], checkpoint: Path, run: TrainingRun) -> None:
+    """Refuse to go on from a checkpoint that the options of ``run`` would not have led to."""
+    earlier = plan_from(content["plan"], checkpoint)
+    different = [f"{name} {getattr(earlier, name)}" for name in asdict(earlier) if _differs(earlier, run.plan, name)]
+    # The first version had no other optimizer.
+    if (optimizer := content.get("schedule", {}).get("optimizer", "adamw")) != run.schedule.optimizer:
+        different.append(f"optimizer {optimizer}")
+    if run.init is not None and content.get("started_from") is None:
+        different.append("random weights to start from, without --init")
     if different:
         raise InputError(
             f"{checkpoint} was trained with {', '.join(different)}. Use the same options, or train into another folder."
         )
+
+
+def _differs(one: TrainingPlan, other: TrainingPlan, name: str) -> bool:
+    return getattr(one, name) != getattr(other, name)
 
 
 def _device(name: str) -> torch.device:

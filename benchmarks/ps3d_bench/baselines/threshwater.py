@@ -1,47 +1,38 @@
 """ThreshWater, the classical method the published network is compared with, written from its description.
 
-1. foreground: gray value above a threshold;
-2. opening with a ball removes noise;
-3. seeds: 6-connected pieces of the foreground eroded by a ball;
-4. watershed of the distance to the background, from the seeds, inside the foreground;
-5. a piece of the foreground without a seed is one particle, and particles under 0.005 of the mean seeded particle are
-   removed. Both are ours: without them the baseline loses every small particle, or counts every speck of noise.
+Foreground is what is brighter than a threshold; opening, seeds and watershed are those of ``watershed.py``. How the
+three numbers are set decides how well it does, so there are two ways:
 
-:func:`tune` picks threshold, opening and erosion by the score on the very sample that is then reported. No user could
-do that, since it takes the reference: what it gives is the most that the method can reach on that sample.
+- as in the paper, threshold by image, opening and erosion once for all on training samples. The paper's threshold was
+  set by hand; :func:`threshold_for` takes the best one by the reference's foreground, which no hand can beat;
+- :func:`tune` picks all three by the score on the very sample that is then reported. No user could do that, since it
+  takes the reference: what it gives is the most that the method can reach on that sample.
 
 Source: Gotkowski et al., Powder Technology 434 (2024) 119286, section on baselines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, product
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 from skimage.filters import threshold_otsu
-from skimage.morphology import ball
-from skimage.segmentation import watershed
 
+from ps3d_bench.baselines.watershed import EROSION_STEP, Point, climb, distance_inside, eroded, opening, split
 from ps3d_rt.core.metrics import Metrics, evaluate
 
 Array = np.ndarray[Any, Any]
 
-MIN_RELATIVE_VOLUME = 0.005
-"""Of the mean particle: the same rule that ends our own post-processing."""
-DISTANCE_STEPS = 8
-"""Levels a voxel that the watershed tells apart; whole numbers keep it fast."""
-
-THRESHOLD_STEP, EROSION_STEP = 0.05, 0.04
-"""Finest steps of the search. Thresholds are counted from the mean gray value of the dark side of Otsu's threshold (0)
-to that of the bright side (1), erosions in mean particle diameters."""
+THRESHOLD_STEP = 0.05
+"""Finest step of the search, counted from the mean gray value of the dark side of Otsu's threshold (0) to that of the
+bright side (1)."""
 COARSE = (range(5, 16, 2), range(3), range(0, 10, 3))
 """Where the search starts, in steps: thresholds 0.25 to 0.75, openings 0 to 2 voxels, erosions 0 to 0.36."""
-
-Point = tuple[int, int, int]
+GRAY_LEVELS = 2000
+"""Thresholds that :func:`threshold_for` compares, over the range of the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +67,22 @@ def threshwater(image: Array, settings: Settings) -> Array:
     Returns:
         (z, y, x) int32 ids, 0 is background; ids may have gaps.
     """
-    foreground = _foreground(image, settings.threshold, settings.opening_voxels)
-    return _split(foreground, ndimage.distance_transform_edt(foreground), settings.erosion_voxels)
+    foreground = opening(image > settings.threshold, settings.opening_voxels)
+    return split(foreground, distance_inside(foreground), settings.erosion_voxels)
+
+
+def threshold_for(image: Array, reference: Array) -> float:
+    """Find the threshold whose foreground has the highest voxel F1, before any opening.
+
+    Args:
+        image: (z, y, x) gray values.
+        reference: (z, y, x) ids, 0 is background.
+    """
+    limits = (float(image.min()), float(image.max()))
+    above, edges = _counts_above(image, limits)
+    right, _ = _counts_above(image[reference > 0], limits)
+    f1 = 2 * right / (above + np.count_nonzero(reference))
+    return float(edges[np.argmax(f1)])
 
 
 def tune(image: Array, reference: Array, particle_size_voxels: float) -> Tuned:
@@ -89,63 +94,33 @@ def tune(image: Array, reference: Array, particle_size_voxels: float) -> Tuned:
         particle_size_voxels: mean diameter, the unit of the erosions that are tried.
     """
     dark, bright = _sides(image)
+    metrics: dict[Point, Metrics] = {}
 
-    def settings_at(point: Point) -> Settings:
-        threshold, opening, erosion = point
-        share = threshold * THRESHOLD_STEP
-        return Settings(dark + share * (bright - dark), opening, erosion * EROSION_STEP * particle_size_voxels)
+    def threshold_at(step: int) -> float:
+        return dark + THRESHOLD_STEP * step * (bright - dark)
 
-    tried: dict[Point, Metrics] = {}
-    best: Point | None = None
-    while True:
-        points = set(product(*COARSE)) if best is None else _steps_from(best)
-        for point, labels in _runs(image, sorted(points - tried.keys()), settings_at):
-            tried[point] = evaluate(labels, reference)
-        found = max(tried, key=lambda point: tried[point].f1_instance)
-        if found == best:
-            return Tuned(settings_at(best), tried[best], len(tried))
-        best = found
+    def scores(points: list[Point]) -> Iterator[tuple[Point, float]]:
+        for step, group in groupby(points, key=lambda point: point[0]):
+            same = list(group)
+            erosions = [EROSION_STEP * particle_size_voxels * erosion for *_, erosion in same]
+            runs = eroded(image > threshold_at(step), [radius for _, radius, _ in same], erosions)
+            for point, labels in zip(same, runs, strict=True):
+                metrics[point] = evaluate(labels, reference)
+                yield point, metrics[point].f1_instance
+
+    best, _, tried = climb(product(*COARSE), scores)
+    step, radius, erosion = best
+    settings = Settings(threshold_at(step), radius, EROSION_STEP * particle_size_voxels * erosion)
+    return Tuned(settings, metrics[best], tried)
+
+
+def _counts_above(values: Array, limits: tuple[float, float]) -> tuple[Array, Array]:
+    """How many values lie above each of :data:`GRAY_LEVELS` thresholds, and the thresholds."""
+    counts, edges = np.histogram(values, GRAY_LEVELS, limits)
+    return np.cumsum(counts[::-1])[::-1], edges[:-1]
 
 
 def _sides(image: Array) -> tuple[float, float]:
     """Mean gray value below and above Otsu's threshold."""
     threshold = threshold_otsu(image)
     return float(image[image <= threshold].mean()), float(image[image > threshold].mean())
-
-
-def _steps_from(point: Point) -> set[Point]:
-    """One step up and down in each setting; opening and erosion end at 0."""
-    moves = [(axis, step) for axis in range(3) for step in (-1, 1)]
-    near = [tuple(value + step * (i == axis) for i, value in enumerate(point)) for axis, step in moves]
-    return {(threshold, opening, erosion) for threshold, opening, erosion in near if opening >= 0 and erosion >= 0}
-
-
-def _runs(
-    image: Array, points: Iterable[Point], settings_at: Callable[[Point], Settings]
-) -> Iterator[tuple[Point, Array]]:
-    """Labels at sorted points; foreground and distances are computed once for all erosions."""
-    for _, group in groupby(points, key=lambda point: point[:2]):
-        same = list(group)
-        settings = settings_at(same[0])
-        foreground = _foreground(image, settings.threshold, settings.opening_voxels)
-        distance = ndimage.distance_transform_edt(foreground)
-        for point in same:
-            yield point, _split(foreground, distance, settings_at(point).erosion_voxels)
-
-
-def _foreground(image: Array, threshold: float, opening_voxels: int) -> Array:
-    foreground: Array = image > threshold
-    return ndimage.binary_opening(foreground, ball(opening_voxels)) if opening_voxels else foreground
-
-
-def _split(foreground: Array, distance: Array, erosion_voxels: float) -> Array:
-    """Steps 3 to 5."""
-    seeds, count = ndimage.label(distance > erosion_voxels)
-    height = (-DISTANCE_STEPS * distance).astype(np.int32)
-    labels = watershed(height, seeds, mask=foreground)
-    seeded = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    seedless, _ = ndimage.label(foreground & (labels == 0))
-    labels = np.where(seedless > 0, seedless + count, labels)
-    volumes = np.bincount(labels.ravel())
-    smallest = MIN_RELATIVE_VOLUME * seeded.mean() if count else 0.0
-    return np.where(volumes[labels] >= smallest, labels, 0)

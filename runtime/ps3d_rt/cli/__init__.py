@@ -11,13 +11,13 @@ import typer
 from ps3d_rt.cli.doctor import doctor
 from ps3d_rt.cli.evaluate import evaluate
 from ps3d_rt.cli.measure import measure
-from ps3d_rt.cli.model import app as model_app
+from ps3d_rt.cli.model import model_app
 from ps3d_rt.cli.plan import plan
 from ps3d_rt.cli.predict import predict
 from ps3d_rt.errors import Ps3dError
 
 COMMANDS = "ps3d_rt.commands"
-"""Entry-point group: each entry is a Typer application or a plain command function."""
+"""Entry-point group: each entry is a Typer application or a plain command function; ``model.NAME`` goes under model."""
 
 
 def build_app() -> typer.Typer:
@@ -30,13 +30,15 @@ def build_app() -> typer.Typer:
     )
     for command in (predict, plan, evaluate, measure, doctor):
         app.command()(command)
-    app.add_typer(model_app, name="model")
+    groups = {"": app, "model": model_app()}
+    app.add_typer(groups["model"], name="model")
     for entry in sorted(entry_points(group=COMMANDS), key=lambda e: e.name):
+        group, _, name = entry.name.rpartition(".")
         command = entry.load()
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=entry.name)
+            groups[group].add_typer(command, name=name)
         else:
-            app.command(name=entry.name)(command)
+            groups[group].command(name=name)(command)
     return app
 
 

@@ -7,12 +7,18 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="List, show and verify model bundles.", no_args_is_help=True)
-
 Model = Annotated[str, typer.Argument(help="Bundled model, or path of a .ps3d folder or file.")]
 
 
-@app.command("list")
+def model_app() -> typer.Typer:
+    """Put the sub-commands together; other packages add theirs to the result."""
+    app = typer.Typer(help="List, show, import and verify model bundles.", no_args_is_help=True)
+    app.command("list")(list_models)
+    app.command()(info)
+    app.command()(verify)
+    return app
+
+
 def list_models() -> None:
     """Print the names of the models that come with ps3d-rt, one a line.
 
@@ -24,7 +30,6 @@ def list_models() -> None:
         typer.echo(name)
 
 
-@app.command()
 def info(model: Model = "default") -> None:
     """Print everything a bundle says about itself as JSON: patch, sizes, gray scheme, provenance, licence.
 
@@ -36,7 +41,6 @@ def info(model: Model = "default") -> None:
     typer.echo(json.dumps(bundle.to_json() | {"hash": bundle.hash, "path": str(bundle.path)}, indent=2))
 
 
-@app.command()
 def verify(model: Model = "default") -> None:
     """Check that every file of a bundle is there and unchanged; print its name and hash.
 

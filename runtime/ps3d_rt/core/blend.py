@@ -82,13 +82,15 @@ def _add_weighted(total: Array, scores: Array, window: Array, to: Zyx, start: Zy
                     row[x] += score[x] * weight[x]
 
 
-def classes_of(core: Any, border: Any, weight: Any) -> Any:
+def classes_of(core: Any, border: Any, weight: Any, core_bias: float = 0.0) -> Any:
     """Pick the class with the largest sum; the lowest class at a tie.
 
     Args:
         core: sum of scores · window of class core.
         border: the same of class border, same shape.
         weight: sum of the windows; background is ``weight − core − border``.
+        core_bias: score that core gets on top against border, and against border only: below 0 cores shrink, so that
+            fewer particles merge and more are split; the foreground stays as it is.
 
     Returns:
         uint8 of the same shape: 0 background, 1 core, 2 border.
@@ -97,7 +99,10 @@ def classes_of(core: Any, border: Any, weight: Any) -> Any:
     background = weight - core - border
     zero, one, two = (xp.asarray(c, dtype=xp.uint8) for c in range(3))
     best = xp.where(core > background, one, zero)
-    return xp.where(border > xp.maximum(core, background), two, best)
+    best = xp.where(border > xp.maximum(core, background), two, best)
+    if core_bias:
+        best = xp.where(best == zero, zero, xp.where(border > core + weight * core_bias, two, one))
+    return best
 
 
 class BlendRing:
@@ -118,6 +123,7 @@ class BlendRing:
     Args:
         lattice: the patches of the volume.
         write: voxels to emit. Default all, the padding too.
+        core_bias: as for :func:`classes_of`.
         xp: array library of the scores.
 
     Memory: 2 · 4 bytes · patch_z · Y · X of the write box.
@@ -126,12 +132,15 @@ class BlendRing:
         InputError: if the write box is empty or not inside the volume.
     """
 
-    def __init__(self, lattice: PatchLattice, write: Box | None = None, *, xp: ModuleType = np) -> None:
+    def __init__(
+        self, lattice: PatchLattice, write: Box | None = None, *, core_bias: float = 0.0, xp: ModuleType = np
+    ) -> None:
         whole = Box.of_shape(lattice.padded)
         self.write = whole if write is None else write
         if min(self.write.shape) < 1 or self.write.intersect(whole) != self.write:
             raise InputError(f"{self.write} is empty or not inside the volume of {lattice.padded} voxels.")
         self._lattice = lattice
+        self._core_bias = float(np.float32(core_bias))
         self._xp = xp
         self._window = gaussian_window(lattice.patch, xp=xp)
         _, height, width = self.write.shape
@@ -188,7 +197,7 @@ class BlendRing:
         weight_z = weight_z[first : self._base]
         if isinstance(self._sums, np.ndarray):
             classes = np.empty((self._base - first, height, width), np.uint8)
-            _take_planes(self._sums, first, weight_z, weight_y, weight_x, classes)
+            _take_planes(self._sums, first, weight_z, weight_y, weight_x, np.float32(self._core_bias), classes)
             return z, classes
         planes = [self._take_plane(at, weight) for at, weight in enumerate(weight_z, first)]
         return z, self._xp.stack(planes) if planes else self._xp.zeros((0, height, width), dtype=self._xp.uint8)
@@ -196,7 +205,7 @@ class BlendRing:
     def _take_plane(self, z: int, weight_z: np.float32) -> Any:
         at = z % self._lattice.patch[0]
         weight = _outer(self._weights[1:], self._xp) * float(weight_z)
-        classes = classes_of(self._sums[0, at, :, :], self._sums[1, at, :, :], weight)
+        classes = classes_of(self._sums[0, at, :, :], self._sums[1, at, :, :], weight, self._core_bias)
         self._sums[:, at, :, :] = 0.0
         return classes
 
@@ -213,7 +222,9 @@ class BlendRing:
 
 
 @compiled
-def _take_planes(sums: Array, first: int, weight_z: Array, weight_y: Array, weight_x: Array, classes: Array) -> None:
+def _take_planes(
+    sums: Array, first: int, weight_z: Array, weight_y: Array, weight_x: Array, core_bias: np.float32, classes: Array
+) -> None:
     """Do what :func:`classes_of` does for the planes from ``first`` on, in one pass that leaves zeros behind."""
     depth, width = sums.shape[1], sums.shape[3]
     for z in range(classes.shape[0]):
@@ -222,9 +233,12 @@ def _take_planes(sums: Array, first: int, weight_z: Array, weight_y: Array, weig
             border = sums[1, (first + z) % depth, y]
             row = classes[z, y]
             for x in range(width):
-                background = weight_y[y] * weight_x[x] * weight_z[z] - core[x] - border[x]
-                best = np.uint8(1) if core[x] > background else np.uint8(0)
-                row[x] = np.uint8(2) if border[x] > core[x] and border[x] > background else best
+                weight = weight_y[y] * weight_x[x] * weight_z[z]
+                background = weight - core[x] - border[x]
+                if core[x] <= background and border[x] <= background:
+                    row[x] = 0
+                else:
+                    row[x] = 2 if border[x] > core[x] + weight * core_bias else 1
             core[:] = 0.0
             border[:] = 0.0
 

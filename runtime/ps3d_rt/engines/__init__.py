@@ -4,6 +4,7 @@
     openvino.py      the default on a CPU: bf16 where the CPU has it, else fp32
     onnxruntime.py   the portable second on a CPU: fp32
     ensemble.py      several networks as one
+    mirrored.py      a network and its mirror images as one
     fake.py          a formula instead of a network, for tests
 
 Nothing here imports OpenVINO or ONNX Runtime until an engine is opened.
@@ -18,6 +19,7 @@ from pathlib import Path
 from ps3d_rt.engines.base import Engine, EngineSpec
 from ps3d_rt.engines.ensemble import EnsembleEngine
 from ps3d_rt.engines.fake import FakeEngine
+from ps3d_rt.engines.mirrored import MirroredEngine
 from ps3d_rt.engines.onnxruntime import OnnxRuntimeEngine
 from ps3d_rt.engines.openvino import OpenVinoEngine
 from ps3d_rt.errors import CapabilityError, InputError
@@ -40,6 +42,7 @@ def open_engine(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    mirror: bool | None = None,
 ) -> Engine:
     """Load a model's network, or its ensemble, into an engine.
 
@@ -49,6 +52,8 @@ def open_engine(
         device: ``auto`` or ``cpu``.
         precision: ``auto``, ``fp32`` or ``bf16``.
         threads: CPU threads to use; None means all physical cores.
+        mirror: whether scores are averaged over mirror images; None: along the model's axes, if it names any;
+            True: along all three if it names none.
 
     Returns:
         The engine; its ``spec`` says which it is and what it really computes in.
@@ -58,14 +63,18 @@ def open_engine(
         InputError: if it is none that ps3d-rt knows, or the model's network cannot be read.
     """
     opened = _choose(bundle, engine, device, precision, threads)
-    opened.reopen = partial(_reopened, bundle.path, opened.spec.name, device, precision, threads)
+    axes = bundle.mirror_axes or ((0, 1, 2) if mirror else ())
+    if axes and mirror is not False:
+        opened = MirroredEngine(opened, axes)
+    opened.reopen = partial(_reopened, bundle.path, opened.spec.name, device, precision, threads, mirror)
     return opened
 
 
 @lru_cache(maxsize=1)
-def _reopened(path: Path, engine: str, device: str, precision: str, threads: int | None) -> Engine:
+def _reopened(path: Path, engine: str, device: str, precision: str, threads: int | None, mirror: bool | None) -> Engine:
     """Open an engine once a process, whatever the number of tasks that come with it."""
-    return open_engine(load_model(path), engine=engine, device=device, precision=precision, threads=threads)
+    bundle = load_model(path)
+    return open_engine(bundle, engine=engine, device=device, precision=precision, threads=threads, mirror=mirror)
 
 
 def _choose(bundle: ModelBundle, engine: str, device: str, precision: str, threads: int | None) -> Engine:

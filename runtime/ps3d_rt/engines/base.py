@@ -31,6 +31,8 @@ class EngineSpec:
     """``fp32``, ``bf16``, …: what the arithmetic really uses."""
     batch: int
     """Patches a call that the engine runs fastest with."""
+    mirror_axes: tuple[int, ...] = ()
+    """Axes along which scores are averaged over mirror images: 0, 1, 2 for z, y, x."""
 
 
 class Engine(ABC):

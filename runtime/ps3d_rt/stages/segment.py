@@ -55,6 +55,7 @@ class Segmentation:
     scale: GrayScale
     lowpass: bool
     skip_empty: bool
+    core_bias: float
     slab_planes: int
     """Planes written at a time: the depth of a shard of the store."""
 
@@ -112,7 +113,7 @@ def _classes(
     if not slabs:
         return
     write = Box((slabs[0][0], *sweep.write.start[1:]), sweep.write.stop)
-    ring = BlendRing(stage.lattice, write)
+    ring = BlendRing(stage.lattice, write, core_bias=stage.core_bias)
     planes = np.empty((0, *write.shape[1:]), np.uint8)
     layers: LayerCounts = {}
     waiting = deque(slabs)

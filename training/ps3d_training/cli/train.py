@@ -58,10 +58,22 @@ def run(
     width: Annotated[int, typer.Option(help="Features of the first stage.", min=1)] = PLAN.width,
     stages: Annotated[int, typer.Option(help="Resolutions of the network.", min=1)] = PLAN.stages,
     batch: Annotated[int, typer.Option(help="Patches a step.", min=1)] = PLAN.batch,
+    norm: Annotated[str, typer.Option(help="instance, or batch: a little faster once exported.")] = PLAN.norm,
     deep_supervision: Annotated[bool, typer.Option(help="Also train the coarser outputs.")] = PLAN.deep_supervision,
-    learning_rate: Annotated[float, typer.Option(help="At the start; falls to 0 over the run.")] = (
-        SCHEDULE.learning_rate
-    ),
+    optimizer: Annotated[str, typer.Option(help="adamw, or sgd: nnU-Net's schedule.")] = SCHEDULE.optimizer,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="At the start; falls to 0 over the run. Not given: 0.001, with sgd 0.01.")
+    ] = SCHEDULE.learning_rate,
+    augmentation: Annotated[
+        str, typer.Option(help="How patches are varied: fast, or published: more, with particles pushed together.")
+    ] = SCHEDULE.augmentation,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Start from the weights of a checkpoint, a training's folder, a bundle or a bundled model."),
+    ] = None,
+    validate_every: Annotated[
+        int, typer.Option(help="Epochs between segmentations of a validation sample; 0: never.", min=0)
+    ] = SCHEDULE.validate_every,
     workers: Annotated[int | None, typer.Option(help="Processes that make patches; 0: none.", min=0)] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the training; one a core if not given.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -80,16 +92,20 @@ def run(
         stages=stages,
         batch=batch,
         deep_supervision=deep_supervision,
+        norm=norm,
     )
     schedule = Schedule(
         epochs=epochs if steps is None else ceil(steps / steps_per_epoch),
         steps_per_epoch=steps_per_epoch,
+        validate_every=validate_every,
+        optimizer=optimizer,
         learning_rate=learning_rate,
+        augmentation=augmentation,
         workers=workers,
         seed=seed,
     )
     job = training.TrainingRun(
-        prepared=prepared, out=out, plan=plan, schedule=schedule, fold=fold, device=device, threads=threads
+        prepared=prepared, out=out, plan=plan, schedule=schedule, fold=fold, init=init, device=device, threads=threads
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped batch job ends as Ctrl-C does
     typer.echo(training.train(job, _say_epoch))
@@ -130,9 +146,10 @@ def _say_case(case: PreparedCase) -> None:
 
 def _say_epoch(epoch: Epoch) -> None:
     core, border = epoch.dice
+    particles = "" if epoch.f1_instance is None else f"F1_instance {epoch.f1_instance:.4f}  "
     typer.echo(
         f"epoch {epoch.number}/{epoch.of}  loss {epoch.train_loss:.4f}  validation {epoch.validation_loss:.4f}  "
-        f"dice core {core:.4f} border {border:.4f}  {epoch.seconds:.1f} s  "
+        f"dice core {core:.4f} border {border:.4f}  {particles}{epoch.seconds:.1f} s  "
         f"{epoch.step_seconds:.3f} s/step  waited {epoch.data_wait_seconds:.1f} s  lr {epoch.learning_rate:.2e}",
         err=True,
     )

@@ -1,9 +1,12 @@
 """Labelled synthetic CT of crushed grains. Needs numpy and scipy only.
 
 spec → shapes → packing (who is where) → gray (what the scanner would see of it) → artifacts
+
+Labels of real grains enter where the packing leaves off: from_labels → surfaces → gray → artifacts
 """
 
-from ps3d_training.synth.sample import Sample, make_sample
-from ps3d_training.synth.spec import SampleSpec, random_spec
+from ps3d_training.synth.sample import Sample, image_of, make_sample
+from ps3d_training.synth.spec import SampleSpec
+from ps3d_training.synth.variety import NEUTRAL, random_spec
 
-__all__ = ["Sample", "SampleSpec", "make_sample", "random_spec"]
+__all__ = ["NEUTRAL", "Sample", "SampleSpec", "image_of", "make_sample", "random_spec"]

@@ -1,4 +1,4 @@
-"""What the scanner adds: point spread, noise, rings, cupping, streaks, and 16 bits."""
+"""What the scanner adds: point spread, edges, noise, rings, cupping, streaks, and an export of so many bits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from ps3d_training.synth.gray import RESIN, smooth_noise
+from ps3d_training.synth.noise import effect_rng, smooth_noise, view_noise
 from ps3d_training.synth.spec import SampleSpec
 
 Array = np.ndarray[Any, Any]
@@ -18,17 +18,58 @@ _AIR_COUNTS = 2500
 
 def scan(ideal: Array, spec: SampleSpec, rng: np.random.Generator) -> Array:
     """Turn an ideal image (float32, air 0, resin 1) into a reconstructed uint16 volume."""
-    contrast = spec.phases[0] - RESIN
+    contrast = spec.contrast
     image = ndimage.gaussian_filter(ideal, spec.blur_voxels, mode="nearest")
+    _sharpen(image, spec)
     _add_beam_errors(image, spec, contrast, rng)
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     if spec.noise_correlation_voxels > 0.3:
         # Reconstruction filters correlate neighbours but leave some white noise of the detector.
         correlated = smooth_noise(rng, image.shape, spec.noise_correlation_voxels)
         noise = np.float32(0.5) * noise + np.float32(0.87) * correlated
+    if spec.noise_gray and contrast:
+        noise *= np.clip(1 + spec.noise_gray / contrast * (image - spec.matrix_gray), 0.2, 3).astype(np.float32)
     image += np.float32(spec.noise * abs(contrast)) * noise
+    _add_textures(image, spec)
     counts = image * (_RESIN_COUNTS - _AIR_COUNTS) + _AIR_COUNTS
+    if spec.clipped or spec.bits < 16:
+        _export(counts, spec)
     return np.clip(np.rint(counts), 0, 65535).astype(np.uint16)
+
+
+def _sharpen(image: Array, spec: SampleSpec) -> None:
+    """Beam hardening and phase contrast both lift an edge's bright side and lower its dark one: wide, and narrow."""
+    if spec.hardening:
+        width = max(3, round(spec.particle_size_voxels / 3))
+        # Two boxes make a tent as wide as two thirds of a particle, at a tenth of a Gaussian's time.
+        around = ndimage.uniform_filter(ndimage.uniform_filter(image, width, mode="nearest"), width, mode="nearest")
+        image += np.float32(2 * spec.hardening) * (image - around)
+    if spec.fringe:
+        image += np.float32(spec.fringe) * (image - ndimage.gaussian_filter(image, 1.2, mode="nearest", truncate=3))
+
+
+def _add_textures(image: Array, spec: SampleSpec) -> None:
+    if spec.mottle:
+        blotches = smooth_noise(effect_rng(spec, "mottle"), image.shape, spec.mottle_voxels)
+        image += np.float32(spec.mottle * spec.contrast) * blotches
+    if spec.view_noise:
+        image += np.float32(spec.view_noise * spec.contrast) * view_noise(effect_rng(spec, "view_noise"), image.shape)
+    if spec.gradient:
+        way = effect_rng(spec, "gradient").normal(size=3)
+        z, y, x = np.ogrid[tuple(slice(-0.5, 0.5, n * 1j) for n in image.shape)]
+        rise = way[0] * z + way[1] * y + way[2] * x
+        image += (spec.gradient * spec.contrast / np.abs(way).sum() * rise).astype(np.float32)
+
+
+def _export(counts: Array, spec: SampleSpec) -> None:
+    """Cut the gray values off at the window and leave as many levels in it as the bits allow, in place."""
+    # Quantiles of an eighth of the voxels serve; the ends themselves need all.
+    thinned = counts[::2, ::2, ::2] if spec.clipped else counts
+    low, high = (float(end) for end in np.quantile(thinned, [spec.clipped, 1 - spec.clipped]))
+    np.clip(counts, low, high, out=counts)
+    if spec.bits < 16:
+        step = np.float32(max(float(high - low), 1.0) / (2**spec.bits - 1))
+        counts[...] = np.rint((counts - np.float32(low)) / step) * step + np.float32(low)
 
 
 def _add_beam_errors(image: Array, spec: SampleSpec, contrast: float, rng: np.random.Generator) -> None:

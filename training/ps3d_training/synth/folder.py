@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume_writer import write_volume
-from ps3d_training.synth.sample import make_sample
+from ps3d_training.synth.from_labels import LabelSource
+from ps3d_training.synth.sample import make_sample, simulated
 from ps3d_training.synth.spec import SampleSpec
 
 LISTING = "metadata.json"
@@ -24,10 +24,17 @@ def read_metadata(folder: Path) -> dict[str, dict[str, Any]]:
     return content
 
 
-def write_samples(folder: Path, specs: Iterable[SampleSpec]) -> Iterator[tuple[str, dict[str, Any]]]:
+def write_samples(
+    folder: Path, specs: Iterable[SampleSpec], source: LabelSource | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Make and write the samples that ``folder`` does not hold yet.
 
     Each sample's entry of ``metadata.json`` is written last, so what it lists is complete.
+
+    Args:
+        folder: is made where it is not there.
+        specs: one for each sample, with seeds of their own.
+        source: cut the grains from these labels; without, they are simulated too.
 
     Yields:
         name and facts of every sample as it is written.
@@ -37,11 +44,11 @@ def write_samples(folder: Path, specs: Iterable[SampleSpec]) -> Iterator[tuple[s
     """
     metadata = read_metadata(folder)
     for spec in specs:
-        name = f"synth_{spec.seed:05d}"
+        name = source.sample_name(spec.seed) if source else f"synth_{spec.seed:05d}"
         if name in metadata:
-            _check_same(metadata[name], spec, folder / name)
+            _check_same(metadata[name], simulated(spec, only_gray=source is not None), folder / name)
             continue
-        sample = make_sample(spec)
+        sample = source.sample(spec) if source else make_sample(spec)
         for kind, array in (("images", sample.image), ("instance_seg", sample.labels)):
             path = folder / kind / f"{name}.zarr"
             shutil.rmtree(path, ignore_errors=True)  # not listed: left behind by a run that was stopped
@@ -51,8 +58,11 @@ def write_samples(folder: Path, specs: Iterable[SampleSpec]) -> Iterator[tuple[s
         yield name, sample.facts
 
 
-def _check_same(entry: dict[str, Any], spec: SampleSpec, path: Path) -> None:
-    wanted = json.loads(json.dumps(asdict(spec)))
-    different = sorted(key for key, value in wanted.items() if entry.get("simulated", {}).get(key) != value)
+def _check_same(entry: dict[str, Any], spec: dict[str, Any], path: Path) -> None:
+    # A field that an older listing lacks had its default's meaning.
+    known = {name: field.default for name, field in SampleSpec.__dataclass_fields__.items()}
+    known |= entry.get("simulated", {})
+    wanted, found = json.loads(json.dumps(spec)), json.loads(json.dumps(known))
+    different = sorted(name for name, value in wanted.items() if found[name] != value)
     if different:
         raise InputError(f"{path} exists with another {', '.join(different)}; choose another folder or seed.")

@@ -1,82 +1,62 @@
-"""Gray values of a packing: minerals, inclusions, cracks, contacts, spacers, bubbles, container, partial volume."""
+"""Gray values of grains: minerals, inclusions, cracks, pores, contacts, and what lies between them.
+
+Knows surfaces only: whether they come from a packing or from a segmentation of a real scan makes no difference.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-from ps3d_training.synth.packing import Packing
-from ps3d_training.synth.spec import SampleSpec
+from ps3d_training.synth.container import add_container
+from ps3d_training.synth.noise import effect_rng, smooth_noise
+from ps3d_training.synth.spec import AIR, SampleSpec
+from ps3d_training.synth.surfaces import Surfaces
 
 Array = np.ndarray[Any, Any]
 
-AIR, RESIN = 0.0, 1.0
+_PORE_LEVEL = 0.84
+"""A fifth of a normal variable lies above it."""
 
 
-def container_inside(spec: SampleSpec) -> tuple[Array, Array]:
-    """Distance from the axis of the tube (y, x), voxels, and where grains may lie (z, y, x).
-
-    Without a container the inside is everything.
-    """
-    _, height, width = spec.shape
-    y, x = np.ogrid[:height, :width]
-    radius = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2).astype(np.float32)
-    free = radius < _wall_radius(spec) - 1 if spec.container else np.ones_like(radius, bool)
-    return radius, np.broadcast_to(free, spec.shape)
-
-
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Array:
-    """Gaussian noise of correlation length ``sigma`` voxels, mean 0, standard deviation 1: float32."""
-    # Coarse noise is drawn on a coarse grid and interpolated: a wide filter at full size is what would take the time.
-    step = max(1, int(sigma / 1.5))
-    coarse = tuple(n // step + 5 for n in shape)
-    noise = rng.standard_normal(coarse, dtype=np.float32)
-    if sigma > 0:
-        noise = ndimage.gaussian_filter(noise, sigma / step, mode="wrap")
-    noise /= noise.std()
-    if step > 1:
-        for axis, n in enumerate(shape):
-            at = np.arange(n, dtype=np.float32) / step
-            low = at.astype(int)
-            weight = (at - low).reshape([-1 if a == axis else 1 for a in range(len(shape))])
-            noise = np.take(noise, low, axis) * (1 - weight) + np.take(noise, low + 1, axis) * weight
-    return noise[tuple(slice(0, n) for n in shape)]
-
-
-def render(spec: SampleSpec, packing: Packing, spacers: Packing, rng: np.random.Generator) -> Array:
+def render(spec: SampleSpec, grains: Surfaces, spacers: Surfaces, rng: np.random.Generator) -> Array:
     """Draw the sample as an ideal scanner would see it: float32, air 0 and resin 1, before blur and noise."""
-    image = RESIN * (1 + spec.matrix_texture * smooth_noise(rng, spec.shape, spec.particle_size_voxels / 3))
+    unevenness = smooth_noise(rng, spec.shape, spec.particle_size_voxels / 3)
+    image = spec.matrix_gray * (1 + spec.matrix_texture * unevenness)
     _add_bubbles(image, spec, rng)
     spacer_gray = np.full(spacers.count + 1, spec.spacer_gray, np.float32)
     _mix(image, spacers, spacer_gray[spacers.owner])
-    _mix(image, packing, _grain_gray(spec, packing, rng))
+    if spec.dust:
+        _add_dust(image, spec)
+    if spec.debonding:
+        _add_debonding(image, spec, grains)
+    _mix(image, grains, _grain_gray(spec, grains, rng))
     if spec.container:
-        _add_container(image, spec)
+        add_container(image, spec)
     return image
 
 
-def _mix(image: Array, packing: Packing, gray: Array) -> None:
+def _mix(image: Array, surfaces: Surfaces, gray: Array) -> None:
     """Lay grains over what is there; a voxel on a surface takes its share of both (partial volume)."""
-    coverage = np.clip(0.5 - packing.level, 0, 1)
+    coverage = np.clip(0.5 - surfaces.level, 0, 1)
     image += coverage * (gray - image)
 
 
-def _grain_gray(spec: SampleSpec, packing: Packing, rng: np.random.Generator) -> Array:
+def _grain_gray(spec: SampleSpec, grains: Surfaces, rng: np.random.Generator) -> Array:
     """Gray value of the owner at every voxel, with what is inside grains."""
-    count = packing.count + 1
+    count = grains.count + 1
     phases = np.array(spec.phases, np.float32)
     phase = rng.choice(len(phases), count, p=_phase_shares(len(phases)))
     base = phases[phase] * (1 + spec.phase_jitter * rng.standard_normal(count)).astype(np.float32)
-    contrast = base - RESIN
+    contrast = base - spec.matrix_gray
     scale = max(1.5, spec.particle_size_voxels / 8)
     other = np.where(
         rng.random(count) < spec.inclusions, rng.choice(phases, count) * rng.uniform(0.8, 1.3, count) - base, 0
     )
     crack = np.where(rng.random(count) < spec.cracks, rng.uniform(0.3, 0.9, count), 0)
 
-    owner = packing.owner
+    owner = grains.owner
     gray = base[owner]
     fine = smooth_noise(rng, spec.shape, scale / 2)
     gray += (spec.texture * contrast).astype(np.float32)[owner] * fine
@@ -86,10 +66,12 @@ def _grain_gray(spec: SampleSpec, packing: Packing, rng: np.random.Generator) ->
         sheets = smooth_noise(rng, spec.shape, 2 * scale)
         # Zero crossings of a smooth field are thin curved sheets, as fractures are.
         gray -= (crack * contrast).astype(np.float32)[owner] * np.exp(-((sheets * 2 * scale) ** 2))
+    if spec.porous:
+        _add_pores(gray, spec, base, owner)
     if spec.seam:
         rough = np.clip(0.7 + 0.5 * fine, 0, 1)
         # Across a contact the two levels part by two voxels a voxel.
-        meet = np.exp(-np.square((packing.second - packing.level) / spec.seam_width_voxels))
+        meet = np.exp(-np.square(grains.apart / spec.seam_width_voxels))
         gray -= spec.seam * contrast.astype(np.float32)[owner] * rough * meet
     return gray
 
@@ -98,6 +80,40 @@ def _phase_shares(count: int) -> Array:
     """Make the first mineral the rock and later ones rarer."""
     shares = 0.45 ** np.arange(count)
     return np.asarray(shares / shares.sum())
+
+
+def _add_pores(gray: Array, spec: SampleSpec, base: Array, owner: Array) -> None:
+    """Fill blobs inside of porous grains with air, or with what lies between the grains, or something of both."""
+    rng = effect_rng(spec, "porous")
+    is_porous = rng.random(len(base)) < spec.porous
+    filling = rng.uniform(min(AIR, spec.matrix_gray), spec.matrix_gray, len(base))
+    depth = np.where(is_porous, base - filling, 0).astype(np.float32)
+    field = smooth_noise(rng, spec.shape, spec.pore_voxels)
+    # The field rises by about one standard deviation a correlation length: a pore's wall is then a voxel wide.
+    gray -= depth[owner] * np.clip((field - _PORE_LEVEL) * spec.pore_voxels + 0.5, 0, 1)
+
+
+def _add_dust(image: Array, spec: SampleSpec) -> None:
+    """Strew clumps of one to eight voxels, in a cube of two, over the matrix; grains are laid over them."""
+    rng = effect_rng(spec, "dust")
+    mean_voxels = 1 + 7 * 0.3
+    count = int(spec.dust * image.size / mean_voxels)
+    corner = rng.integers(0, np.array(spec.shape) - 1, (count, 3))
+    gray = rng.choice(np.array(spec.phases, np.float32), count)
+    for offset in np.ndindex(2, 2, 2):
+        there = rng.random(count) < (0.3 if any(offset) else 1.0)
+        z, y, x = (corner[there] + offset).T
+        image[z, y, x] = gray[there]
+
+
+def _add_debonding(image: Array, spec: SampleSpec, grains: Surfaces) -> None:
+    """Lay a film of air, about a voxel thick, along a half of the surface of some grains; the grains come over it."""
+    rng = effect_rng(spec, "debonding")
+    loose = rng.random(grains.count + 1) < spec.debonding
+    loose[0] = False
+    where = np.clip(smooth_noise(rng, spec.shape, spec.particle_size_voxels / 3) * 3, 0, 1)
+    film = np.exp(-np.square((grains.level - 0.8) / 0.7)) * where * loose[grains.owner]
+    image += film.astype(np.float32) * (AIR - image)
 
 
 def _add_bubbles(image: Array, spec: SampleSpec, rng: np.random.Generator) -> None:
@@ -112,19 +128,3 @@ def _add_bubbles(image: Array, spec: SampleSpec, rng: np.random.Generator) -> No
         part = image[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
         part += np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32) * (AIR - part)
         target -= 4.19 * radius**3
-
-
-def _wall_radius(spec: SampleSpec) -> float:
-    return 0.46 * min(spec.shape[1:])
-
-
-def _add_container(image: Array, spec: SampleSpec) -> None:
-    """Lay a tube along z: wall of about 2 % of the diameter, between resin and the first phase, then air."""
-    radius, _ = container_inside(spec)
-    inner = _wall_radius(spec)
-    outer = inner * 1.05 + 1
-    wall_gray = 0.6 * RESIN + 0.4 * min(spec.phases[0], 1.6)
-    in_wall = np.clip(radius - inner + 0.5, 0, 1)
-    in_air = np.clip(radius - outer + 0.5, 0, 1)
-    image += in_wall * (wall_gray - image)
-    image += in_air * (AIR - image)

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_training.synth.shapes import Grain, make_grain
+from ps3d_training.synth.noise import effect_rng
+from ps3d_training.synth.shapes import Grain, draw_stretch, make_grain
 from ps3d_training.synth.spec import SampleSpec
+from ps3d_training.synth.surfaces import Surfaces
 
 Array = np.ndarray[Any, Any]
 
@@ -59,6 +60,11 @@ class Packing:
         """uint32: id of the grain that a voxel's centre lies in, 0 outside."""
         return np.where(self.level < 0, self.owner, np.uint32(0))
 
+    @property
+    def surfaces(self) -> Surfaces:
+        """What gray values need to know."""
+        return Surfaces(self.owner, self.level, self.second - self.level, self.count)
+
     def box_around(self, grain: Grain, center: Array) -> Box:
         """Find the voxels within reach of ``grain`` at ``center``, inside the volume."""
         low = np.floor(center - grain.reach - BAND).astype(int)
@@ -84,6 +90,7 @@ class Packer:
     def __init__(self, spec: SampleSpec, rng: np.random.Generator, inside: Array) -> None:
         self._spec = spec
         self._rng = rng
+        self._stretches = effect_rng(spec, "stretch")
         self._inside = inside
         self.packing = Packing.empty(spec.shape)
         self._touched: list[bool] = [False]
@@ -103,6 +110,8 @@ class Packer:
     def _add(self, diameter: float) -> None:
         spec, rng = self._spec, self._rng
         grain = make_grain(rng, diameter, spec.roundness, spec.elongation)
+        if spec.flakes or spec.needles:
+            grain = grain.stretched(draw_stretch(self._stretches, spec.flakes, spec.needles))
         touching = self._wants_contact()
         # A grain that has to touch needs a host; the first one of a new cluster waits for its partner.
         seed = touching and self._alone is None and rng.random() < self._seed_share()
@@ -189,39 +198,20 @@ class Packer:
 
 def particle_diameters(spec: SampleSpec, rng: np.random.Generator, voxels: float, shrink: float = 1.0) -> Array:
     """Equivalent diameters, voxels, roughly largest first, of grains that together take ``voxels``."""
-    spread, mean = spec.size_spread, spec.particle_size_voxels * shrink * _SIZE_GAIN
-    count = int(3 * voxels / (np.pi / 6 * mean**3 * np.exp(3 * spread**2))) + 8
-    low, high = max(3.5, 0.3 * spec.particle_size_voxels), 0.6 * min(spec.shape)
-    diameters = np.clip(np.exp(rng.normal(np.log(mean) - spread**2 / 2, spread, count)), low, max(low, high))
-    needed = int(np.searchsorted(np.cumsum(np.pi / 6 * diameters**3), voxels)) + 1
-    diameters = diameters[:needed]
+    mean = spec.particle_size_voxels * shrink * _SIZE_GAIN
+    diameters = _fraction(spec, rng, (1 - spec.fines) * voxels, mean)
+    if spec.fines:
+        fine = _fraction(spec, rng, spec.fines * voxels, mean * spec.fines_size)
+        diameters = np.concatenate([diameters, fine])
     # Large grains no longer fit once small ones lie everywhere; a pure order would put all contacts between equals.
     return diameters[np.argsort(-diameters * np.exp(rng.normal(0, 0.25, len(diameters))))]
 
 
-def connected(labels: Array, *, smallest_voxels: int = 8) -> Array:
-    """Keep the largest 6-connected piece of every label, if it has ``smallest_voxels``; ids become 1..N in order."""
-    kept = np.zeros_like(labels)
-    count = 0
-    for index, where in enumerate(ndimage.find_objects(labels.astype(np.int32)), start=1):
-        if where is None:
-            continue
-        pieces, found = ndimage.label(labels[where] == index)
-        sizes = np.bincount(pieces.ravel(), minlength=2)
-        largest = int(np.argmax(sizes[1:])) + 1
-        if found and sizes[largest] >= smallest_voxels:
-            count += 1
-            kept[where][pieces == largest] = count
-    return kept
-
-
-def touching_share(labels: Array) -> float:
-    """Share of the labels that meet another over at least one voxel face."""
-    meeting = []
-    for axis in range(3):
-        low = np.moveaxis(labels, axis, 0)[:-1]
-        high = np.moveaxis(labels, axis, 0)[1:]
-        contact = (low != high) & (low > 0) & (high > 0)
-        meeting += [low[contact], high[contact]]
-    count = len(np.unique(labels[labels > 0]))
-    return len(np.unique(np.concatenate(meeting))) / count if count else 0.0
+def _fraction(spec: SampleSpec, rng: np.random.Generator, voxels: float, mean: float) -> Array:
+    """Draw diameters of one size fraction that together take ``voxels``."""
+    spread = spec.size_spread
+    low, high = max(3.5, 0.3 * spec.particle_size_voxels), 0.6 * min(spec.shape)
+    count = int(3 * voxels / (np.pi / 6 * max(mean, low) ** 3 * np.exp(3 * spread**2))) + 8
+    diameters = np.clip(np.exp(rng.normal(np.log(mean) - spread**2 / 2, spread, count)), low, max(low, high))
+    needed = int(np.searchsorted(np.cumsum(np.pi / 6 * diameters**3), voxels)) + 1
+    return diameters[:needed]

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from ps3d_rt.errors import InputError
 from ps3d_training.synth.artifacts import scan
-from ps3d_training.synth.gray import container_inside, render
-from ps3d_training.synth.packing import Packer, Packing, connected, touching_share
+from ps3d_training.synth.container import container_inside
+from ps3d_training.synth.gray import render
+from ps3d_training.synth.packing import Packer, Packing
 from ps3d_training.synth.spec import SampleSpec
+from ps3d_training.synth.surfaces import Surfaces, surfaces_of
+from ps3d_training.synth.truth import connected, facts_of
 
 Array = np.ndarray[Any, Any]
+
+_OF_THE_PACKING = (
+    *("size_spread", "fill", "touching", "roundness", "elongation", "fines", "fines_size", "flakes", "needles"),
+    *("container", "container_radius", "container_offset"),
+)
+"""Fields of a spec that say nothing about a sample whose grains come from labels."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,8 @@ class Sample:
     spec: SampleSpec
     facts: dict[str, Any]
     """What came out: ``particles``, ``mean_diameter_voxels``, ``touching``, ``fill``."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """Where the labels were cut from; empty where the grains are simulated too."""
 
     @property
     def particle_size_mm(self) -> float:
@@ -34,12 +46,18 @@ class Sample:
 
     def metadata(self) -> dict[str, Any]:
         """Give the sample's entry of ``metadata.json``."""
-        return {
+        entry = {
             "spacing": self.spec.spacing_mm,
             "particle_size": round(self.particle_size_mm, 6),
-            "simulated": asdict(self.spec),
+            "simulated": simulated(self.spec, only_gray=bool(self.origin)),
             "came_out": self.facts,
         }
+        return entry | ({"labels": self.origin} if self.origin else {})
+
+
+def simulated(spec: SampleSpec, *, only_gray: bool) -> dict[str, Any]:
+    """List the fields of ``spec``; ``only_gray`` without those of a packing."""
+    return {name: value for name, value in asdict(spec).items() if not (only_gray and name in _OF_THE_PACKING)}
 
 
 def make_sample(spec: SampleSpec) -> Sample:
@@ -52,29 +70,45 @@ def make_sample(spec: SampleSpec) -> Sample:
     _, inside = container_inside(spec)
     packing = Packer(spec, place, inside).run()
     labels = connected(packing.labels)
-    spacers = _spacers(spec, packing, place, inside)
-    image = scan(render(spec, packing, spacers, paint), spec, measure)
-    facts = {
-        "particles": int(labels.max()),
-        "mean_diameter_voxels": _mean_diameter(labels) or spec.particle_size_voxels,
-        "touching": touching_share(labels),
-        "fill": float((labels > 0).sum() / inside.sum()),
-    }
+    image = _image_of(packing.surfaces, spec, (place, paint, measure), inside)
+    inside_voxels = int(inside.sum())
+    facts = facts_of(labels, inside_voxels=inside_voxels, otherwise_voxels=spec.particle_size_voxels)
     return Sample(image, labels, spec, facts)
 
 
-def _mean_diameter(labels: Array) -> float:
-    """Mean equivalent diameter, voxels, of the labels that the volume's faces do not cut; 0 without any."""
-    diameters = np.cbrt(6 / np.pi * np.bincount(labels.ravel()))
-    cut = np.unique(np.concatenate([np.take(labels, (0, -1), axis).ravel() for axis in range(3)]))
-    whole = np.delete(diameters, np.union1d(cut, 0))
-    return float(whole.mean()) if len(whole) else 0.0
+def image_of(labels: Array, spec: SampleSpec) -> Array:
+    """Simulate the scan of grains whatever made their ``labels``: the gray values, spacers and artifacts of ``spec``.
+
+    Fields about the packing are not looked at, and there is no container. Equal arguments give equal bytes.
+
+    Args:
+        labels: (z, y, x) unsigned, 0 between the grains; left as they are.
+        spec: its shape is that of ``labels``.
+
+    Returns:
+        (z, y, x) uint16.
+
+    Raises:
+        InputError: if the shapes differ.
+    """
+    if labels.shape != spec.shape:
+        raise InputError(f"the labels are {labels.shape} voxels and the spec's shape is {spec.shape}; give the same.")
+    spec = replace(spec, container=False)
+    place, paint, measure = np.random.default_rng(spec.seed).spawn(3)
+    return _image_of(surfaces_of(labels), spec, (place, paint, measure), np.ones(labels.shape, bool))
 
 
-def _spacers(spec: SampleSpec, particles: Packing, rng: np.random.Generator, inside: Array) -> Packing:
+def _image_of(grains: Surfaces, spec: SampleSpec, generators: tuple[np.random.Generator, ...], inside: Array) -> Array:
+    place, paint, measure = generators
+    spacers = _spacers(spec, grains, place, inside)
+    return scan(render(spec, grains, spacers.surfaces, paint), spec, measure)
+
+
+def _spacers(spec: SampleSpec, particles: Surfaces, rng: np.random.Generator, inside: Array) -> Packing:
     """Sugar-like grains in the room that the particles left: compact, of one size, clear of particles or not."""
     if not spec.spacers:
         return Packing.empty(spec.shape)
     free = inside & (particles.level > 0)
-    sugar = replace(spec, fill=spec.spacers, touching=0.3, roundness=0.4, elongation=0.15, size_spread=0.2)
-    return Packer(sugar, rng, free).run()
+    compact = {"touching": 0.3, "roundness": 0.4, "elongation": 0.15, "size_spread": 0.2}
+    alike = {"fines": 0.0, "flakes": 0.0, "needles": 0.0}
+    return Packer(replace(spec, fill=spec.spacers, **compact, **alike), rng, free).run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,9 +57,15 @@ class Grain:
         points = np.stack([grid.ravel() for grid in np.meshgrid(*axes, indexing="ij")])
         return self.level(points).reshape(box.shape)
 
+    def stretched(self, matrix: Array) -> Grain:
+        """Pull the grain by a (3, 3) ``matrix`` that keeps volumes; dents stay as they are."""
+        facets, probes = self.facets @ np.linalg.inv(matrix), self.probes @ matrix.T
+        return replace(self, facets=facets.astype(np.float32), probes=probes.astype(np.float32))
+
     def _gauge(self, points: Array) -> Array:
         powers = self.facets @ points
-        np.maximum(powers, 0, out=powers)
+        # Far from the surface it matters no more how far; higher powers would leave float32.
+        np.clip(powers, 0, 8, out=powers)
         for _ in range(self.log2_p):
             powers *= powers
         gauge: Array = powers.sum(0)
@@ -91,6 +97,21 @@ def make_grain(rng: np.random.Generator, diameter: float, roundness: float, elon
         dent=diameter / 2 * float(rng.uniform(0.0, 0.035)) * (1.3 - roundness),
         probes=(directions * surface[:, None] * scale).astype(np.float32),
     )
+
+
+def draw_stretch(rng: np.random.Generator, flakes: float, needles: float) -> Array:
+    """Draw a (3, 3) matrix of determinant 1 that makes a flake, a needle, or nothing else of an equant grain.
+
+    Args:
+        rng: draws as often whatever comes out.
+        flakes: how often a grain is pressed flat, by two to four.
+        needles: how often one is pulled long, by two to four.
+    """
+    kind, ratio = rng.random(), rng.uniform(2, 4)
+    along = 1 / ratio if kind < flakes else ratio if kind < flakes + needles else 1.0
+    axes = np.array([along, 1, 1]) / np.cbrt(along)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    return np.asarray(turn * axes @ turn.T)
 
 
 def _even_directions(rng: np.random.Generator, count: int) -> Array:

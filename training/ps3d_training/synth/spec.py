@@ -1,14 +1,20 @@
-"""What a synthetic sample is made of: one frozen description, and a way to draw random ones."""
+"""What a synthetic sample is made of: one frozen description."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
+
+AIR, RESIN = 0.0, 1.0
+"""The gray values that the others are relative to."""
+
+SHARES = (
+    *("touching", "fill", "roundness", "fines", "flakes", "needles", "inclusions", "cracks", "porous", "seam"),
+    *("debonding", "spacers", "bubbles", "dust"),
+)
+"""Fields in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +41,14 @@ class SampleSpec:
     """0 sharp and angular, 1 rounded like river sand."""
     elongation: float = 0.3
     """Spread of the axis ratios: 0 equant, 0.6 needles and flakes."""
+    fines: float = 0.0
+    """Share of the particles' volume in a second, finer fraction, as a crusher without a screen leaves it."""
+    fines_size: float = 0.4
+    """Mean diameter of that fraction over the mean of the coarse one."""
+    flakes: float = 0.0
+    """Share of the grains that are two to four times as wide as thick, whichever way they lie."""
+    needles: float = 0.0
+    """Share of the grains that are two to four times as long as wide."""
 
     phases: tuple[float, ...] = (1.8, 2.2, 3.0)
     """Gray value of each mineral."""
@@ -46,12 +60,20 @@ class SampleSpec:
     """Share of the grains with inclusions of another phase."""
     cracks: float = 0.05
     """Share of the grains with internal cracks. A cracked grain is still one particle."""
+    porous: float = 0.0
+    """Share of the grains with pores in a fifth of their volume, open or closed. The pores belong to the particle."""
+    pore_voxels: float = 2.0
+    """How wide the pores are, roughly."""
     seam: float = 0.4
     """How dark a contact looks, 0 (invisible: shape alone tells) to 1 (as dark as resin)."""
 
     seam_width_voxels: float = 1.2
     """Width of that dark film: crushed grains rest on each other's roughness."""
+    debonding: float = 0.0
+    """Share of the grains that the resin shrank away from: part of their surface lies in a thin film of air."""
 
+    matrix_gray: float = RESIN
+    """What lies between the grains: 1 resin, 0 air (loose powder), in between foam or loaded paper."""
     spacers: float = 0.1
     """Volume share of sugar-like spacer grains, which are not particles."""
     spacer_gray: float = 1.25
@@ -59,23 +81,53 @@ class SampleSpec:
     """Volume share of gas bubbles in the resin."""
     container: bool = False
     """Put the sample into a tube along z, with a wall and air outside."""
+    container_radius: float = 0.46
+    """Inner radius of the tube over the shorter of the sides y and x; a crop may show a part of a wider tube."""
+    container_offset: float = 0.0
+    """How far its axis lies from the middle of the sample, along x, over the same side."""
     matrix_texture: float = 0.02
-    """Large-scale unevenness of the resin, relative to its gray value."""
+    """Large-scale unevenness of the matrix, relative to its gray value."""
+    dust: float = 0.0
+    """Volume share of bright dust of one to three voxels in the matrix: no particles."""
 
     blur_voxels: float = 0.8
     """Sigma of the point spread function."""
+    hardening: float = 0.0
+    """Beam hardening: how much brighter the rim of a large grain is than its middle, and how much darker the matrix
+    beside it, relative to the step between the two."""
+    fringe: float = 0.0
+    """Phase contrast: a bright line inside every surface and a dark one outside; at 1 about an eighth of the step."""
     noise: float = 0.08
-    """Standard deviation of the noise, relative to the contrast between the first phase and the resin."""
+    """Standard deviation of the noise, relative to the contrast between the first phase and the matrix."""
     noise_correlation_voxels: float = 0.6
+    noise_gray: float = 0.0
+    """How much noisier the first phase is than the matrix: 0 not at all, 1 twice; below 0 the matrix is noisier."""
+    mottle: float = 0.0
+    """Standard deviation of blotches, as denoising leaves them, relative to that contrast."""
+    mottle_voxels: float = 3.0
+    """Correlation length of the blotches."""
+    view_noise: float = 0.0
+    """Standard deviation of the fine straight streaks of too few projections, relative to that contrast."""
     rings: float = 0.02
     """Amplitude of ring artifacts, relative to that contrast, as are cupping and streaks."""
     cupping: float = 0.05
+    gradient: float = 0.0
+    """Rise of the gray values from one end of the sample to the other, in a random direction, over that contrast."""
     streaks: float = 0.03
+    bits: int = 16
+    """Gray levels of the export: 8 leaves 256 values over its window, on the same scale."""
+    clipped: float = 0.0
+    """Share of the voxels that the window of the export cuts off at either end."""
+
+    @property
+    def contrast(self) -> float:
+        """Step from the matrix to the first phase, which noise and artifacts are measured by."""
+        return self.phases[0] - self.matrix_gray
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 8:
             raise InputError(f"shape is {self.shape}; a sample has three sides of at least 8 voxels.")
-        for name in ("touching", "fill", "roundness", "inclusions", "cracks", "seam", "spacers", "bubbles"):
+        for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it is a share and must be in [0, 1].")
         if not 3 <= self.particle_size_voxels <= min(self.shape):
@@ -85,49 +137,11 @@ class SampleSpec:
             )
         if not self.phases or self.spacing_mm <= 0 or self.seed < 0:
             raise InputError("a sample needs at least one phase, a spacing above 0 and a seed of at least 0.")
-
-
-def random_spec(seed: int, **fixed: Any) -> SampleSpec:
-    """Draw a sample as varied as scans are: size, contrast, packing, shape, blur, noise and artifacts.
-
-    Unless ``shape`` is given, the sample is a cube of six particle sizes: a few hundred particles whatever their size.
-
-    Args:
-        seed: decides everything that ``fixed`` does not.
-        fixed: fields of :class:`SampleSpec` to keep.
-    """
-    rng = np.random.default_rng([seed, 310])
-    contrast = float(np.exp(rng.uniform(np.log(0.35), np.log(3.0))))
-    extra = np.sort(rng.uniform(0, 1.5, rng.integers(0, 4))) * contrast
-    phases = tuple(round(1 + contrast + float(e), 3) for e in (0.0, *extra))
-    dense = rng.random() < 0.5
-    drawn: dict[str, Any] = {
-        "size_spread": rng.uniform(0.15, 0.6),
-        "fill": rng.uniform(0.4, 0.65) if dense else rng.uniform(0.15, 0.4),
-        "touching": rng.uniform(0.5, 1.0) if dense else rng.uniform(0.0, 0.7),
-        "roundness": rng.uniform(0, 1),
-        "elongation": rng.uniform(0.05, 0.5),
-        "phases": phases,
-        "phase_jitter": rng.uniform(0, 0.08),
-        "texture": rng.uniform(0, 0.12),
-        "inclusions": rng.uniform(0, 0.5),
-        "cracks": rng.uniform(0, 0.15),
-        "seam": rng.uniform(0, 1.0),
-        "seam_width_voxels": rng.uniform(0.6, 3.0),
-        "spacers": 0.0 if rng.random() < 0.6 else rng.uniform(0.03, 0.25),
-        "spacer_gray": 1 + contrast * rng.uniform(-0.3, 0.4),
-        "bubbles": 0.0 if rng.random() < 0.5 else rng.uniform(0.002, 0.03),
-        "container": rng.random() < 0.25,
-        "matrix_texture": rng.uniform(0, 0.08),
-        "blur_voxels": rng.uniform(0.4, 1.3),
-        "noise": np.exp(rng.uniform(np.log(0.03), np.log(0.3))),
-        "noise_correlation_voxels": rng.uniform(0, 1.0),
-        "rings": 0.0 if rng.random() < 0.5 else rng.uniform(0, 0.1),
-        "cupping": 0.0 if rng.random() < 0.4 else rng.uniform(0, 0.25),
-        "streaks": 0.0 if rng.random() < 0.5 else rng.uniform(0, 0.12),
-    }
-    size = float(fixed.get("particle_size_voxels", np.exp(rng.uniform(np.log(12), np.log(40)))))
-    drawn |= {"particle_size_voxels": size, "shape": (max(96, round(6 * size)),) * 3}
-    drawn = {k: round(float(v), 4) if isinstance(v, float) else v for k, v in drawn.items()}
-    drawn["container"] = bool(drawn["container"])
-    return SampleSpec(seed=seed, **(drawn | fixed))
+        if self.flakes + self.needles > 1:
+            raise InputError(f"flakes and needles are {self.flakes} and {self.needles}; together they are at most 1.")
+        if not 0 < self.fines_size <= 1 or self.pore_voxels <= 0 or self.mottle_voxels <= 0:
+            raise InputError("fines_size must be in (0, 1]; pore_voxels and mottle_voxels must be above 0.")
+        if not 2 <= self.bits <= 16 or not 0 <= self.clipped < 0.5:
+            raise InputError(
+                f"bits is {self.bits} and clipped {self.clipped}; allowed are 2 to 16, and 0 to below 0.5."
+            )

@@ -1,0 +1,202 @@
+"""A results folder of nnU-Net → a model bundle. What differs between versions 1 and 2 is in the two files beside."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import file_digest
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.errors import InputError
+from ps3d_rt.model import ModelBundle, check_place, write_bundle
+from ps3d_training.capability import require_training_packages
+
+if TYPE_CHECKING:
+    import torch
+
+Gray = tuple[float, float] | Literal["volume"]
+"""Mean and standard deviation of a training set, or ``volume``: of each volume itself."""
+
+OVERLAP = 0.5
+MIN_RELATIVE_VOLUME = 0.005
+"""As the published inference has it, like the overlap. Source: ParticleSeg3D, commit 1df85bb."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalization:
+    """How the training data were made alike; inference does the same. None: not known."""
+
+    target_size_voxels: float | None = None
+    """Mean particle diameter."""
+    border_thickness_voxels: float | None = None
+    """Thickness of the class border."""
+    gray: Gray | None = None
+    """How gray values were scaled."""
+
+    def over(self, other: Normalization) -> Normalization:
+        """Take from ``other`` what is not known here.
+
+        >>> Normalization(gray="volume").over(Normalization(target_size_voxels=60, gray=(5.0, 2.0)))
+        Normalization(target_size_voxels=60, border_thickness_voxels=None, gray='volume')
+        """
+        return replace(other, **{key: value for key, value in asdict(self).items() if value is not None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """What a results folder says of itself."""
+
+    patch: Zyx
+    """Input of the network, voxels z, y, x."""
+    checkpoints: Mapping[str, Path]
+    """Fold → file with its weights."""
+    load: Callable[[Path], torch.nn.Module]
+    """Builds the network of a checkpoint: patches → scores before the softmax, (B, 1, *patch) → (B, 3, *patch)."""
+    mirror_axes: tuple[int, ...]
+    """Axes along which it was trained on mirror images, and inference averages over them."""
+    provenance: dict[str, Any]
+    """What else is known: the tool, the trainer."""
+    normalization: Normalization
+    """Of its training data, as far as the folder tells."""
+
+
+def import_model(
+    folder: Path,
+    out: Path,
+    *,
+    folds: Sequence[str] | None = None,
+    normalization: Normalization = Normalization(),
+    mirror: bool = True,
+    licence: str = "NOASSERTION",
+    overwrite: bool = False,
+) -> ModelBundle:
+    """Turn a trained nnU-Net into a bundle; every fold becomes a member of the ensemble.
+
+    Args:
+        folder: holds ``plans.pkl`` (version 1) or ``plans.json`` (version 2) and ``fold_*``.
+        out: bundle to write, ``NAME.ps3d``.
+        folds: names of the folds to take, such as ``0``; None takes all.
+        normalization: of its training data. What is not given is, for version 1, as published; for version 2 the sizes
+            are needed, and gray values are scaled by each volume.
+        mirror: record the axes of mirroring, so that inference averages over up to eight mirror images.
+        licence: SPDX identifier under which the weights may be used; ``NOASSERTION`` is SPDX for unknown.
+        overwrite: replace a bundle that is there.
+
+    Raises:
+        InputError: if the folder holds no such model, or a size is needed and not given.
+        Ps3dError: if ONNX Runtime and torch disagree by more than 1e-4 in a score.
+    """
+    require_training_packages()
+    from ps3d_training import import_v1, import_v2  # noqa: PLC0415 - heavy
+
+    check_place(out, overwrite=overwrite)
+    readers = {import_v1.PLANS: import_v1.read_folder, import_v2.PLANS: import_v2.read_folder}
+    found = [read for plans, read in readers.items() if (folder / plans).is_file()]
+    if not found:
+        raise InputError(
+            f"{folder} holds neither {' nor '.join(readers)}. Give the folder of one trained configuration of "
+            "nnU-Net: the one that holds fold_0."
+        )
+    model = found[0](folder, folds)
+    known = normalization.over(model.normalization)
+    if known.target_size_voxels is None or known.border_thickness_voxels is None:
+        raise InputError(
+            f"{folder} does not say how large the particles of its training were. Give --target-size and --border: "
+            "their mean diameter and the thickness of the class border, in voxels."
+        )
+    mean, std = (None, None) if known.gray in (None, "volume") else known.gray
+    bundle = ModelBundle(
+        name=out.stem,
+        patch=model.patch,
+        target_size_voxels=known.target_size_voxels,
+        border_thickness_voxels=known.border_thickness_voxels,
+        members=tuple(f"fold_{fold}.onnx" for fold in model.checkpoints),
+        gray_scheme="volume" if mean is None else "constants",
+        gray_mean=mean,
+        gray_std=std,
+        lowpass=False,
+        overlap=OVERLAP,
+        min_relative_volume=MIN_RELATIVE_VOLUME,
+        mirror_axes=model.mirror_axes if mirror else (),
+        licence=licence,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {name: Path(scratch) / name for name in bundle.members}
+        made = {
+            path.stem: _write_member(model, checkpoint, path)
+            for path, checkpoint in zip(files.values(), model.checkpoints.values(), strict=True)
+        }
+        versions = {name: version(name) for name in ("torch", "onnx")}
+        bundle = replace(bundle, provenance=model.provenance | {"folds": made, "versions": versions})
+        return write_bundle(out, bundle, files, overwrite=overwrite)
+
+
+def _write_member(model: TrainedModel, checkpoint: Path, path: Path) -> dict[str, Any]:
+    """Write the ONNX file of one fold and check it against torch; say what it was made of."""
+    import torch  # noqa: PLC0415 - heavy
+
+    from ps3d_training.to_bundle import check_onnx, write_onnx  # noqa: PLC0415 - heavy
+
+    network = torch.nn.Sequential(model.load(checkpoint), torch.nn.Softmax(dim=1)).eval()
+    write_onnx(network, model.patch, path)
+    with checkpoint.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    return {
+        "checkpoint": checkpoint.name,
+        "sha256": digest,
+        "onnx_to_torch_difference": check_onnx(path, network, model.patch),
+    }
+
+
+def find_checkpoints(folder: Path, names: Sequence[str], folds: Sequence[str] | None) -> dict[str, Path]:
+    """Find the weights of each fold.
+
+    Args:
+        folder: holds ``fold_*``.
+        names: of the file, best first.
+        folds: those wanted; None for all there are.
+
+    Raises:
+        InputError: if there is none, or one that was asked for is missing.
+    """
+    found: dict[str, Path] = {}
+    for place in sorted(folder.glob("fold_*")):
+        files = [place / name for name in names if (place / name).is_file()]
+        found |= {place.name.removeprefix("fold_"): file for file in files[:1]}
+    missing = [fold for fold in folds or () if fold not in found]
+    if missing or not found:
+        raise InputError(
+            f"{folder} has no {' or '.join(names)} of fold {', '.join(missing) or '0 or any other'}; "
+            f"folds that have one: {', '.join(found) or 'none'}."
+        )
+    return found if folds is None else {fold: found[fold] for fold in dict.fromkeys(folds)}
+
+
+def patch_from(sides: Any, source: Path) -> Zyx:
+    """Read a patch out of a plan.
+
+    Raises:
+        InputError: if it has not three sides; the network is not a 3-D one then.
+    """
+    try:
+        z, y, x = (int(side) for side in sides)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source} plans patches of {sides}; a 3-D network is needed.") from error
+    return z, y, x
+
+
+def check_axes(order: Any, source: Path) -> None:
+    """Refuse a network that sees the axes in another order than z, y, x.
+
+    Raises:
+        InputError: naming the order.
+    """
+    if [int(axis) for axis in order] != [0, 1, 2]:
+        raise InputError(
+            f"{source} turns the axes before the network sees them (transpose_forward is {list(order)}); ps3d-rt "
+            "imports models trained on voxels of equal sides, for which nnU-Net does not."
+        )

@@ -1,0 +1,103 @@
+"""The weights of another training to start from: out of its checkpoint, or out of a bundle, which is all users get."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from ps3d_rt.errors import InputError
+from ps3d_rt.model import SUFFIX, ModelBundle, bundled_models, load_model
+from ps3d_training.checkpoint import CHECKPOINT, read_checkpoint
+from ps3d_training.plan import TrainingPlan, plan_from
+
+NETWORK_FIELDS = ("width", "stages", "norm")
+"""Of a plan: what two networks must share for the weights of one to fit the other."""
+
+Weights = dict[str, torch.Tensor]
+
+
+def read_start(init: Path, fold: str, plan: TrainingPlan, network: torch.nn.Module) -> tuple[Weights, dict[str, Any]]:
+    """Read averaged weights for ``network``.
+
+    Args:
+        init: a checkpoint, the folder of a training, a bundle, or the name of a bundled model.
+        fold: ``fold_0``, …: which one to take where there are several.
+        plan: that ``network`` was built by.
+        network: tells the names of the weights; it is not changed.
+
+    Returns:
+        a state dict for ``network``, and what to remember of where it comes from: plain values.
+
+    Raises:
+        InputError: if nothing is there to start from, or it is another network.
+    """
+    if init.suffix == SUFFIX or str(init) in bundled_models():
+        bundle = load_model(str(init))
+        return _of_bundle(bundle, fold, network), {"bundle": bundle.name, "sha256": bundle.hash}
+    checkpoint = find_checkpoint(init, fold)
+    content = read_checkpoint(checkpoint)
+    other = plan_from(content["plan"], checkpoint)
+    different = [
+        f"{name} {getattr(other, name)}" for name in NETWORK_FIELDS if getattr(other, name) != getattr(plan, name)
+    ]
+    if different:
+        raise InputError(
+            f"{checkpoint} is a network of {', '.join(different)}; only the same network can start from its weights. "
+            f"Use the same options, or leave out --init."
+        )
+    with checkpoint.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    source = {"sha256": digest, "epochs": content["current_epoch"], "training_plan": asdict(other)}
+    return content["average_weights"], source
+
+
+def find_checkpoint(path: Path, fold: str) -> Path:
+    """Take ``path`` itself, or the one checkpoint in that folder; of several, the one in a folder called ``fold``.
+
+    Raises:
+        InputError: if there is none, or several and none of that fold.
+    """
+    if path.is_file():
+        return path
+    found = sorted(path.rglob(CHECKPOINT))
+    same_fold = [checkpoint for checkpoint in found if checkpoint.parent.name == fold]
+    for choice in (found, same_fold):
+        if len(choice) == 1:
+            return choice[0]
+    raise InputError(
+        f"--init {path}: {len(found)} checkpoints are there, {len(same_fold)} of them of {fold}; one is needed. "
+        f"Name a {CHECKPOINT}, a {SUFFIX} bundle, or a bundled model: {', '.join(bundled_models())}."
+    )
+
+
+def _of_bundle(bundle: ModelBundle, fold: str, network: torch.nn.Module) -> Weights:
+    """Find the weights in the ONNX file by the names that the exporter gave them.
+
+    The outputs of the coarser stages are not in a bundle; they stay as they are in ``network``.
+    """
+    member = f"{fold}.onnx" if f"{fold}.onnx" in bundle.members else bundle.members[0]
+    stored = {
+        tensor.name.removeprefix("0."): torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
+        for tensor in onnx.load(bundle.path / member).graph.initializer
+    }
+    # A part of the network that is reached in two ways has two names here, and one of them in the file.
+    values = {
+        weight: stored[name]
+        for name, weight in network.named_parameters(remove_duplicate=False)
+        if name in stored and stored[name].shape == weight.shape
+    }
+    coarse = set(network.decoder.seg_layers[:-1].parameters())
+    missing = [name for name, weight in network.named_parameters() if weight not in values and weight not in coarse]
+    if missing or any(True for _ in network.buffers()):
+        raise InputError(
+            f"{bundle.path} is another network than the one to train: it has nothing that fits {missing[:1]}. "
+            f"Use the --width, --stages and --norm it was trained with (ps3d-rt model info), or a checkpoint; "
+            f"of a network with batch norm only a checkpoint can serve."
+        )
+    named = network.named_parameters(remove_duplicate=False)
+    return {name: values.get(weight, weight).detach().clone() for name, weight in named}
