@@ -256,7 +256,7 @@ def test_presets_are_named_and_the_fast_one_needs_no_instances() -> None:
     transforms = training_transforms(PATCH, None, FAST).transforms
     assert (transforms[0].p_rotation, transforms[0].p_scaling, transforms[0].scaling) == (0.2, 0.3, (0.8, 1.25))
     shares = [t.apply_probability for t in transforms if isinstance(t, RandomTransform)]
-    assert shares == pytest.approx([0.1, 0.1, 0.15, 0.1, 0.2, 0.125, 0.1, 0.3])
+    assert shares == pytest.approx([0.15, 0.15, 0.15, 0.1, 0.2, 0.125, 0.1, 0.3, 0.1])
     image, labels = textured(shape=(30, 30, 30)), lopsided((30, 30, 30))
     assert not np.array_equal(apply(FAST, image, labels, seed=1)[0], image[3:27, 3:27, 3:27])
     with pytest.raises(InputError, match="no particles are given"):

@@ -83,11 +83,14 @@ FAST = Augmentation(
     scaling=0.3,
     scaling_range=(0.8, 1.25),
     transpose=True,
+    noise=0.15,
+    blur=0.15,
+    blur_sigma=(0.5, 1.5),
     shift=0.1,
     contrast=0.2,
     gamma=0.3,
     gamma_inverted=(0.1,),
-    gradient=0,
+    gradient=0.1,
     local_gamma=0,
 )
 """Cheap enough for a CPU: axes are swapped freely, and only a share of the patches is interpolated."""
