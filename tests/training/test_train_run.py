@@ -310,7 +310,7 @@ def test_the_options_reach_the_run_and_the_length_can_be_given_in_steps(
     done = CliRunner().invoke(
         app,
         f"run {prepared} {tmp_path} --steps 501 --steps-per-epoch 250 --patch 32 --optimizer sgd --norm batch "
-        "--augmentation published --init default --validate-every 0",
+        "--augmentation published --init default --validate-every 0 --freeze-norm 1",
     )
     assert done.exit_code == 0, done.output
     assert asked[0].schedule.epochs == 3
@@ -320,6 +320,7 @@ def test_the_options_reach_the_run_and_the_length_can_be_given_in_steps(
     schedule = asked[0].schedule
     assert (schedule.optimizer, schedule.learning_rate_at(0)) == ("sgd", 1e-2)
     assert (schedule.augmentation, schedule.validate_every) == ("published", 0)
+    assert schedule.freeze_norm == 1
 
 
 def test_nnunets_schedule_can_be_asked_for(prepared: Path, tmp_path: Path) -> None:
@@ -391,6 +392,24 @@ def test_batch_norm_is_exported_as_the_constant_it_has_become(prepared: Path, tm
     assert bundle.provenance["training_plan"]["norm"] == "batch"
     graph = onnx.load(bundle.onnx_paths[0]).graph
     assert {"InstanceNormalization", "BatchNormalization"}.isdisjoint(node.op_type for node in graph.node)
+
+
+def test_a_frozen_batch_norm_keeps_the_averaged_statistics(prepared: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, norm="batch")
+    contents = []
+    for epochs in (1, 2):
+        run = run_of(prepared, tmp_path / "run", epochs=epochs, freeze_norm=1)
+        contents.append(read_checkpoint(train(replace(run, plan=plan))))
+    before, after = (content["average_weights"] for content in contents)
+    trained = contents[1]["network_weights"]
+    statistics = [name for name in trained if name.endswith(("running_mean", "running_var"))]
+    assert statistics
+    for name in statistics:
+        assert torch.equal(trained[name], before[name])
+        assert torch.allclose(after[name], before[name])
+    counted = {int(value) for name, value in trained.items() if name.endswith("num_batches_tracked")}
+    assert counted == {SCHEDULE.steps_per_epoch}, "the second epoch's batches are not looked at"
+    assert any(not torch.equal(trained[name], before[name]) for name in trained if name.endswith("norm.weight"))
 
 
 def test_a_run_starts_from_the_weights_of_another(

@@ -47,6 +47,9 @@ class Schedule:
     """``adamw``: falls along a half cosine; ``sgd``: Nesterov momentum, falls along nnU-Net's polynomial."""
     learning_rate: float | None = None
     """At the start; None: what :data:`LEARNING_RATES` has for the optimizer."""
+    freeze_norm: int | None = None
+    """Epochs after which a batch norm uses the statistics of all it has seen, as in inference, and no longer those of
+    its batch: what a patch shows then depends on its own voxels alone. None: never."""
     augmentation: str = "fast"
     """Preset by which patches are varied: a key of :data:`ps3d_training.augment.presets.PRESETS`."""
     workers: int | None = None

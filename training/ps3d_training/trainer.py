@@ -137,6 +137,7 @@ class Ps3dTrainer(nnUNetTrainer):
         started, self._waited = perf_counter(), 0.0
         self.on_epoch_start()
         self.on_train_epoch_start()
+        self._freeze_norm()
         steps = self._take(self.num_iterations_per_epoch, train)
         self.on_train_epoch_end([self.train_step(batch) for batch in steps])
         step_seconds = (perf_counter() - started) / self.num_iterations_per_epoch
@@ -160,6 +161,18 @@ class Ps3dTrainer(nnUNetTrainer):
             step_seconds=step_seconds,
             learning_rate=float(logged("lrs", -1)),
         )
+
+    def _freeze_norm(self) -> None:
+        """From the schedule's epoch on, let batch norms of the trained network use the averaged statistics."""
+        start = self.schedule.freeze_norm
+        if start is None or self.current_epoch < start:
+            return
+        averages = self.average.module.modules()
+        for module, average in zip(self.plain_network.modules(), averages, strict=True):
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()  # the weights are trained still
+                if self.current_epoch == start:
+                    module.load_state_dict(module.state_dict() | dict(average.named_buffers()))
 
     def _take(self, count: int, loader: DataLoader[Batch]) -> Iterator[Batch]:
         started = perf_counter()

@@ -59,6 +59,10 @@ def run(
     stages: Annotated[int, typer.Option(help="Resolutions of the network.", min=1)] = PLAN.stages,
     batch: Annotated[int, typer.Option(help="Patches a step.", min=1)] = PLAN.batch,
     norm: Annotated[str, typer.Option(help="instance, or batch: a little faster once exported.")] = PLAN.norm,
+    freeze_norm: Annotated[
+        int | None,
+        typer.Option(help="Epochs after which a batch norm keeps its statistics, as in inference.", min=0),
+    ] = SCHEDULE.freeze_norm,
     deep_supervision: Annotated[bool, typer.Option(help="Also train the coarser outputs.")] = PLAN.deep_supervision,
     optimizer: Annotated[str, typer.Option(help="adamw, or sgd: nnU-Net's schedule.")] = SCHEDULE.optimizer,
     learning_rate: Annotated[
@@ -100,6 +104,7 @@ def run(
         validate_every=validate_every,
         optimizer=optimizer,
         learning_rate=learning_rate,
+        freeze_norm=freeze_norm,
         augmentation=augmentation,
         workers=workers,
         seed=seed,
