@@ -9,26 +9,23 @@ PREPARED, or all of SAMPLES. The overlap of a bundle is chosen here: the cheapes
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 import ps3d_rt
-from ps3d_bench.environment import environment, write_result
-from ps3d_bench.samples import held_out
-from ps3d_rt.errors import InputError
+from ps3d_bench.environment import write_result
+from ps3d_bench.samples import HELD_OUT, held_out
+from ps3d_bench.script import held_out_parser, result_head, run_script
 
-ROOT = Path(__file__).resolve().parents[1]
 OVERLAPS = (0.5, 0.4, 0.3, 0.25, 0.125, 0.0)
 MOST_LOST = 0.002
 
 
 def main(arguments: Sequence[str]) -> None:
-    options = _parser().parse_args(arguments)
+    options = held_out_parser(__file__, __doc__, largest=160).parse_args(arguments)
     bundle = ps3d_rt.load_model(options.model)
     rows = []
     for name, image, reference, sample in held_out(options.samples, options.prepared, options.largest):
@@ -52,30 +49,10 @@ def main(arguments: Sequence[str]) -> None:
         "patches": np.sum([row["patches"] for row in rows], axis=0).tolist(),
         "cheapest_within_0.002": cheapest,
     }
-    content = {
-        "benchmark": "overlap",
-        "data": "simulated: samples that the network was not trained on",
-        **environment(["python", "benchmarks/overlap.py", *arguments]),
-        "model": {"name": bundle.name, "sha256": bundle.hash},
-        **summary,
-        "samples": rows,
-    }
-    write_result(options.out, content)
+    head = result_head(__file__, arguments, HELD_OUT, bundle=bundle)
+    write_result(options.out, {**head, **summary, "samples": rows})
     print(json.dumps(summary))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("samples", type=Path)
-    parser.add_argument("prepared", type=Path, nargs="?")
-    parser.add_argument("--model", default="default", help="bundled model, or path of a .ps3d bundle")
-    parser.add_argument("--largest", type=int, default=160, help="leave out samples of more voxels than this cubed")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/overlap.json")
-    return parser
-
-
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

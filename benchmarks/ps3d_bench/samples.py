@@ -22,6 +22,9 @@ from ps3d_training.synth.folder import read_metadata, write_samples
 
 Array = np.ndarray[Any, Any]
 
+HELD_OUT = "simulated: samples that the network was not trained on"
+"""What :func:`held_out` reads, for a result file."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -123,8 +126,11 @@ def held_out(samples: Path, prepared: Path | None, largest: int) -> Iterator[tup
     """Name, image, reference and facts of samples of at most ``largest``³ voxels that the network was not trained on.
 
     These are fold 0's validation samples of ``prepared``; without it, all of ``samples``: then none was in a training.
+
+    Raises:
+        InputError: if there is none.
     """
-    names = None
+    names, read = None, 0
     if prepared is not None:
         splits = json.loads((prepared / DATASET_NAME / "splits_final.json").read_text(encoding="utf-8"))
         names = splits[0]["val"]
@@ -132,4 +138,8 @@ def held_out(samples: Path, prepared: Path | None, largest: int) -> Iterator[tup
         with open_volume(sample.image) as image, open_volume(sample.instances) as instances:
             box = Box.of_shape(image.shape)
             if (names is None or sample.name in names) and box.size <= largest**3:
+                read += 1
                 yield sample.name, image.read(box), instances.read(box), sample
+    if not read:
+        which = samples if prepared is None else f"the validation samples of {prepared}"
+        raise InputError(f"{which}: none has at most {largest}³ voxels; pass a larger --largest.")

@@ -1,4 +1,15 @@
-"""Engines built ahead of time from a model bundle's ONNX, and the accuracy gate they must pass. Nothing is here yet.
+"""A trained model made ready for an engine: its precision, rewrites of its graph, engines, and the accuracy gate.
 
-A model leaves training as ONNX through ``ps3d-rt train export``, and every engine of this version reads that ONNX.
+    cli/            ps3d-rt export onnx, engine, gate
+    variant.py      a bundle → a bundle in another precision
+    precision.py    float32 → half precision; float32 → 8 bits
+    rewrites.py     other nodes, the same scores
+    graph.py        what both need to know of an ONNX graph
+    calibration.py  patches to measure the 8-bit scales on
+    engine.py       engines built ahead of time
+    gate.py         an engine against float32, on labelled samples
+    verdicts.py     where its verdict is kept
+    samples.py      labelled samples: a folder, or simulated ones
+
+onnx comes with the extra ``export``; the modules that need it are imported when they are used.
 """

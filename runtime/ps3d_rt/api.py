@@ -12,7 +12,7 @@ from ps3d_rt.core import measure as _measure
 from ps3d_rt.core import metrics as _metrics
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.metrics import Metrics
-from ps3d_rt.engines import open_engine
+from ps3d_rt.engines import CardUse, open_engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, ignore
 from ps3d_rt.io.volume import ArrayVolume, Volume, check_spacing
@@ -34,6 +34,7 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
     threads: int | None = None,
     overlap: float | None = None,
     skip_empty: bool = True,
+    gpu_memory_gib: float = 12,
     progress: Listener = ignore,
 ) -> Result:
     """Segment a scan: one label per particle, and their table.
@@ -44,11 +45,12 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
             about 1.5 is enough.
         spacing: side of a voxel in mm, one number or z, y, x; may be left out if the volume knows it.
         model: name of a bundled model, path of a bundle, or a loaded one.
-        engine: ``auto``, ``openvino`` or ``onnxruntime``.
-        device: ``auto`` or ``cpu``.
+        engine: ``auto``, or an engine by its name, such as ``openvino`` or ``tensorrt``.
+        device: ``auto``, ``cpu`` or ``cuda:N``.
         threads: threads of the engine; None takes all cores.
         overlap: share of a patch covered again by the next one; None takes the model's.
         skip_empty: leave out patches without contrast.
+        gpu_memory_gib: memory of a card that the run may take; never changes a label.
         progress: called with every event of :mod:`ps3d_rt.events`.
 
     Raises:
@@ -65,8 +67,10 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         overlap=overlap,
         skip_empty=skip_empty,
         threads=threads,
+        gpu_memory_bytes=int(gpu_memory_gib * 2**30),
     )
-    with open_engine(bundle, engine=engine, device=device, threads=threads) as ready:
+    use = CardUse(memory_bytes=config.network_bytes)
+    with open_engine(bundle, engine=engine, device=device, threads=threads, use=use) as ready:
         return predict_volume(scan, bundle, ready, config, progress)
 
 

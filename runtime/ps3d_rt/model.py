@@ -27,7 +27,7 @@ SUFFIX = ".ps3d"
 DEFAULT_MODEL = "default"
 CLASS_NAMES = ("background", "core", "border")
 GRAY_SCHEMES = ("volume", "constants")
-LATER = frozenset({"mirror_axes", "core_bias"})
+LATER = frozenset({"gray_floor", "mirror_axes", "core_bias", "min_confidence"})
 """Fields that the first bundles did not have: where one is missing, its default is meant."""
 MAX_UNPACKED_BYTES = 16 * 2**30
 
@@ -56,12 +56,16 @@ class ModelBundle:
     """Mean gray value of the training set, in the scanner's units; only with ``constants``."""
     gray_std: float | None = None
     """Standard deviation of the training set's gray values; only with ``constants``."""
+    gray_floor: float | None = None
+    """Z-score that darker voxels are raised to before the network sees them; None: none."""
     lowpass: bool = True
     """Whether shrinking by more than 1.5× low-passes first; False for imported models, trained without."""
     overlap: float = 0.25
     """Least share of a patch that the next one covers again, in [0, 1)."""
     min_relative_volume: float = 0.005
     """Particles under this share of the mean particle volume are dropped, in [0, 1)."""
+    min_confidence: float = 0.0
+    """Particles whose mean score of foreground is lower are dropped, in [0, 1); 0 keeps all, as published."""
     mirror_axes: tuple[int, ...] = ()
     """Axes along which inference averages over mirror images, ascending: 0, 1, 2 for z, y, x; n axes are 2ⁿ passes."""
     core_bias: float = 0.0
@@ -93,6 +97,7 @@ class ModelBundle:
             ),
             (0 <= self.overlap < 1, f"overlap is {self.overlap}, not in [0, 1)"),
             (0 <= self.min_relative_volume < 1, f"min_relative_volume is {self.min_relative_volume}, not in [0, 1)"),
+            (0 <= self.min_confidence < 1, f"min_confidence is {self.min_confidence}, not in [0, 1)"),
             (
                 self.mirror_axes == tuple(axis for axis in range(3) if axis in self.mirror_axes),
                 f"mirror_axes is {self.mirror_axes}, not some of 0, 1, 2 in this order",
@@ -317,9 +322,11 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "gray_scheme": _of_type(str),
     "gray_mean": _optional_number,
     "gray_std": _optional_number,
+    "gray_floor": _optional_number,
     "lowpass": _of_type(bool),
     "overlap": _number,
     "min_relative_volume": _number,
+    "min_confidence": _number,
     "mirror_axes": _integers,
     "core_bias": _number,
     "classes": _texts,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -18,17 +18,18 @@ from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Store
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import ParticleTable, merge_sums, renumber, to_table
 from ps3d_rt.core.normalize import GrayScale, gray_scale
-from ps3d_rt.core.particles import BORDER_CORE, to_particles
+from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.events import Listener, RunDone, RunStarted, StageAdvanced, StageDone, StageStarted, ignore
 from ps3d_rt.io.volume import Volume
 from ps3d_rt.journal import Journal
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import HALO, SHARD, PredictConfig, RunPlan
+from ps3d_rt.stages.device import DeviceStore, memory_limit
 from ps3d_rt.stages.segment import PatchCount, Segmentation, segment
 from ps3d_rt.stages.source_grid import LabelsTarget, SourceGrid, box_tasks, measure_box, renamed, write_box
 from ps3d_rt.versions import versions
-from ps3d_rt.workers import Workers
+from ps3d_rt.workers import Workers, usable_cores
 
 Array = np.ndarray[Any, Any]
 
@@ -66,7 +67,7 @@ class Job:
         Raises:
             InputError: if the particle size does not fit the volume, or the volume has no contrast.
         """
-        plan = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config)
+        plan = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config, engine.spec.device)
         scale = gray_scale_of(volume, model)
         return cls(volume=volume, model=model, engine=engine, config=config, plan=plan, scale=scale)
 
@@ -85,6 +86,7 @@ class Job:
             "model": {
                 "sha256": self.model.hash,
                 "min_relative_volume": self.model.min_relative_volume,
+                "min_confidence": self.model.min_confidence,
                 "core_bias": self.model.core_bias,
             },
             "lowpass": self.model.lowpass,
@@ -174,18 +176,26 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
     engine = f"{spec.name} {spec.precision} on {spec.device}"
     tell(RunStarted(job.volume.name, plan.source, plan.shape, plan.patches, engine, job.config.workers))
     clock, voxels = _Clock(tell), prod(plan.source)
-    with Workers(job.config.workers, threads=job.config.threads) as workers:
+    with (
+        memory_limit(spec.device, job.config.gpu_memory_bytes),
+        Workers(job.config.workers, threads=job.config.threads) as workers,
+    ):
         tasks = _Tasks(workers, places.journal)
         with clock.stage("network", plan.patches, "patches", voxels) as advance:
             counts = _segment(job, places, workers, advance)
-        with clock.stage("particles", 3 * len(plan.chunks.boxes) - 1, "tasks", voxels) as advance:
+        rounds = 4 if job.model.min_confidence else 3
+        with (
+            clock.stage("particles", rounds * len(plan.chunks.boxes) - 1, "tasks", voxels) as advance,
+            _chunk_workers(job, workers) as chunk_workers,
+        ):
             parts, particles = to_particles(
-                places.store,
+                places.store if plan.card is None else DeviceStore(places.store, spec.device),
                 plan.shape,
                 plan.chunks.chunk,
                 min_relative_volume=job.model.min_relative_volume,
+                min_confidence=job.model.min_confidence,
                 halo=HALO,
-                map_tasks=partial(tasks.map, advance=advance),
+                map_tasks=partial(replace(tasks, workers=chunk_workers).map, advance=advance),
             )
         grid = SourceGrid(volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom)
         boxes = places.labels.boxes(0)
@@ -204,7 +214,9 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
 
 def _segment(job: Job, places: Places, workers: Workers, advance: Callable[[int], None]) -> PatchCount:
     """Run the sweeps: one after the other in this process, or one a worker."""
-    places.store.create(BORDER_CORE, np.uint8)
+    keep_foreground = job.model.min_confidence > 0
+    for name in (BORDER_CORE, FOREGROUND) if keep_foreground else (BORDER_CORE,):
+        places.store.create(name, np.uint8)
     stage = Segmentation(
         volume=job.volume,
         engine=job.engine,
@@ -217,6 +229,7 @@ def _segment(job: Job, places: Places, workers: Workers, advance: Callable[[int]
         lowpass=job.model.lowpass,
         skip_empty=job.config.skip_empty,
         core_bias=job.model.core_bias,
+        keep_foreground=keep_foreground,
         slab_planes=job.plan.shard[0],
     )
     # In one process the engine has all cores, so sweeps take turns.
@@ -225,6 +238,14 @@ def _segment(job: Job, places: Places, workers: Workers, advance: Callable[[int]
     return PatchCount(
         sum(c.computed for c in counts), sum(c.skipped for c in counts), sum(c.engine_seconds for c in counts)
     )
+
+
+def _chunk_workers(job: Job, workers: Workers) -> AbstractContextManager[Workers]:
+    """Choose who puts particles together: ``workers``, but on a card no more threads than chunks fit its memory."""
+    card = job.plan.card
+    if card is None or job.config.workers > 1:
+        return nullcontext(workers)
+    return Workers(threads=min(card.tasks, job.config.threads or usable_cores()))
 
 
 def _coarsen(labels: LabelLevels, level: int, box: Box) -> None:
@@ -293,12 +314,12 @@ def gray_scale_of(volume: Volume, model: ModelBundle) -> GrayScale:
     that neither chunks nor workers can change it.
     """
     if model.gray_mean is not None and model.gray_std is not None:
-        return GrayScale(model.gray_mean, model.gray_std)
+        return GrayScale(model.gray_mean, model.gray_std, model.gray_floor)
     depth, height, width = volume.shape
     step = max(1, int(np.sqrt(height * width / _SCALE_PLANE_VOXELS)))
     planes = np.unique(np.linspace(0, depth - 1, min(depth, _SCALE_PLANES)).round().astype(int))
     sample = [volume.read(Box((z, 0, 0), (z + 1, height, width)))[0, ::step, ::step] for z in planes.tolist()]
-    return gray_scale(np.stack(sample))
+    return replace(gray_scale(np.stack(sample)), floor=model.gray_floor)
 
 
 def _facts(
@@ -328,7 +349,9 @@ def _facts(
             "gray_scheme": model.gray_scheme,
             "gray_mean": job.scale.mean,
             "gray_std": job.scale.std,
+            "gray_floor": job.scale.floor,
             "min_relative_volume": model.min_relative_volume,
+            "min_confidence": model.min_confidence,
             "core_bias": model.core_bias,
             "workers": config.workers,
             "chunk_voxels": plan.chunks.chunk,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 from ps3d_rt.core.chunks import ChunkGrid
@@ -22,6 +22,9 @@ HALO = 16
 
 SWEEP_BYTES = 3 * 2**29
 """What the network stage of all workers together may hold beside the networks: wider volumes are cut along y and x."""
+
+CARD_BYTES_PER_VOXEL = 36
+"""Of a chunk with its halo on a card: labels, roots, two numberings and what is made in between; all voxels free."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +45,68 @@ class PredictConfig:
     """Processes; 1 works in this one. Never changes a label."""
     threads: int | None = None
     """Threads of this process for what is not the network; None takes all cores."""
+    gpu_memory_bytes: int = 12 * 2**30
+    """What a run may take of a card: decides sweeps and chunks, never a label; means nothing without a card."""
 
     def __post_init__(self) -> None:
         if self.chunk < 1:
             raise InputError(f"the chunk is {self.chunk} voxels wide; pass a side of 1 or more, such as 256.")
         if self.workers < 1:
             raise InputError(f"workers is {self.workers}; 1 or more is needed.")
+
+    @property
+    def network_bytes(self) -> int:
+        """What the network and the patches of a call may take of a card; an engine chooses its batch by it."""
+        return self.gpu_memory_bytes // 4
+
+
+@dataclass(frozen=True)
+class CardPlan:
+    """How a budget of GPU memory is spent.
+
+    Half goes to the planes of a sweep, a quarter to the network (:attr:`PredictConfig.network_bytes`). Chunks are put
+    together after all sweeps and may take half too. The rest is for what was freed in pieces too small to use again.
+    """
+
+    sweep_bytes: int
+    """For the planes of a sweep."""
+    chunk: Zyx
+    """Voxels."""
+    tasks: int
+    """Chunks at a time."""
+
+    @classmethod
+    def of(cls, budget_bytes: int, chunk: Zyx) -> CardPlan:
+        """Spend a budget.
+
+        Args:
+            budget_bytes: of GPU memory.
+            chunk: the largest chunk wanted, whole shards.
+
+        Raises:
+            InputError: if the budget is too small for a chunk of one shard.
+
+        >>> CardPlan.of(4 * 2**30, (256, 256, 256))
+        CardPlan(sweep_bytes=2147483648, chunk=(256, 256, 256), tasks=2)
+        """
+        half = budget_bytes // 2
+        z, y, x = chunk
+        while z > SHARD[0] and _chunk_bytes((z, y, x)) > half:
+            z -= SHARD[0]
+        while y > SHARD[1] and _chunk_bytes((z, y, x)) > half:
+            y, x = y - SHARD[1], x - SHARD[2]
+        tasks = half // _chunk_bytes((z, y, x))
+        if tasks < 1:
+            raise InputError(
+                f"a budget of {budget_bytes / 2**30:.2f} GiB of GPU memory holds no chunk of {(z, y, x)} voxels; "
+                f"pass --gpu-memory {ceil(2 * _chunk_bytes(SHARD) / 2**30)} or more, or use --device cpu."
+            )
+        return cls(half, (z, y, x), tasks)
+
+
+def _chunk_bytes(chunk: Zyx) -> int:
+    """Memory on a card of a task of a chunk."""
+    return prod(n + 2 * HALO for n in chunk) * CARD_BYTES_PER_VOXEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,34 +125,44 @@ class RunPlan:
     """Of the normalized volume, for the particles."""
     shard: Zyx
     """Of the working arrays."""
+    card: CardPlan | None
+    """None if the run uses no card."""
 
     @classmethod
-    def of(cls, source: Zyx, bytes_per_voxel: int, model: ModelBundle, config: PredictConfig) -> RunPlan:
+    def of(
+        cls, source: Zyx, bytes_per_voxel: int, model: ModelBundle, config: PredictConfig, device: str = "cpu"
+    ) -> RunPlan:
         """Plan a run.
 
         Args:
             source: shape of the scan, z, y, x.
             bytes_per_voxel: of the scan.
             model: patch and target size.
-            config: spacing, particle size, overlap, chunk, workers.
+            config: spacing, particle size, overlap, chunk, workers, budget of GPU memory.
+            device: where the network runs, ``cpu`` or ``cuda:N``.
 
         Raises:
-            InputError: if the particle size does not fit the volume.
+            InputError: if the particle size does not fit the volume, or the budget of GPU memory is too small.
         """
         check_particle_size(source, config)
         zoom = size_zoom(config.spacing_mm, config.particle_size_mm, model.target_size_voxels)
         shape = normalized_shape(source, zoom)
         lattice = PatchLattice.plan(shape, model.patch, config.overlap)
+        chunk = _whole_shards(config.chunk)
+        card = None if device == "cpu" else CardPlan.of(config.gpu_memory_bytes, chunk)
         column_bytes = _column_bytes(model.patch[0], zoom, bytes_per_voxel)
-        plane_voxels = max(1, SWEEP_BYTES // config.workers // column_bytes)
+        # A worker has a card of its own, and its share of the host's memory.
+        sweep_bytes = SWEEP_BYTES // config.workers if card is None else card.sweep_bytes
+        plane_voxels = max(1, sweep_bytes // column_bytes)
         return cls(
             source=source,
             zoom=zoom,
             shape=shape,
             lattice=lattice,
             sweeps=plan_sweeps(lattice, shape, SHARD, workers=config.workers, most_plane_voxels=plane_voxels),
-            chunks=ChunkGrid(shape, _whole_shards(config.chunk)),
+            chunks=ChunkGrid(shape, chunk if card is None else card.chunk),
             shard=SHARD,
+            card=card,
         )
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional
 
+from ps3d_rt.core import arrays
 from ps3d_rt.model import ModelBundle, write_bundle
+from ps3d_rt.stages import device
 
 TINY_PATCH = (16, 16, 16)
 Array = np.ndarray[Any, Any]
@@ -126,3 +130,31 @@ def tiny_bundle(tmp_path: Path, tiny_networks: tuple[Path, Path]) -> ModelBundle
 def torch_reference() -> Callable[[Path, Array], Array]:
     """:func:`run_in_torch`, for tests, which cannot import from here."""
     return run_in_torch
+
+
+def _card() -> bool:
+    try:
+        return bool(import_module("cupy").cuda.runtime.getDeviceCount())
+    except Exception:  # noqa: BLE001 - whatever is amiss with CuPy or the driver, there is no card for us
+        return False
+
+
+@pytest.fixture(params=["host", pytest.param("card", marks=pytest.mark.gpu)])
+def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """CuPy on a card, and the stand-in of host_cupy.py: the same test feeds the kernels of both."""
+    if request.param == "card" and not _card():
+        pytest.skip("no CUDA device")
+    if request.param == "host":
+        monkeypatch.syspath_prepend(Path(__file__).parent)
+        stand_in = import_module("host_cupy")
+        if stand_in.COMPILER is None:
+            pytest.skip("no g++ to compile the kernels for the host")
+        for name, module in stand_in.modules().items():
+            monkeypatch.setitem(sys.modules, name, module)
+    yield import_module("cupy")
+    arrays._raw_kernel.cache_clear()
+    vars(device._mine).clear()
+    if request.param == "host":
+        offences = set(stand_in.offences)
+        stand_in.offences.clear()
+        assert not offences

@@ -62,8 +62,9 @@ def through_ring(ring, lattice, scores, xp=np, skip=()):
                 ring.skip(at)
             else:
                 ring.add(xp.asarray(scores[number[at]]), at)
-        z, classes = ring.take()
-        assert classes.dtype == xp.uint8
+        z, classes, foreground = ring.take()
+        assert classes.dtype == foreground.dtype == xp.uint8
+        assert np.array_equal(np.asarray(foreground) > 0, np.asarray(classes) > 0)
         assert classes.shape[1:] == ring.write.shape[1:]
         assert z == ring.write.start[0] + sum(len(p) for p in planes)
         planes.append(np.asarray(classes))
@@ -195,7 +196,8 @@ def assert_kernels_equal_the_array_api(lattice, scores, write):
             kernels.add(scores[number[at]], at)
             plain.add(array_api_strict.asarray(scores[number[at]]), at)
         np.testing.assert_array_equal(kernels._sums.view(np.uint32), np.asarray(plain._sums).view(np.uint32))
-        np.testing.assert_array_equal(kernels.take()[1], np.asarray(plain.take()[1]))
+        for ours, standard in zip(kernels.take()[1:], plain.take()[1:], strict=True):
+            np.testing.assert_array_equal(ours, np.asarray(standard))
 
 
 @given(tiling=tilings(), seed=st.integers(0, 99))
@@ -235,7 +237,8 @@ def test_planes_come_out_as_soon_as_no_later_patch_touches_them():
     came = []
     for at in patches_of(lattice, ring.write):
         ring.skip(at)
-        z, classes = ring.take()
+        z, classes, foreground = ring.take()
+        assert foreground.shape == classes.shape
         came.append((z, classes.shape))
     counts = [(3, 0), (3, 0), (3, 0), (3, 1), (4, 0), (4, 2), (6, 0), (6, 3)]
     assert came == [(z, (n, 4, 5)) for z, n in counts]
@@ -281,6 +284,23 @@ def test_write_boxes_outside_the_volume_are_refused(write):
 
 def test_an_axis_window_of_one_voxel_weighs_1():
     np.testing.assert_array_equal(axis_window(1), [1])
+
+
+@pytest.mark.parametrize("xp", [np, array_api_strict])
+def test_the_foreground_score_is_the_blended_one_in_percent(xp) -> None:
+    lattice = PatchLattice.plan((4, 4, 6), (4, 4, 4), 0.5)
+    ring = BlendRing(lattice, xp=xp)
+    for _, boxes in ring.layers():
+        for number, at in enumerate(boxes):
+            scores = np.zeros((3, 4, 4, 4), np.float32)
+            scores[:, :2] = np.array([0.1, 0.6 - 0.2 * number, 0.3 + 0.2 * number])[:, None, None, None]
+            scores[:, 2] = np.array([0.6, 0.2, 0.2])[:, None, None]
+            scores[:, 3] = np.array([0.0, 1.0, 0.0])[:, None, None]
+            ring.add(xp.asarray(scores), at)
+    _, classes, foreground = (np.asarray(part) for part in ring.take())
+    assert np.all(foreground[:2] == 90)
+    assert not np.any(classes[2] | foreground[2]), "background is not scored"
+    assert np.all(foreground[3] == 100)
 
 
 @pytest.mark.parametrize("bias", [-0.3, -0.05, 0.0, 0.2])

@@ -166,7 +166,7 @@ def test_what_is_not_there_is_exit_code_3(cli: Any, scan: Array, tmp_path: Path)
     np.save(tmp_path / "scan.npy", scan)
     arguments = ("predict", tmp_path / "scan.npy", tmp_path / "out", "--spacing", "0.01", *SIZE)
     code, _, err = cli(*arguments, "--device", "cuda:0")
-    assert (code, "cpu" in err) == (3, True)
+    assert (code, "device cuda:0 is not there" in err) == (3, True)
 
 
 def test_an_interrupted_run_is_exit_code_4_and_the_same_command_goes_on(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 from ps3d_rt import model as model_module
 from ps3d_rt.cli.doctor import EXTRAS, _devices, as_text, doctor, examine
 from ps3d_rt.cli.model import model_app
+from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES, cards
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.model import ModelBundle
 
@@ -47,12 +47,27 @@ def test_a_working_machine_is_ready() -> None:
     found = examine()
     assert found["ready"]
     engines = by(found["engines"], "engine")
-    assert [engine["ok"] for engine in engines.values()] == [True, True]
+    assert [engines[name]["ok"] for name in CPU_ENGINES] == [True, True]
     assert (engines["onnxruntime"]["device"], engines["onnxruntime"]["precision"]) == ("cpu", "fp32")
     assert engines["openvino"]["precision"] in ("bf16", "fp32")
     assert found["models"] == [{"model": "default", "ok": True, "detail": model_module.load_model().hash}]
     assert found["devices"][0]["device"] == "cpu"
     assert found["versions"]["numpy"][0].isdigit()
+
+
+@pytest.mark.usefixtures("installed")
+def test_without_a_card_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_cards() -> tuple[cards.Card, ...]:
+        raise CapabilityError("there is no driver here")
+
+    monkeypatch.setattr(cards, "find_cards", no_cards)
+    found = examine()
+    assert found["ready"]
+    assert found["devices"][1] == {"device": "cuda", "name": "none", "detail": "there is no driver here"}
+    for name in GPU_ENGINES:
+        engine = by(found["engines"], "engine")[name]
+        assert not engine["ok"]
+        assert "there is no driver here" in engine["detail"]
 
 
 @pytest.mark.usefixtures("installed")
@@ -112,18 +127,13 @@ def test_extras_are_recognised_by_a_package_they_install() -> None:
         assert any(package in needed for needed in project["optional-dependencies"][extra]), extra
 
 
-@pytest.mark.parametrize(("answer", "expected"), [("H200\nA100\n", ["H200", "A100"]), (None, ["nvidia-smi fails"])])
-def test_nvidia_cards_are_listed(monkeypatch: pytest.MonkeyPatch, answer: str | None, expected: list[str]) -> None:
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        if answer is None:
-            raise subprocess.CalledProcessError(9, command)
-        return subprocess.CompletedProcess(command, 0, stdout=answer)
-
-    monkeypatch.setattr(shutil, "which", lambda _name: "/usr/bin/nvidia-smi")
-    monkeypatch.setattr(subprocess, "run", run)
-    cards = by(_devices(), "device")
-    for i, name in enumerate(expected):
-        assert cards[f"cuda:{i}"]["name"].startswith(name)
+def test_cards_are_listed_with_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = cards.Card(0, "H200", (9, 0), 140 * 2**30, (13, 1)), cards.Card(1, "A100", (8, 0), 80 * 2**30, (13, 1))
+    monkeypatch.setattr(cards, "find_cards", lambda: there)
+    assert _devices()[1:] == [
+        {"device": "cuda:0", "name": "H200", "detail": "140 GiB, compute capability 9.0, CUDA 13.1"},
+        {"device": "cuda:1", "name": "A100", "detail": "80 GiB, compute capability 8.0, CUDA 13.1"},
+    ]
 
 
 # --- ps3d-rt model ---

@@ -14,7 +14,7 @@ import openvino
 import pytest
 from onnx import TensorProto, helper, save
 
-from ps3d_rt.engines import CPU_ENGINES, open_engine
+from ps3d_rt.engines import CPU_ENGINES, cards, open_engine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.engines.onnxruntime import OnnxRuntimeEngine
 from ps3d_rt.engines.openvino import OpenVinoEngine
@@ -131,6 +131,12 @@ def test_the_fake_engine_keeps_patches_apart() -> None:
 # --- choosing ---
 
 
+@pytest.fixture
+def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without an NVIDIA driver, whatever this one has."""
+    monkeypatch.setattr(cards, "_LIBRARY", "libno_such_driver.so.1")
+
+
 def test_auto_falls_back_and_says_so(
     tiny_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -161,15 +167,54 @@ def test_without_any_engine_every_reason_is_given(tiny_bundle: ModelBundle, monk
     [
         {"engine": "tensorrt"},
         {"engine": "tensorrt-rtx"},
-        {"device": "cuda"},
-        {"device": "cuda:1", "engine": "openvino"},
+        {"engine": "onnxruntime-cuda"},
+        {"device": "cuda:0"},
+        {"device": "cuda:1", "engine": "tensorrt-rtx"},
         {"engine": "onnxruntime", "precision": "bf16"},
     ],
 )
-def test_what_is_not_there_is_a_missing_capability(tiny_bundle: ModelBundle, options: dict[str, Any]) -> None:
+def test_what_is_not_there_is_a_missing_capability(
+    tiny_bundle: ModelBundle, no_driver: None, options: dict[str, Any]
+) -> None:
     with pytest.raises(CapabilityError) as caught:
         open_engine(tiny_bundle, **options)
     assert caught.value.exit_code == 3
+    assert "precision" in options or "there is no NVIDIA driver" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"device": "cuda:1", "engine": "openvino"}, {"device": "cpu", "engine": "tensorrt"}],
+)
+def test_an_engine_on_the_wrong_device_is_a_wrong_input(tiny_bundle: ModelBundle, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=rf"{options['engine']} does not run on device {options['device']}"):
+        open_engine(tiny_bundle, **options)
+
+
+def test_without_a_driver_auto_is_the_cpu_and_cupy_is_not_asked(
+    tiny_bundle: ModelBundle, no_driver: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with caplog.at_level(logging.INFO), open_engine(tiny_bundle) as ready:
+        assert (ready.spec.name, ready.spec.device) == ("openvino", "cpu")
+    assert "network(s) on cpu: openvino" in caplog.text
+    assert "cupy" not in caplog.text.lower()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_model_that_failed_its_gate_runs_only_where_an_engine_is_named(
+    tiny_bundle: ModelBundle, no_driver: None
+) -> None:
+    failed = dataclasses.replace(tiny_bundle, provenance={"gate": {"passed": False, "F1_instance": [0.8, 0.9]}})
+    for options in ({}, {"device": "cpu"}):
+        with pytest.raises(CapabilityError, match=r"'tiny' failed the accuracy gate .*0\.8.*name the engine") as caught:
+            open_engine(failed, **options)
+        assert caught.value.exit_code == 3
+    with open_engine(failed, engine="onnxruntime") as ready:
+        assert ready.spec.name == "onnxruntime"
+    for gate in ({"passed": True}, None):
+        with open_engine(dataclasses.replace(tiny_bundle, provenance={"gate": gate})) as ready:
+            assert ready.spec.device == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +222,7 @@ def test_what_is_not_there_is_a_missing_capability(tiny_bundle: ModelBundle, opt
     [
         {"engine": "tensorflow"},
         {"device": "tpu"},
+        {"device": "cuda"},
         {"precision": "int4"},
         {"precision": "int4", "engine": "onnxruntime"},
         {"threads": 0},
@@ -249,5 +295,6 @@ def test_a_network_without_three_classes_is_refused(tmp_path: Path, kind: Any) -
 
 
 def test_importing_engines_loads_no_backend() -> None:
-    code = "import sys, ps3d_rt.engines; print([m for m in ('openvino', 'onnxruntime', 'torch') if m in sys.modules])"
+    heavy = {"cupy", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "torch"}
+    code = f"import sys, ps3d_rt.engines; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

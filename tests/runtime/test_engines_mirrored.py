@@ -5,12 +5,15 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import array_api_strict
 import numpy as np
 import pytest
 
+from ps3d_rt.core.arrays import array_namespace
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.base import Engine, EngineSpec
+from ps3d_rt.engines.ensemble import EnsembleEngine
 from ps3d_rt.engines.mirrored import MirroredEngine
 from ps3d_rt.model import ModelBundle, write_bundle
 
@@ -56,6 +59,29 @@ def test_scores_are_the_mean_over_every_choice_of_axes(axes: tuple[int, ...], fl
     np.testing.assert_allclose(scores[:, 1], patches[:, 0] * ramp, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(scores[:, 2], patches[:, 0] + ramp, rtol=1e-5, atol=1e-5)
     assert scores.dtype == np.float32
+
+
+class Halves(Engine):
+    """Scores from functions that every array library has."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.spec = EngineSpec(name="halves", patch=PATCH, device="cpu", precision="fp32", batch=1)
+
+    def _infer(self, patches: Any) -> Any:
+        return array_namespace(patches).concat([patches, patches * self.share, -patches], axis=1)
+
+
+def test_mirrors_and_ensembles_work_on_any_array_library() -> None:
+    patches = some_patches()
+    for of in (
+        lambda: MirroredEngine(Halves(0.25), (0, 2)),
+        lambda: EnsembleEngine([Halves(0.25), Halves(0.75), Halves(0.0)]),
+    ):
+        expected = of().infer(patches)
+        strict = of().infer(array_api_strict.asarray(patches))
+        assert strict.dtype == array_api_strict.float32
+        np.testing.assert_array_equal(np.asarray(strict), expected)
 
 
 def test_it_says_that_it_mirrors_and_closes_what_it_took_over() -> None:

@@ -70,6 +70,12 @@ def test_imagej_spacing_is_read_in_mm(tmp_path, unit, mm):
     assert open_volume(tmp_path / "scan.tif").spacing_mm == pytest.approx((12.5 * mm, 8 * mm, 4 * mm))
 
 
+def test_imagej_units_of_single_axes_are_read(tmp_path):
+    metadata = {"axes": "ZYX", "spacing": 2.0, "unit": "um", "zunit": "mm", "yunit": "nm"}
+    write(tmp_path / "scan.tif", imagej=True, metadata=metadata, resolution=(1 / 4, 1 / 8))
+    assert open_volume(tmp_path / "scan.tif").spacing_mm == pytest.approx((2, 8e-6, 4e-3))
+
+
 @pytest.mark.parametrize("metadata", [{"spacing": 2.0}, {"unit": "um"}, {"spacing": 2.0, "unit": "pixel"}])
 def test_imagej_without_unit_or_slice_spacing_has_no_spacing(tmp_path, metadata):
     write(tmp_path / "scan.tif", imagej=True, metadata={"axes": "ZYX", **metadata}, resolution=(1 / 4, 1 / 8))

@@ -6,6 +6,9 @@ import random
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
+import nibabel
+import nrrd
 import numpy as np
 import pytest
 import tifffile
@@ -14,6 +17,7 @@ import zarr
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import ArrayVolume, check_spacing, open_volume, stem_of
+from ps3d_rt.io.volume_writer import write_volume
 
 IMAGE = np.random.default_rng(0).integers(0, 60000, (7, 11, 13), dtype=np.uint16)
 
@@ -102,7 +106,7 @@ def test_a_missing_file_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["scan.jpg", "scan", "scan.zarr"])
 def test_an_unknown_type_is_refused_with_the_list_of_types(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(InputError, match=r"allowed are \.tif, \.tiff, \.npy, \.raw, \.vol, \.zarr"):
+    with pytest.raises(InputError, match=r"allowed are \.tif, \.tiff, \.npy, \.nii, .*\.zarr"):
         open_volume(tmp_path / name)
 
 
@@ -112,6 +116,8 @@ def test_an_unknown_type_is_refused_with_the_list_of_types(tmp_path, name):
         ("a/scan.ome.zarr", "scan"),
         ("scan.ome.tif", "scan"),
         ("Scan.TIFF", "Scan"),
+        ("scan.01.nii.gz", "scan.01"),
+        ("scan.h5:/group/data", "scan"),
         ("s.1.npy", "s.1"),
         ("s.v2", "s.v2"),
     ],
@@ -130,8 +136,26 @@ def write_slices(path):
         tifffile.imwrite(path / f"{index}.tif", page)
 
 
+def write_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data", data=IMAGE, chunks=(2, 4, 4))
+
+
+def write_scaled_nifti(path):
+    # Stored are the halves: what is read is computed.
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.float32)
+    header.set_slope_inter(2, 0)
+    nibabel.save(nibabel.Nifti1Image(np.moveaxis(IMAGE.astype(np.float32), (0, 1, 2), (2, 1, 0)), None, header), path)
+
+
 FORMATS = {
     "scan.npy": lambda path: np.save(path, IMAGE),
+    "scan.nii": lambda path: write_volume(path, IMAGE),
+    "scan.nii.gz": write_scaled_nifti,
+    "scan.nrrd": lambda path: nrrd.write(str(path), IMAGE, {"encoding": "gzip"}, index_order="C"),
+    "scan.mha": lambda path: write_volume(path, IMAGE),
+    "scan.h5": write_hdf5,
     "scan.raw": IMAGE.tofile,
     "mapped.tif": lambda path: tifffile.imwrite(path, IMAGE),
     "decoded.tif": lambda path: tifffile.imwrite(path, IMAGE, compression="zlib", metadata=None),
@@ -205,7 +229,7 @@ def test_planes_per_read_are_whole_chunks_of_a_zarr_array(tmp_path, options, pla
 
 
 def test_planes_per_read_of_other_files_are_16(tmp_path):
-    for name in ("scan.npy", "mapped.tif", "decoded.tif", "slices"):
+    for name in ("scan.npy", "mapped.tif", "decoded.tif", "slices", "scan.nii", "scan.nrrd"):
         FORMATS[name](tmp_path / name)
         with open_volume(tmp_path / name) as volume:
             assert volume.planes_per_read == 16

@@ -39,9 +39,11 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, tiny_networks: tuple[Pa
         gray_scheme="constants",
         gray_mean=5850.3,
         gray_std=7078.0,
+        gray_floor=-2.0,
         lowpass=False,
         overlap=0.5,
         min_relative_volume=0.01,
+        min_confidence=0.7,
         mirror_axes=(0, 2),
         core_bias=-0.05,
         provenance={"data": ["sand", 3], "f1": 0.9},
@@ -93,6 +95,7 @@ def test_the_hash_tells_networks_and_their_order_apart(tmp_path: Path, tiny_netw
         ({"mirror_axes": (0, 3)}, "mirror_axes"),
         ({"mirror_axes": (2, 0)}, "mirror_axes"),
         ({"mirror_axes": (1, 1)}, "mirror_axes"),
+        ({"min_confidence": 1.0}, "min_confidence"),
         ({"core_bias": 1.0}, "core_bias"),
         ({"core_bias": -1.0}, "core_bias"),
         ({"core_bias": float("nan")}, "core_bias"),
@@ -149,15 +152,15 @@ def test_a_wrong_value_in_the_manifest_is_named(tiny_bundle: ModelBundle, key: s
 def test_fields_that_came_later_may_be_missing_and_are_written_only_where_they_say_something(
     tiny_bundle: ModelBundle, tmp_path: Path
 ) -> None:
-    later = {"mirror_axes", "core_bias"}
-    assert (tiny_bundle.mirror_axes, tiny_bundle.core_bias) == ((), 0)
+    later = {"gray_floor", "mirror_axes", "core_bias", "min_confidence"}
+    assert (tiny_bundle.gray_floor, tiny_bundle.mirror_axes, tiny_bundle.core_bias) == (None, (), 0)
+    assert tiny_bundle.min_confidence == 0
     assert not later & json.loads((tiny_bundle.path / MANIFEST).read_text()).keys(), "older versions can read it"
     files = {"a.onnx": tiny_bundle.path / "a.onnx"}
-    changed = write_bundle(
-        tmp_path / "new.ps3d", dataclasses.replace(tiny_bundle, mirror_axes=(1,), core_bias=0.1), files
-    )
+    said = {"gray_floor": -1.5, "mirror_axes": (1,), "core_bias": 0.1, "min_confidence": 0.8}
+    changed = write_bundle(tmp_path / "new.ps3d", dataclasses.replace(tiny_bundle, **said), files)
     content = json.loads((changed.path / MANIFEST).read_text())
-    assert {key: content[key] for key in later} == {"mirror_axes": [1], "core_bias": 0.1}
+    assert {key: content[key] for key in later} == said | {"mirror_axes": [1]}
 
 
 def test_missing_and_unknown_fields_are_named(tiny_bundle: ModelBundle) -> None:

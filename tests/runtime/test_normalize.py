@@ -62,6 +62,13 @@ def test_zscore_takes_gray_values_as_they_are(xp, dtype):
     np.testing.assert_array_equal(np.asarray(out), [[[-2, 0, 46]]])
 
 
+@both
+def test_darker_voxels_are_raised_to_the_floor(xp):
+    out = zscore(xp.asarray([0.0, 12.0, 20.0, 90.0]), GrayScale(mean=20.0, std=5.0, floor=-1.5))
+    assert out.dtype == xp.float32
+    assert [float(out[i]) for i in range(4)] == [-1.5, -1.5, 0.0, 14.0]
+
+
 def test_zscore_leaves_the_image_alone():
     image = np.array([1, 2, 3], np.float32)
     zscore(image, GrayScale(2.0, 1.0))

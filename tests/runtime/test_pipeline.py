@@ -148,7 +148,8 @@ def test_events_tell_the_run_from_start_to_end() -> None:
 
 def test_run_says_what_ran() -> None:
     facts = run(gray(LABELS)).run
-    engine = {"name": "fake", "patch": PATCH, "device": "cpu", "precision": "fp32", "batch": 2, "mirror_axes": ()}
+    engine = {"name": "fake", "patch": PATCH, "device": "cpu", "precision": "fp32", "batch": 2}
+    engine |= {"mirror_axes": (), "memory_bytes": None}
     assert facts["engine"] == engine
     assert facts["model"]["name"] == "fake"
     assert len(facts["model"]["sha256"]) == 64
@@ -163,6 +164,30 @@ def test_constants_of_a_model_replace_the_volumes_own_gray_scale() -> None:
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5)
     facts = predict_volume(volume, model, FakeEngine(PATCH), config).run["parameters"]
     assert (facts["gray_mean"], facts["gray_std"]) == (19000.0, 5000.0)
+
+
+def test_a_model_can_ask_for_sure_particles() -> None:
+    image = gray(LABELS)
+    faint = LABELS == 2
+    image[faint] = image[faint] * 0.59
+    volume = ArrayVolume(image, 0.01)
+    config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5)
+    found = {}
+    for least in (0.0, 0.8):
+        result = predict_volume(volume, bundle(min_confidence=least), FakeEngine(PATCH, threshold=HALFWAY), config)
+        assert result.run["parameters"]["min_confidence"] == least
+        found[least] = np.unique(LABELS[(result.labels > 0) & (LABELS > 0)]).tolist()
+    assert found == {0.0: [1, 2, 3, 4, 5], 0.8: [1, 3, 4, 5]}
+
+
+@pytest.mark.parametrize("scheme", [{}, {"gray_scheme": "constants", "gray_mean": 9000.0, "gray_std": 5000.0}])
+def test_the_network_sees_nothing_below_the_models_floor(scheme: dict[str, Any]) -> None:
+    volume = ArrayVolume(gray(LABELS), 0.01)
+    config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5, skip_empty=False)
+    model = bundle(gray_floor=HALFWAY + 1, **scheme)
+    result = predict_volume(volume, model, FakeEngine(PATCH, threshold=HALFWAY), config)
+    assert result.run["parameters"]["gray_floor"] == HALFWAY + 1
+    assert np.all(result.labels == 1), "all of the ground is as bright as a ball"
 
 
 @pytest.mark.parametrize(

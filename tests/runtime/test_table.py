@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.measure import measure
 from ps3d_rt.errors import InputError
 from ps3d_rt.io import table as table_module
@@ -12,12 +13,15 @@ from ps3d_rt.io.table import read_table, write_table
 
 LABELS = np.array([[[1, 1, 0, 2**32 - 1]]], np.uint32)
 IMAGE = np.array([[[10, 11, 0, 7]]], np.uint16)
+TOUCHING = np.array([[[9, 9, 4, 4], [1, 9, 9, 0]]], np.uint32)
 
 
+@pytest.mark.parametrize("bins", [None, GrayBins(0.1, 1 / 3)])
 @pytest.mark.parametrize("image", [None, IMAGE])
-@pytest.mark.parametrize("labels", [LABELS, np.zeros((1, 1, 4), np.uint8)])
-def test_a_table_comes_back_as_written(tmp_path, labels, image):
-    table = measure(labels, (0.1, 0.2, 0.3), image)
+@pytest.mark.parametrize("labels", [LABELS, np.zeros((1, 1, 4), np.uint8), TOUCHING])
+def test_a_table_comes_back_as_written(tmp_path, labels, image, bins):
+    image = None if image is None else image.repeat(labels.shape[1], axis=1)
+    table = measure(labels, (0.1, 0.2, 0.3), image, bins)
     parquet_path, _ = write_table(table, tmp_path / "made" / "out")
     for path in (parquet_path, parquet_path.parent):
         back = read_table(path)
@@ -25,6 +29,18 @@ def test_a_table_comes_back_as_written(tmp_path, labels, image):
         for name, column in table.columns().items():
             assert back.columns()[name].dtype == column.dtype
             assert np.array_equal(back.columns()[name], column)
+        assert np.array_equal(back.contact_pairs.labels, table.contact_pairs.labels)
+        assert np.array_equal(back.contact_pairs.faces, table.contact_pairs.faces)
+        assert back.gray_bins == table.gray_bins
+        assert (back.gray_histogram is None) == (table.gray_histogram is None)
+        assert back.gray_histogram is None or np.array_equal(back.gray_histogram, table.gray_histogram)
+
+
+def test_parquet_lists_what_a_particle_touches(tmp_path):
+    path, _ = write_table(measure(TOUCHING, (1, 1, 1)), tmp_path)
+    rows = parquet.read_table(path)
+    assert rows["contact_label"].to_pylist() == [[9], [9], [1, 4]]
+    assert rows["contact_label_faces"].to_pylist() == [[2], [2], [2, 2]]
 
 
 def test_the_csv_has_the_same_columns_and_numbers(tmp_path):
@@ -73,12 +89,12 @@ def test_missing_broken_and_foreign_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"particles.parquet cannot be read as parquet"):
         read_table(path)
     parquet.write_table(pa.table({"label": [1]}), path)
-    with pytest.raises(InputError, match=r"lacks the columns box_x_start_voxels, .*volume_voxels;"):
+    with pytest.raises(InputError, match=r"lacks the columns axis_major_mm, .*volume_voxels, which"):
         read_table(path)
 
 
 def test_columns_of_later_versions_are_ignored(tmp_path):
     table = measure(LABELS, (1, 1, 1))
     path, _ = write_table(table, tmp_path)
-    parquet.write_table(pa.table({**table.columns(), "sphericity": np.ones(len(table))}), path)
+    parquet.write_table(parquet.read_table(path).append_column("colour", pa.array(["red", "blue"])), path)
     assert len(read_table(path)) == 2

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,15 @@ def test_a_case_at_its_own_size_is_zscored_and_cut_into_border_and_core(tmp_path
     for label, places in properties["class_locations"].items():
         assert len(places) > 100
         assert np.all(segmentation[tuple(places.T)] == label)
+
+
+def test_darker_voxels_are_raised_to_the_floor(tmp_path: Path) -> None:
+    write_sample(tmp_path / "in", "a")
+    for name, floor in (("without", None), ("with", -0.5)):
+        prepare(tmp_path / "in", tmp_path / name, replace(PLAN, gray_floor=floor))
+    (data, *_), (raised, *_) = (load(tmp_path / name, "a") for name in ("without", "with"))
+    assert data.min() < -0.5
+    assert np.array_equal(raised, np.maximum(data, np.float32(-0.5)))
 
 
 def test_size_normalization_keeps_image_and_labels_aligned(tmp_path: Path) -> None:

@@ -8,14 +8,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from typer.testing import CliRunner
 
 from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun, Ps3dError
-from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_training import to_bundle, training
 from ps3d_training.checkpoint import read_checkpoint, write_checkpoint
@@ -29,28 +27,6 @@ from ps3d_training.validate import score_sample
 
 PLAN = TrainingPlan(target_size_voxels=8, border_thickness_voxels=1.0, patch=(16, 16, 16), stages=2, width=4)
 SCHEDULE = Schedule(epochs=2, steps_per_epoch=3, validation_steps=2, workers=0)
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two volumes of 24³ with a lattice of bright balls, 8 voxels across."""
-    folder = tmp_path_factory.mktemp("samples")
-    z, y, x = np.indices((24, 24, 24))
-    ball = ((z % 12 - 6) ** 2 + (y % 12 - 6) ** 2 + (x % 12 - 6) ** 2) < 16
-    labels = np.where(ball, 1 + z // 12 * 4 + y // 12 * 2 + x // 12, 0).astype(np.uint16)
-    for seed, name in enumerate("ab"):
-        gray = np.random.default_rng(seed).normal(np.where(ball, 20_000, 8_000), 1000).astype(np.uint16)
-        write_volume(folder / "images" / f"{name}.tif", gray, 0.01)
-        write_volume(folder / "instance_seg" / f"{name}.tif", labels, 0.01)
-    (folder / "metadata.json").write_text(
-        json.dumps({name: {"spacing": 0.01, "particle_size": 0.08} for name in "ab"}), encoding="utf-8"
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def prepared(samples: Path) -> Path:
-    return prepare(samples, samples / "prepared", PLAN)
 
 
 @pytest.fixture(scope="module")
@@ -373,45 +349,6 @@ def test_what_an_early_version_wrote_is_read(
     assert "without instances" in caplog.text
 
 
-def test_batch_norm_is_exported_as_the_constant_it_has_become(prepared: Path, tmp_path: Path) -> None:
-    plan = replace(PLAN, norm="batch")
-    checkpoint = train(replace(run_of(prepared, tmp_path / "run"), plan=plan))
-    content = read_checkpoint(checkpoint)
-    current, average = content["network_weights"], content["average_weights"]
-    variances = [name for name in current if name.endswith("running_var")]
-    assert variances
-    for name in variances:
-        assert not torch.equal(current[name], torch.ones_like(current[name]))
-        assert not torch.equal(current[name], average[name]), "the average has its own, not that of the last step"
-    network, _ = to_bundle.load_network(checkpoint, plan)
-    patches = torch.from_numpy(np.random.default_rng(1).normal(0, 2, (3, 1, 16, 16, 16)).astype(np.float32))
-    with torch.inference_mode():
-        alone, together = network(patches[:1]), network(patches)[:1]
-    assert torch.allclose(alone, together, atol=1e-6), "the other patches of the batch do not matter"
-    bundle = to_bundle.export(tmp_path / "run", tmp_path / "batch.ps3d", patch=(16, 16, 16))
-    assert bundle.provenance["training_plan"]["norm"] == "batch"
-    graph = onnx.load(bundle.onnx_paths[0]).graph
-    assert {"InstanceNormalization", "BatchNormalization"}.isdisjoint(node.op_type for node in graph.node)
-
-
-def test_a_frozen_batch_norm_keeps_the_averaged_statistics(prepared: Path, tmp_path: Path) -> None:
-    plan = replace(PLAN, norm="batch")
-    contents = []
-    for epochs in (1, 2):
-        run = run_of(prepared, tmp_path / "run", epochs=epochs, freeze_norm=1)
-        contents.append(read_checkpoint(train(replace(run, plan=plan))))
-    before, after = (content["average_weights"] for content in contents)
-    trained = contents[1]["network_weights"]
-    statistics = [name for name in trained if name.endswith(("running_mean", "running_var"))]
-    assert statistics
-    for name in statistics:
-        assert torch.equal(trained[name], before[name])
-        assert torch.allclose(after[name], before[name])
-    counted = {int(value) for name, value in trained.items() if name.endswith("num_batches_tracked")}
-    assert counted == {SCHEDULE.steps_per_epoch}, "the second epoch's batches are not looked at"
-    assert any(not torch.equal(trained[name], before[name]) for name in trained if name.endswith("norm.weight"))
-
-
 def test_a_run_starts_from_the_weights_of_another(
     larger: Path, trained: tuple[Path, list[Epoch]], bundle: ModelBundle, tmp_path: Path
 ) -> None:
@@ -444,6 +381,7 @@ def test_a_run_starts_from_the_weights_of_another(
         ("bundle", replace(PLAN, width=8), "another network"),
         ("bundle", replace(PLAN, norm="batch"), "another network"),
         ("default", PLAN, "another network"),
+        ("default", replace(PLAN, norm="batch"), "another network"),
         ("nothing", PLAN, "0 checkpoints"),
     ],
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,8 @@ def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[Pre
         raise InputError(f"sample {sample.name}: the image is {image.shape} voxels, its labels {instances.shape}.")
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, plan.target_size_voxels)
     shape = normalized_shape(image.shape, zoom)
-    normalized = resample(zscore(image, gray_scale(image)), shape, zoom=zoom, lowpass=plan.lowpass)
+    scale = replace(gray_scale(image), floor=plan.gray_floor)
+    normalized = zscore(resample(image, shape, zoom=zoom, lowpass=plan.lowpass), scale)
     # resample_labels goes from normalized to source; labels come the other way here.
     labels = resample_labels(instances, shape, zoom=tuple(1 / factor for factor in zoom))
     border_core = to_border_core(labels, plan.border_thickness_voxels)

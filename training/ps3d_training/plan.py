@@ -20,6 +20,8 @@ DATASET_NAME = "Dataset001_particles"
 CONFIGURATION = "3d_fullres"
 PLANS_NAME = "ps3dPlans"
 LABELS = {name: value for value, name in enumerate(CLASS_NAMES)}
+GRAY_FLOOR = -1.5
+"""Of ``train prepare``. Around grains that fill two thirds of a volume the matrix lies at −1.4; darker is air."""
 NORMS = {
     "instance": "torch.nn.modules.instancenorm.InstanceNorm3d",
     "batch": "torch.nn.modules.batchnorm.BatchNorm3d",
@@ -35,6 +37,8 @@ class TrainingPlan:
     """Mean particle diameter after size normalization."""
     border_thickness_voxels: float = 2.5
     """How far the core lies inside the particle, on the normalized grid."""
+    gray_floor: float | None = None
+    """Z-score that darker voxels are raised to; inference does the same."""
     lowpass: bool = True
     """Whether shrinking by more than 1.5 smooths first; inference does the same."""
     patch: Zyx = (48, 48, 48)

@@ -11,7 +11,7 @@ import onnx
 import torch
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.model import SUFFIX, ModelBundle, bundled_models, load_model
+from ps3d_rt.model import SUFFIX, bundled_models, load_model
 from ps3d_training.checkpoint import CHECKPOINT, read_checkpoint
 from ps3d_training.plan import TrainingPlan, plan_from
 
@@ -38,7 +38,8 @@ def read_start(init: Path, fold: str, plan: TrainingPlan, network: torch.nn.Modu
     """
     if init.suffix == SUFFIX or str(init) in bundled_models():
         bundle = load_model(str(init))
-        return _of_bundle(bundle, fold, network), {"bundle": bundle.name, "sha256": bundle.hash}
+        member = f"{fold}.onnx" if f"{fold}.onnx" in bundle.members else bundle.members[0]
+        return exported_weights(bundle.path / member, network), {"bundle": bundle.name, "sha256": bundle.hash}
     checkpoint = find_checkpoint(init, fold)
     content = read_checkpoint(checkpoint)
     other = plan_from(content["plan"], checkpoint)
@@ -75,15 +76,26 @@ def find_checkpoint(path: Path, fold: str) -> Path:
     )
 
 
-def _of_bundle(bundle: ModelBundle, fold: str, network: torch.nn.Module) -> Weights:
-    """Find the weights in the ONNX file by the names that the exporter gave them.
+def exported_weights(member: Path, network: torch.nn.Module) -> Weights:
+    """Find the weights in a bundle's ONNX file by the names that the exporter gave them.
 
-    The outputs of the coarser stages are not in a bundle; they stay as they are in ``network``.
+    The outputs of the coarser stages are not in a bundle; they stay as they are in ``network``. Batch norms were folded
+    into the convolutions before them; they do nothing in what is returned.
+
+    Args:
+        member: file of a bundle that ``ps3d-rt train export`` wrote.
+        network: tells the names and shapes of the weights; it is not changed.
+
+    Returns:
+        a state dict for ``network``.
+
+    Raises:
+        InputError: if the file holds another network.
     """
-    member = f"{fold}.onnx" if f"{fold}.onnx" in bundle.members else bundle.members[0]
+    # What is exported is (network, softmax): hence "0." before every name.
     stored = {
         tensor.name.removeprefix("0."): torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
-        for tensor in onnx.load(bundle.path / member).graph.initializer
+        for tensor in onnx.load(member).graph.initializer
     }
     # A part of the network that is reached in two ways has two names here, and one of them in the file.
     values = {
@@ -91,13 +103,30 @@ def _of_bundle(bundle: ModelBundle, fold: str, network: torch.nn.Module) -> Weig
         for name, weight in network.named_parameters(remove_duplicate=False)
         if name in stored and stored[name].shape == weight.shape
     }
-    coarse = set(network.decoder.seg_layers[:-1].parameters())
-    missing = [name for name, weight in network.named_parameters() if weight not in values and weight not in coarse]
-    if missing or any(True for _ in network.buffers()):
+    norms = {name: module for name, module in network.named_modules(remove_duplicate=False) if is_batch_norm(module)}
+    folded = {weight for norm in norms.values() for weight in norm.parameters()}
+    elsewhere = folded | set(network.decoder.seg_layers[:-1].parameters())
+    missing = [name for name, weight in network.named_parameters() if weight not in values and weight not in elsewhere]
+    if missing or not folded.isdisjoint(values):
         raise InputError(
-            f"{bundle.path} is another network than the one to train: it has nothing that fits {missing[:1]}. "
-            f"Use the --width, --stages and --norm it was trained with (ps3d-rt model info), or a checkpoint; "
-            f"of a network with batch norm only a checkpoint can serve."
+            f"{member} holds another network than the plan describes: it has no fitting tensor for {missing[:1]}. "
+            f"To train from it, use the --width, --stages and --norm it was trained with (ps3d-rt model info), or a "
+            f"checkpoint."
         )
     named = network.named_parameters(remove_duplicate=False)
-    return {name: values.get(weight, weight).detach().clone() for name, weight in named}
+    weights = {name: values.get(weight, weight).detach().clone() for name, weight in named}
+    for name, norm in norms.items():
+        nothing = {
+            "weight": 1.0,
+            "bias": 0.0,
+            "running_mean": 0.0,
+            "running_var": 1 - norm.eps,
+            "num_batches_tracked": 0,
+        }
+        weights |= {f"{name}.{key}": torch.full_like(norm.state_dict()[key], value) for key, value in nothing.items()}
+    return weights
+
+
+def is_batch_norm(module: torch.nn.Module) -> bool:
+    """Tell a batch norm from other parts of a network."""
+    return isinstance(module, torch.nn.modules.batchnorm._BatchNorm)

@@ -72,6 +72,7 @@ def export(
             target_size_voxels=plan.target_size_voxels,
             border_thickness_voxels=plan.border_thickness_voxels,
             members=tuple(files),
+            gray_floor=plan.gray_floor,
             lowpass=plan.lowpass,
             min_relative_volume=min_relative_volume,
             provenance=known | (provenance or {}),

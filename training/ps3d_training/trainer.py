@@ -35,6 +35,7 @@ from ps3d_training.optimizer import RatePerEpoch, averaged, make_optimizer
 from ps3d_training.patches import Batch, InsideDataLoader, PatchStream, batches
 from ps3d_training.progress_plot import progress_svg
 from ps3d_training.schedule import Epoch, Schedule
+from ps3d_training.start import is_batch_norm
 from ps3d_training.validate import has_instances, score_sample, smallest_sample
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,8 @@ class Ps3dTrainer(nnUNetTrainer):
             weights: its averaged ones.
             source: what to remember of it; plain values.
         """
-        self.plain_network.load_state_dict(weights)
+        for network in (self.plain_network, self.average.module):
+            network.load_state_dict(weights)
         self.started_from = source
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
@@ -169,7 +171,7 @@ class Ps3dTrainer(nnUNetTrainer):
             return
         averages = self.average.module.modules()
         for module, average in zip(self.plain_network.modules(), averages, strict=True):
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            if is_batch_norm(module):
                 module.eval()  # the weights are trained still
                 if self.current_epoch == start:
                     module.load_state_dict(module.state_dict() | dict(average.named_buffers()))

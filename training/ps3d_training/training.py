@@ -101,7 +101,13 @@ def _go_on(trainer: Ps3dTrainer, run: TrainingRun) -> None:
     if not trainer.checkpoint.exists():
         if run.init is not None:
             trainer.initialize()
-            trainer.start_from(*read_start(run.init, trainer.checkpoint.parent.name, run.plan, trainer.plain_network))
+            start = read_start(run.init, trainer.checkpoint.parent.name, run.plan, trainer.plain_network)
+            if run.plan.norm == "batch" and "bundle" in start[1] and run.schedule.freeze_norm != 0:
+                raise InputError(
+                    f"{run.init} is a bundle: its batch norms have become part of the convolutions and cannot be "
+                    f"learned anew. Keep them as they are with --freeze-norm 0, or start from a checkpoint."
+                )
+            trainer.start_from(*start)
         return
     _check_same_run(read_checkpoint(trainer.checkpoint), trainer.checkpoint, run)
     trainer.load_checkpoint(str(trainer.checkpoint))
@@ -131,7 +137,7 @@ def _fold(dataset: Path, fold: str) -> int | str:
 
 def _check_same_data(run: TrainingRun) -> None:
     made = prepared_plan(run.prepared)
-    for name in ("target_size_voxels", "border_thickness_voxels", "lowpass"):
+    for name in ("target_size_voxels", "border_thickness_voxels", "gray_floor", "lowpass"):
         if getattr(run.plan, name) != getattr(made, name):
             raise InputError(
                 f"{name} is {getattr(run.plan, name)}, but {run.prepared} was prepared with {getattr(made, name)}. "

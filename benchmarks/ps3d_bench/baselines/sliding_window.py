@@ -101,9 +101,9 @@ def _plan_of(bundle: ModelBundle) -> TrainingPlan:
 
 
 def _load_network(bundle: ModelBundle, plan: TrainingPlan) -> torch.nn.Module:
-    import onnx  # noqa: PLC0415 - heavy
-    import torch  # noqa: PLC0415 - heavy
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans  # noqa: PLC0415 - heavy
+
+    from ps3d_training.start import exported_weights  # noqa: PLC0415 - heavy
 
     architecture = nnunet_plans(plan)["configurations"][CONFIGURATION]["architecture"]
     network = get_network_from_plans(
@@ -114,21 +114,5 @@ def _load_network(bundle: ModelBundle, plan: TrainingPlan) -> torch.nn.Module:
         3,
         deep_supervision=False,
     )
-    stored = {
-        tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
-        for tensor in onnx.load(bundle.onnx_paths[0]).graph.initializer
-    }
-    # A tensor goes by several names in the network, by one of them in the file. The exported network is (network,
-    # softmax), hence "0."; outputs of coarser stages are there for training only and are not in the file.
-    filled = set()
-    with torch.no_grad():
-        for name, weight in network.named_parameters(remove_duplicate=False):
-            value = stored.get(f"0.{name}")
-            if value is not None and value.shape == weight.shape:
-                weight.copy_(value)
-                filled.add(weight)
-    coarse = set(network.decoder.seg_layers[:-1].parameters())
-    for name, weight in network.named_parameters():
-        if weight not in filled | coarse:
-            raise InputError(f"{bundle.onnx_paths[0]} has no fitting tensor for {name}; export the model again.")
+    network.load_state_dict(exported_weights(bundle.onnx_paths[0], network))
     return network.eval()

@@ -2,7 +2,7 @@
 
 The network is an ONNX file with input (1, 1, y, x) float32, gray values standardized over the volume as for our own
 network, and output (1, 2, y, x): scores of background and particle. Height and width are dynamic, in multiples of 32.
-Any framework can train one; ps3d-rt does not.
+``unet2d_training.py`` trains one; any framework can.
 
 Source: Gotkowski et al., Powder Technology 434 (2024) 119286, section on baselines.
 """
@@ -48,12 +48,20 @@ class SliceNetwork:
             InputError: if the network's output is not of two classes.
         """
         _, height, width = image.shape
-        more = [(0, -side % MULTIPLE) for side in (height, width)]
         found = np.empty(image.shape, np.bool_)
         for z, plane in enumerate(zscore(image, gray_scale(image))):
-            padded = np.pad(plane, more, mode="edge")[None, None]
-            (scores,) = self._session.run(None, {self._input: padded})
-            if scores.shape != (1, 2, *padded.shape[2:]):
-                raise InputError(f"the 2-D network gives {scores.shape} for {padded.shape}; it must give two classes.")
+            taken = padded(plane)
+            (scores,) = self._session.run(None, {self._input: taken})
+            if scores.shape != (1, 2, *taken.shape[2:]):
+                raise InputError(f"the 2-D network gives {scores.shape} for {taken.shape}; it must give two classes.")
             found[z] = (scores[0, 1] > scores[0, 0])[:height, :width]
         return found
+
+
+def padded(plane: Array) -> Array:
+    """Make a slice fit the network: (y, x) → (1, 1, y, x), its far edges repeated up to multiples of 32.
+
+    >>> padded(np.zeros((30, 65), np.float32)).shape
+    (1, 1, 32, 96)
+    """
+    return np.pad(plane, [(0, -side % MULTIPLE) for side in plane.shape], mode="edge")[None, None]

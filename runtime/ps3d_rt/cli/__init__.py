@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 
 import typer
 
+from ps3d_rt.cli.convert import convert
 from ps3d_rt.cli.doctor import doctor
 from ps3d_rt.cli.evaluate import evaluate
 from ps3d_rt.cli.measure import measure
@@ -28,7 +29,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    for command in (predict, plan, evaluate, measure, doctor):
+    for command in (predict, plan, evaluate, measure, convert, doctor):
         app.command()(command)
     groups = {"": app, "model": model_app()}
     app.add_typer(groups["model"], name="model")

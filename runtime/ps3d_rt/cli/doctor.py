@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
@@ -16,9 +14,9 @@ from ps3d_rt.errors import CapabilityError, InputError
 
 EXTRAS = {
     "train": ("nnunetv2", "train on your own material"),
-    "gpu": ("cupy-cuda13x", "NVIDIA cards; no command of this version uses it yet"),
-    "tensorrt": ("tensorrt", "data-centre cards; no command of this version uses it yet"),
-    "tensorrt-rtx": ("tensorrt-rtx-cu13", "RTX workstations; no command of this version uses it yet"),
+    "gpu": ("cupy-cuda13x", "run on an NVIDIA card"),
+    "tensorrt": ("tensorrt", "the fastest engine on data-centre cards"),
+    "tensorrt-rtx": ("tensorrt-rtx-cu13", "the fastest engine on RTX workstations"),
 }
 """Extra → the package it is recognised by, and what it is for."""
 
@@ -26,7 +24,8 @@ EXTRAS = {
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False) -> None:
     """Report versions, devices, the engines that run here, the bundled models, and extras that could be installed.
 
-    Every engine runs one patch. Ends with exit code 3 if ``ps3d-rt predict`` cannot work here.
+    Every engine runs one patch; on a card it is built first, if it has not been. Ends with exit code 3 if
+    ``ps3d-rt predict`` cannot work here.
 
     Example: ps3d-rt doctor
     """
@@ -89,20 +88,19 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _engines(model: str | None) -> list[dict[str, Any]]:
-    """Open every CPU engine with a bundled model and let it run one patch."""
-    import numpy as np  # noqa: PLC0415
-
-    from ps3d_rt.engines import CPU_ENGINES, open_engine  # noqa: PLC0415
+    """Open every engine with a bundled model and let it run one patch."""
+    from ps3d_rt.core.arrays import asnumpy, namespace_of  # noqa: PLC0415
+    from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES, open_engine  # noqa: PLC0415
     from ps3d_rt.model import load_model  # noqa: PLC0415
 
     rows = []
-    for name in CPU_ENGINES:
+    for name in (*GPU_ENGINES, *CPU_ENGINES):
         row = {"engine": name, "ok": False, "device": "-", "precision": "-", "detail": "no bundled model to try it"}
         if model is not None:
             try:
                 with open_engine(load_model(model), engine=name) as engine:
-                    engine.infer(np.zeros((1, 1, *engine.spec.patch), np.float32))
-                    spec = engine.spec
+                    spec, xp = engine.spec, namespace_of(engine.spec.device)
+                    asnumpy(engine.infer(xp.zeros((1, 1, *spec.patch), dtype=xp.float32)))
                 row |= {"ok": True, "device": spec.device, "precision": spec.precision, "detail": ""}
             except (CapabilityError, InputError) as error:
                 row["detail"] = str(error)
@@ -111,15 +109,16 @@ def _engines(model: str | None) -> list[dict[str, Any]]:
 
 
 def _devices() -> list[dict[str, Any]]:
+    from ps3d_rt.engines.cards import find_cards  # noqa: PLC0415
+
     rows = [{"device": "cpu", "name": platform.processor() or platform.machine(), "detail": f"{os.cpu_count()} cores"}]
-    tool = shutil.which("nvidia-smi")
-    if tool is not None:
-        asked = [tool, "--query-gpu=name", "--format=csv,noheader"]
-        try:
-            names = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
-        except (OSError, subprocess.SubprocessError) as error:
-            names = [f"nvidia-smi fails: {error}"]
-        rows += [{"device": f"cuda:{i}", "name": n, "detail": "not used by this version"} for i, n in enumerate(names)]
+    try:
+        for card in find_cards():
+            (major, minor), (cuda, release) = card.capability, card.cuda
+            detail = f"{card.memory_bytes / 2**30:.0f} GiB, compute capability {major}.{minor}, CUDA {cuda}.{release}"
+            rows.append({"device": card.device, "name": card.name, "detail": detail})
+    except CapabilityError as error:
+        rows.append({"device": "cuda", "name": "none", "detail": str(error)})
     return rows
 
 

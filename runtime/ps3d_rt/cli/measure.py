@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, merge_sums, partial_sums, size_distribution, to_table
 from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
@@ -48,6 +49,9 @@ def _sums(ids: Volume, gray: Volume | None) -> Iterator[PartialSums]:
         raise InputError(
             f"{gray.source} has shape {gray.shape} and {ids.source} has {ids.shape}; both must cover the same voxels."
         )
+    whole = Box.of_shape(ids.shape)
     for box in z_slabs(ids.shape, READ_VOXELS):
         # No name for the voxels: they are freed before the next ones are read.
-        yield partial_sums(ids.read(box), None if gray is None else gray.read(box), at=box.start, shape=ids.shape)
+        yield partial_sums(
+            ids.read(box.grow(1, whole)), None if gray is None else gray.read(box), box=box, shape=ids.shape
+        )

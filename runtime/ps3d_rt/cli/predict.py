@@ -7,21 +7,23 @@ from typing import Annotated
 
 import typer
 
+from ps3d_rt.cli import options
+
 
 def predict(
-    scan: Annotated[Path, typer.Argument(help="TIFF, folder of TIFF slices, npy, zarr, OME-Zarr or raw.")],
+    scan: options.Scan,
     out: Annotated[Path, typer.Argument(help="Folder to write: labels, table, report.html, run.json.")],
-    particle_size: Annotated[float, typer.Option(help="Rough mean diameter of the particles, mm.")],
-    spacing: Annotated[str | None, typer.Option(help="Side of a voxel, mm: 0.01, or z,y,x.")] = None,
-    model: Annotated[str, typer.Option(help="Bundled model, or path of a .ps3d bundle.")] = "default",
-    engine: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Threads of the engine; default: all cores.", min=1)] = None,
-    overlap: Annotated[float | None, typer.Option(help="Share of a patch covered again; default: the model's.")] = None,
-    shape: Annotated[str | None, typer.Option(help="Voxels z,y,x of a raw file.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Type of a raw file's voxels: uint8, uint16, >u2 …")] = None,
-    workers: Annotated[int, typer.Option(help="Processes; 1 works in this one.", min=1)] = 1,
-    chunk: Annotated[int, typer.Option(help="Side of a chunk in which particles are put together, voxels.")] = 256,
+    particle_size: options.ParticleSize,
+    spacing: options.Spacing = None,
+    model: options.Model = "default",
+    engine: options.EngineName = "auto",
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    overlap: options.Overlap = None,
+    shape: options.RawShape = None,
+    dtype: options.RawDtype = None,
+    workers: options.WorkerCount = 1,
+    chunk: options.ChunkSide = 256,
     skip: Annotated[bool, typer.Option(help="Leave out patches without contrast.")] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace an output that is there.")] = False,
     log_json: Annotated[bool, typer.Option(help="Progress as JSON lines on stderr.")] = False,

@@ -1,17 +1,21 @@
-"""Which array library owns this array; its ndimage; how a loop becomes a CPU kernel.
+"""Which array library owns this array; its ndimage; what a kernel is on a CPU and on a card.
 
-The only place in ``core`` that knows CuPy by name. Nothing here moves data between devices.
+The only place in ``core`` that knows CuPy by name. CuPy loads when an array of it or a card shows up.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache, update_wrapper, wraps
 from importlib import import_module
 from types import ModuleType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from ps3d_rt.errors import InputError
+import numpy as np
+from numpy.typing import NDArray
+
+from ps3d_rt.errors import CapabilityError, InputError, Ps3dError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,6 +24,49 @@ R = TypeVar("R")
 def is_cupy_array(x: Any) -> bool:
     """Whether ``x`` lives on a GPU in a CuPy array; CuPy itself is not imported."""
     return type(x).__module__.partition(".")[0] == "cupy"
+
+
+def card_of(device: str) -> int | None:
+    """Tell the number of the card that ``device`` names; None for the CPU.
+
+    Raises:
+        InputError: if it names neither.
+
+    >>> card_of("cpu"), card_of("cuda:1")
+    (None, 1)
+    """
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return None
+    if kind != "cuda" or not number.isdecimal():
+        raise InputError(f"device is {device!r}; it must be cpu or cuda:N, such as cuda:0.")
+    return int(number)
+
+
+def namespace_of(device: str) -> ModuleType:
+    """Find the module that makes arrays on ``device``: numpy for ``cpu``, cupy for ``cuda:N``.
+
+    Raises:
+        CapabilityError: if CuPy does not load.
+        InputError: if there is no such kind of device.
+    """
+    if card_of(device) is None:
+        return np
+    try:
+        return import_module("cupy")
+    except ImportError as error:
+        raise CapabilityError(f"CuPy does not load ({error}); install it: pip install 'ps3d-rt[gpu]'.") from error
+
+
+def asnumpy(x: Any) -> NDArray[Any]:
+    """Bring an array to the host and wait for it; a numpy array comes back as it is.
+
+    From a card it lands in pinned memory, where copies are fast and other streams go on.
+    """
+    if not is_cupy_array(x):
+        return cast(NDArray[Any], x)
+    out = import_module("cupyx").empty_pinned(x.shape, x.dtype)
+    return cast(NDArray[Any], array_namespace(x).ascontiguousarray(x).get(out=out))
 
 
 def array_namespace(x: Any) -> ModuleType:
@@ -60,3 +107,67 @@ def compiled(loop: Callable[P, R]) -> Callable[P, R]:
         return kernel()(*args, **kwargs)
 
     return call
+
+
+class Twins(Generic[P, R]):
+    """One function with a body for numpy arrays and another for CuPy arrays; its first argument decides.
+
+    Usage::
+
+        @Twins
+        def count(labels): ...              # what runs on a CPU
+
+        @count.on_card
+        def _count_on_card(labels): ...     # gives the same
+    """
+
+    def __init__(self, on_host: Callable[P, R]) -> None:
+        self.on_host = on_host
+        self._on_card: Callable[P, R] | None = None
+        update_wrapper(self, on_host)
+
+    def on_card(self, twin: Callable[P, R]) -> Callable[P, R]:
+        """Take ``twin`` as the body for CuPy arrays."""
+        self._on_card = twin
+        return twin
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the body that fits the first argument."""
+        if not is_cupy_array(args[0]):
+            return self.on_host(*args, **kwargs)
+        if self._on_card is None:
+            raise Ps3dError(f"{self.on_host.__name__} cannot work on a card; its arrays must be numpy arrays.")
+        return self._on_card(*args, **kwargs)
+
+
+class CudaKernel:
+    """A kernel in CUDA C, a thread an index; CuPy compiles it at the first call and keeps it on disk.
+
+    The source defines functions for the device as it likes and one ``__global__ void NAME(long long count, …)``. In
+    there ``thread()`` is the index, and indices from ``count`` on have nothing to do. Whole numbers that are passed
+    arrive as ``long long``; arrays must be C-contiguous and arrive as pointers.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = _THREAD + source
+        self.name = re.findall(r"__global__ void (\w+)\(", source)[0]
+
+    def __call__(self, count: int, *args: Any) -> None:
+        """Run it for the indices 0..count - 1, on CuPy's current stream."""
+        for arg in args:
+            if not isinstance(arg, int) and not arg.flags.c_contiguous:
+                raise Ps3dError(f"the kernel {self.name} got an array that is not C-contiguous.")
+        if count:
+            blocks = -(-count // _BLOCK_THREADS)
+            _raw_kernel(self.source, self.name)((blocks,), (_BLOCK_THREADS,), (count, *args))
+
+
+_BLOCK_THREADS = 256
+_THREAD = """
+__device__ inline long long thread() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }
+"""
+
+
+@cache
+def _raw_kernel(source: str, name: str) -> Any:
+    return import_module("cupy").RawKernel(f'extern "C" {{{source}}}', name)

@@ -105,6 +105,24 @@ def classes_of(core: Any, border: Any, weight: Any, core_bias: float = 0.0) -> A
     return best
 
 
+def foreground_of(core: Any, border: Any, weight: Any, classes: Any) -> Any:
+    """Say how sure the network is that a foreground voxel is one.
+
+    Args:
+        core: as for :func:`classes_of`, as the next two.
+        border: see there.
+        weight: see there.
+        classes: what :func:`classes_of` found.
+
+    Returns:
+        uint8 of the same shape: score of core and border together, percent; 0 in the background.
+    """
+    xp = array_namespace(core)
+    percent = xp.floor((core + border) / weight * 100.0 + 0.5)
+    zero = xp.asarray(0, dtype=xp.uint8)
+    return xp.where(classes == zero, zero, xp.astype(xp.clip(percent, 0.0, 100.0), xp.uint8))
+
+
 class BlendRing:
     """Running sums that slide along z over a write box: as deep as one patch, whatever the depth of the box.
 
@@ -114,7 +132,7 @@ class BlendRing:
         for z, patches in ring.layers():
             for at in patches:
                 ring.skip(at) if empty(at) else ring.add(engine.infer(...)[0], at)
-            z, classes = ring.take()        # may be no plane at all
+            z, classes, foreground = ring.take()        # may be no plane at all
 
     Every patch that touches the write box must come, in the order of :meth:`layers`: so a forgotten one cannot pass
     for background, and the float sums of a voxel are added in one order whatever the write box: same bytes for any
@@ -147,6 +165,7 @@ class BlendRing:
         self._sums = xp.zeros((2, lattice.patch[0], height, width), dtype=xp.float32)
         weights = [_axis_weight(*axis) for axis in zip(lattice.padded, lattice.patch, lattice.starts, strict=True)]
         self._weights = [weight[part] for weight, part in zip(weights, self.write.slices, strict=True)]
+        self._plane_weight: Any = None if xp is np else _outer(self._weights[1:], xp)
         self._coming = chain.from_iterable(patches for _, patches in self.layers())
         self._next: Box | None = next(self._coming)
         self._base = 0  # planes taken; plane z of the write box lies at z % patch_z in the ring
@@ -183,12 +202,12 @@ class BlendRing:
         """
         self._expect(at)
 
-    def take(self) -> tuple[int, Any]:
+    def take(self) -> tuple[int, Any, Any]:
         """Hand out the planes that no later patch touches, and free their room.
 
         Returns:
-            first plane in the volume, and its and the following planes' classes: uint8 (n, Y, X) of the write box,
-            n ≥ 0.
+            first plane in the volume, and of it and the following planes the classes and what :func:`foreground_of`
+            says: both uint8 (n, Y, X) of the write box, n ≥ 0.
         """
         first = self._base
         self._base = self.write.shape[0] if self._next is None else self._begin(self._next)
@@ -196,18 +215,25 @@ class BlendRing:
         weight_z, weight_y, weight_x = self._weights
         weight_z = weight_z[first : self._base]
         if isinstance(self._sums, np.ndarray):
-            classes = np.empty((self._base - first, height, width), np.uint8)
-            _take_planes(self._sums, first, weight_z, weight_y, weight_x, np.float32(self._core_bias), classes)
-            return z, classes
+            classes, foreground = np.empty((2, self._base - first, height, width), np.uint8)
+            bias = np.float32(self._core_bias)
+            _take_planes(self._sums, first, weight_z, weight_y, weight_x, bias, classes, foreground)
+            return z, classes, foreground
         planes = [self._take_plane(at, weight) for at, weight in enumerate(weight_z, first)]
-        return z, self._xp.stack(planes) if planes else self._xp.zeros((0, height, width), dtype=self._xp.uint8)
+        if not planes:
+            none = self._xp.zeros((0, height, width), dtype=self._xp.uint8)
+            return z, none, none
+        classes, foreground = (self._xp.stack(list(part)) for part in zip(*planes, strict=True))
+        return z, classes, foreground
 
-    def _take_plane(self, z: int, weight_z: np.float32) -> Any:
+    def _take_plane(self, z: int, weight_z: np.float32) -> tuple[Any, Any]:
         at = z % self._lattice.patch[0]
-        weight = _outer(self._weights[1:], self._xp) * float(weight_z)
-        classes = classes_of(self._sums[0, at, :, :], self._sums[1, at, :, :], weight, self._core_bias)
+        weight = self._plane_weight * float(weight_z)
+        core, border = self._sums[0, at, :, :], self._sums[1, at, :, :]
+        classes = classes_of(core, border, weight, self._core_bias)
+        foreground = foreground_of(core, border, weight, classes)
         self._sums[:, at, :, :] = 0.0
-        return classes
+        return classes, foreground
 
     def _begin(self, patch: Box) -> int:
         """First plane of the write box that a patch touches."""
@@ -223,22 +249,32 @@ class BlendRing:
 
 @compiled
 def _take_planes(
-    sums: Array, first: int, weight_z: Array, weight_y: Array, weight_x: Array, core_bias: np.float32, classes: Array
+    sums: Array,
+    first: int,
+    weight_z: Array,
+    weight_y: Array,
+    weight_x: Array,
+    core_bias: np.float32,
+    classes: Array,
+    foreground: Array,
 ) -> None:
-    """Do what :func:`classes_of` does for the planes from ``first`` on, in one pass that leaves zeros behind."""
+    """Do :func:`classes_of` and :func:`foreground_of` for the planes from ``first`` on, and leave zeros behind."""
     depth, width = sums.shape[1], sums.shape[3]
     for z in range(classes.shape[0]):
         for y in range(sums.shape[2]):
             core = sums[0, (first + z) % depth, y]
             border = sums[1, (first + z) % depth, y]
-            row = classes[z, y]
+            row, percents = classes[z, y], foreground[z, y]
             for x in range(width):
                 weight = weight_y[y] * weight_x[x] * weight_z[z]
                 background = weight - core[x] - border[x]
                 if core[x] <= background and border[x] <= background:
                     row[x] = 0
+                    percents[x] = 0
                 else:
                     row[x] = 2 if border[x] > core[x] + weight * core_bias else 1
+                    percent = np.floor((core[x] + border[x]) / weight * np.float32(100) + np.float32(0.5))
+                    percents[x] = np.uint8(min(max(percent, np.float32(0)), np.float32(100)))
             core[:] = 0.0
             border[:] = 0.0
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ps3d_rt.core.arrays import compiled
+from ps3d_rt.core.arrays import CudaKernel, Twins, array_namespace, asnumpy, compiled
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.stitch import relabel
 from ps3d_rt.errors import InputError
@@ -28,16 +28,18 @@ Found = TypeVar("Found")
 class Store(Protocol):
     """Named arrays that all have the shape of one volume; on disk as a rule. Workers share it by pickling it.
 
+    A store that reads into arrays on a card gets such arrays to write.
+
     Tasks that run at the same time write disjoint boxes, and never read an array where another one writes it.
     """
 
     def create(self, name: str, dtype: DTypeLike) -> None:
         """Make sure that ``name`` is there. What was written stays; where nothing was, it is not read."""
 
-    def read(self, name: str, box: Box) -> NDArray[Any]:
-        """Return the values of ``name`` in ``box``."""
+    def read(self, name: str, box: Box) -> Any:
+        """Return the values of ``name`` in ``box``, a numpy or a CuPy array."""
 
-    def write(self, name: str, box: Box, values: NDArray[Any]) -> None:
+    def write(self, name: str, box: Box, values: Any) -> None:
         """Set the values of ``name`` in ``box``, always the whole box of a chunk."""
 
 
@@ -128,7 +130,7 @@ def read_ids(store: Store, parts: Sequence[Part], box: Box, dtype: DTypeLike = n
     for part in parts:
         here = part.box.intersect(box)
         if here.size:
-            relabel(store.read(part.source, here), part.ids, out[here.relative_to(box).slices])
+            relabel(asnumpy(store.read(part.source, here)), part.ids, out[here.relative_to(box).slices])
     return out
 
 
@@ -148,11 +150,11 @@ class Tally:
         return Tally(self.volumes[chosen], self.firsts[chosen], self.near[chosen])
 
 
-def tally(labels: NDArray[np.uint32], count: int, box: Box, shape: Zyx, near_voxels: int = 0) -> Tally:
+def tally(labels: Any, count: int, box: Box, shape: Zyx, near_voxels: int = 0) -> Tally:
     """Add up the local ids 0..count of a chunk.
 
     Args:
-        labels: of the chunk.
+        labels: of the chunk, uint32, a numpy or a CuPy array.
         count: the largest label.
         box: what the chunk owns.
         shape: the volume, voxels.
@@ -165,8 +167,9 @@ def tally(labels: NDArray[np.uint32], count: int, box: Box, shape: Zyx, near_vox
     return Tally(volumes, raster_index(firsts, box, shape), near)
 
 
+@Twins
 @compiled
-def _tally(labels: NDArray[Any], count: int, reach: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _tally(labels: Any, count: int, reach: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     volumes, firsts = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
     near = np.zeros(count + 1, np.uint8)
     depth, height, width = labels.shape
@@ -188,12 +191,48 @@ def _tally(labels: NDArray[Any], count: int, reach: int) -> tuple[NDArray[Any], 
     return volumes, firsts, near
 
 
-def raster_index(inside: NDArray[np.int64], box: Box, shape: Zyx) -> NDArray[np.int64]:
+@_tally.on_card
+def _tally_on_card(labels: Any, count: int, reach: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    xp = array_namespace(labels)
+    labels = xp.ascontiguousarray(labels)
+    depth, height, width = labels.shape
+    volumes, near = xp.zeros(count + 1, xp.int32), xp.zeros(count + 1, xp.int32)
+    firsts = xp.full(count + 1, np.iinfo(np.int32).max, xp.int32)
+    pieces = depth * height * -(-width // 32)
+    _tally_rows(pieces, labels, depth, height, width, reach, volumes, firsts, near)
+    counted = asnumpy(volumes).astype(np.int64)
+    return counted, np.where(counted > 0, asnumpy(firsts), 0).astype(np.int64), asnumpy(near).astype(np.uint8)
+
+
+_tally_rows = CudaKernel("""
+// A thread takes 32 voxels of a row, and adds up whole runs in them: neighbours rarely meet at one counter.
+__global__ void tally_rows(long long count, const unsigned int* labels, long long depth, long long height,
+                           long long width, long long reach, int* volumes, int* firsts, int* near) {
+    long long i = thread(), pieces = (width + 31) / 32;
+    if (i >= count) return;
+    long long row = i / pieces, y = row % height, z = row / height;
+    int faces = (z < reach) | (z >= depth - reach) << 1 | (y < reach) << 2 | (y >= height - reach) << 3;
+    long long x = i % pieces * 32, stop = x + 32 < width ? x + 32 : width;
+    while (x < stop) {
+        long long begin = x, first = row * width + begin;
+        unsigned int label = labels[first];
+        while (x < stop && labels[row * width + x] == label) x++;
+        if (label == 0) continue;
+        atomicAdd(&volumes[label], (int)(x - begin));
+        if (first < firsts[label]) atomicMin(&firsts[label], (int)first);
+        int sides = faces | (begin < reach) << 4 | (x > width - reach) << 5;
+        if (sides & ~near[label]) atomicOr(&near[label], sides);
+    }
+}
+""")
+
+
+def raster_index(inside: Any, box: Box, shape: Zyx) -> Any:
     """Turn raster indices in ``box`` into raster indices in the volume: the order stays the same.
 
     >>> raster_index(np.array([0, 1]), Box((4000, 0, 7), (4001, 2, 8)), (5000, 3000, 2000))
     array([24000000007, 24000002007])
     """
-    rows, x = np.divmod(inside, box.shape[2])
-    z, y = np.divmod(rows, box.shape[1])
+    rows, x = inside // box.shape[2], inside % box.shape[2]
+    z, y = rows // box.shape[1], rows % box.shape[1]
     return ((z + box.start[0]) * shape[1] + y + box.start[1]) * shape[2] + x + box.start[2]

@@ -30,8 +30,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.arrays import compiled
+from ps3d_rt.core.arrays import CudaKernel, Twins, array_namespace, compiled
 from ps3d_rt.core.chunks import ChunkGrid, Part, Store, Tally, TaskMap, raster_index, tally
+from ps3d_rt.core.components import component_roots
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.stitch import relabel
 from ps3d_rt.errors import Ps3dError
@@ -169,37 +170,105 @@ def grow_chunk(store: Store, task: GrowTask) -> Labels | None:
     # Ids in use here become 0..n in the same order: the kernels see uint32 whatever the ids of the volume are.
     ids = np.unique(np.concatenate([np.array([0, UNCLAIMED]), *(labels.ids for labels in task.labels)]))
     last = ids.size - 1
-    room = np.zeros([n + 2 for n in task.read.shape], np.uint32)  # a shell of 0 saves all bound checks
-    inside = room[1:-1, 1:-1, 1:-1]
-    for labels in task.labels:
-        table = labels.table(ids)
-        table[table == last] = _FREE
-        relabel(store.read(labels.source, labels.box), table, inside[labels.box.relative_to(task.read).slices])
-    own = inside[task.chunk.relative_to(task.read).slices]
+    room = _read_room(store, task, ids)
+    xp = array_namespace(room)
+    own = _inside(room)[task.chunk.relative_to(task.read).slices]
     _claim(room, task)
-    np.minimum(own, last, out=own)
+    xp.minimum(own, last, out=own)
     counted = tally(own, last, task.chunk, task.shape, task.steps)
     if counted.volumes[last] == task.unclaimed:
         return None
     here = counted.volumes > 0
     here[0] = True
     local = (np.cumsum(here) - 1).astype(np.uint32)
-    found = np.empty(own.shape, np.uint32)
+    found = xp.empty(own.shape, np.uint32)
     relabel(own, local, found)
     store.write(task.target, task.chunk, found)
     return Part(task.target, task.chunk, ids[here]), counted.of(here)
 
 
-def _claim(room: NDArray[np.uint32], task: GrowTask) -> None:
+def _read_room(store: Store, task: GrowTask, ids: NDArray[np.int64]) -> Any:
+    """Read the labels in ``task.read`` as places in ``ids``, uint32; a shell of 0 saves all bound checks."""
+    room: Any = None
+    for labels in task.labels:
+        local = store.read(labels.source, labels.box)
+        if room is None:
+            room = array_namespace(local).zeros([n + 2 for n in task.read.shape], np.uint32)
+        table = labels.table(ids)
+        table[table == ids.size - 1] = _FREE
+        relabel(local, table, _inside(room)[labels.box.relative_to(task.read).slices])
+        del local  # not to be in memory while the next one is read
+    return room
+
+
+def _inside(room: Any) -> Any:
+    """Leave out the shell."""
+    return room[1:-1, 1:-1, 1:-1]
+
+
+@Twins
+def _claim(room: Any, task: GrowTask) -> None:
     """Claim what is free in ``room``, which holds ``task.read`` and a shell of 0."""
     flat, neighbours = room.reshape(-1), _neighbour_steps(room.shape)
     queue = np.empty(_count_free(flat), np.int32 if flat.size < 2**31 else np.int64)
     count = _step_in(room, queue)
     first, count = _flood(flat, neighbours, queue, 0, count, task.steps - 1)
     if count < queue.size:
-        seeds = np.concatenate([np.empty(0, np.int64), *(_free_in(room, plane) for plane in _open_planes(task))])
-        _hold(flat, neighbours, seeds, np.empty_like(queue[count:]))
+        _hold(flat, neighbours, _open_seeds(room, task), np.empty_like(queue[count:]))
         _flood(flat, neighbours, queue, first, count, flat.size)
+
+
+@_claim.on_card
+def _claim_on_card(room: Any, task: GrowTask) -> None:
+    """Do the same in rounds: a round asks every free voxel, and who is claimed in it counts from the next one on."""
+    xp = array_namespace(room)
+    flat, neighbours = room.reshape(-1), xp.asarray(_neighbour_steps(room.shape))
+    queue = xp.flatnonzero(flat == _FREE)
+
+    def step() -> bool:
+        claimed = xp.zeros(1, np.int32)
+        _claim_next(queue.size, queue, flat, neighbours, claimed)
+        _settle(queue.size, queue, flat)
+        return bool(claimed[0])
+
+    for _ in range(task.steps):
+        if not step():
+            break
+    queue = queue[flat[queue] == _FREE]
+    if queue.size:
+        pocket = component_roots(room == _FREE, corners=True).reshape(-1)
+        is_open = xp.zeros(flat.size, bool)
+        is_open[pocket[_open_seeds(room, task)]] = True
+        flat[queue[is_open[pocket[queue]]]] = _WAITING
+        while step():
+            pass
+
+
+_claim_next = CudaKernel("""
+// Ids are below 2^31; a claim of this round has that bit set, and so has what is free or waits.
+__global__ void claim_next(long long count, const long long* queue, unsigned int* room, const long long* neighbours,
+                           int* claimed) {
+    long long i = thread();
+    if (i >= count || room[queue[i]] != 0xffffffffu) return;
+    unsigned int best = 0x80000000u;
+    for (int k = 0; k < 26; k++) {
+        unsigned int id = room[queue[i] + neighbours[k]];
+        if (id != 0 && id < best) best = id;
+    }
+    if (best == 0x80000000u) return;
+    room[queue[i]] = best | 0x80000000u;
+    *claimed = 1;
+}
+""")
+
+_settle = CudaKernel("""
+__global__ void settle(long long count, const long long* queue, unsigned int* room) {
+    long long i = thread();
+    if (i >= count) return;
+    unsigned int id = room[queue[i]];
+    if (id > 0x80000000u && id != 0xffffffffu) room[queue[i]] = id ^ 0x80000000u;
+}
+""")
 
 
 def _neighbour_steps(shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -224,9 +293,14 @@ def _plane(box: Box, axis: int, at: int) -> Box:
     return Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
 
 
-def _free_in(room: NDArray[np.uint32], box: Box) -> NDArray[np.int64]:
-    """List the free voxels of a box as flat indices of ``room``."""
-    return raster_index(np.flatnonzero(room[box.slices] == _FREE), box, cast(Zyx, room.shape))
+def _open_seeds(room: Any, task: GrowTask) -> Any:
+    """List the free voxels on these planes as flat indices of ``room``."""
+    xp = array_namespace(room)
+    found = [xp.empty(0, np.int64)]
+    for plane in _open_planes(task):
+        free = xp.flatnonzero(room[plane.slices] == _FREE)
+        found.append(raster_index(free, plane, cast(Zyx, room.shape)))
+    return xp.concatenate(found)
 
 
 @compiled

@@ -20,6 +20,9 @@ class GrayScale:
 
     mean: float
     std: float
+    floor: float | None = None
+    """Z-score that darker voxels are raised to: particles are brighter than what surrounds them, so how dark air and
+    bubbles are says nothing."""
 
     def __post_init__(self) -> None:
         if not (isfinite(self.mean) and isfinite(self.std) and self.std > 0):
@@ -62,7 +65,7 @@ def _quantile(ordered: Any, share: float) -> float:
 
 
 def zscore(image: Any, scale: GrayScale) -> Any:
-    """Bring gray values to mean 0 and standard deviation 1: (image − mean) / std.
+    """Bring gray values to mean 0 and standard deviation 1: (image − mean) / std, and at least the scale's floor.
 
     Args:
         image: any shape, any real dtype; never rescaled by its dtype's range.
@@ -72,7 +75,9 @@ def zscore(image: Any, scale: GrayScale) -> Any:
         float32 of the same shape.
     """
     xp = array_namespace(image)
-    return (xp.astype(image, xp.float32) - scale.mean) / scale.std
+    values = xp.astype(image, xp.float32, copy=False) - scale.mean
+    values /= scale.std
+    return values if scale.floor is None else xp.clip(values, scale.floor, None)
 
 
 def size_zoom(

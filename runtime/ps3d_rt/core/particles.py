@@ -6,8 +6,10 @@
 3. :func:`to_seeds`, tables only: join pieces into cores and groups of the volume, drop the small cores, give cores and
    coreless groups their ids.
 4. :func:`ps3d_rt.core.growth.grow`, per chunk in rounds: claim the rest of the foreground.
-5. :func:`number`, tables only: drop the small particles, count the others in raster order of their first voxels.
-6. :func:`write_instances`, per chunk, if asked for: put the final ids in place.
+5. :func:`sum_foreground`, per chunk, if unsure particles are to go: add up the foreground score of every particle.
+6. :func:`number`, tables only: drop the unsure and the small particles, count the others in raster order of their first
+   voxels.
+7. :func:`write_instances`, per chunk, if asked for: put the final ids in place.
 
 Tasks pass on whole-number tables, which are put together in the order of the chunks, so neither the chunk size nor
 the order of work can change a label. In memory are a few chunks and these tables, of 40 bytes a piece of a chunk, and
@@ -28,15 +30,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ps3d_rt.core.arrays import array_namespace, asnumpy, compiled
 from ps3d_rt.core.chunks import ChunkGrid, Part, Store, Tally, TaskMap, read_ids, tally
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.growth import UNCLAIMED, Labels, grow
-from ps3d_rt.core.pieces import DEEP_REACH, check_border_core, find_runs, paint, thin_and_deep
+from ps3d_rt.core.pieces import DEEP_REACH, check_border_core, find_pieces
 from ps3d_rt.core.stitch import face_pairs, merge
 from ps3d_rt.errors import InputError
 
 BORDER_CORE, PIECES, INSTANCES = "border-core", "pieces", "instances"
 """Arrays of the store: the map to start from, what :func:`survey` writes, the result."""
+FOREGROUND = "foreground"
+"""Array of the store: score of foreground, percent, uint8; needed only to drop unsure particles."""
 
 
 def to_instances_chunked(
@@ -67,16 +72,19 @@ def to_particles(
     chunk: Zyx,
     *,
     min_relative_volume: float = 0.005,
+    min_confidence: float = 0.0,
     halo: int = 16,
     map_tasks: TaskMap = map,
 ) -> tuple[list[Part], int]:
     """Turn the border-core map in ``store`` into particles; the labels are those of ``to_instances``.
 
     Args:
-        store: holds :data:`BORDER_CORE`, uint8; gets working arrays, which the result names.
+        store: holds :data:`BORDER_CORE`, uint8, and :data:`FOREGROUND` if ``min_confidence`` is above 0; gets working
+            arrays, which the result names.
         shape: the volume, voxels.
         chunk: what a task owns, voxels; a task holds about 8 bytes a voxel of ``chunk`` with its halo, 14 in noise.
         min_relative_volume: share of the mean particle volume below which a particle is dropped.
+        min_confidence: mean score of foreground, 0 to 1, below which a particle is dropped before the mean is taken.
         halo: voxels that a task of growth reads beyond its chunk; wider than most borders are thick, one round does.
         map_tasks: ``map``, or the map of a pool. It gets picklable tasks; the results must keep their order.
 
@@ -99,7 +107,9 @@ def to_particles(
     ]
     del surveys, touching, seeds
     labels = grow(store, grid, labels, halo, map_tasks)
-    numbers = number(labels, min_relative_volume)
+    parts = [part for part, _ in labels]
+    sums = list(map_tasks(partial(sum_foreground, store), parts)) if min_confidence else None
+    numbers = number(labels, min_relative_volume, sums, min_confidence)
     return [Part(part.source, part.box, numbers[part.ids]) for part, _ in labels], int(numbers.max())
 
 
@@ -111,7 +121,7 @@ class Survey:
     home: NDArray[np.uint32]
     """The border piece that stands for the group of a piece; it may be a piece without voxels."""
     thin: NDArray[np.int64]
-    """By core: voxels at distance ≤ 1 to outside the core; not all of them if it is deep."""
+    """By core: voxels at distance ≤ 1 to outside the core; 0 if it is deep."""
     deep: NDArray[np.bool_]
     """By core: whether a voxel has distance ≥ 3; if so the core stays, however many voxels are thin."""
 
@@ -129,21 +139,15 @@ class Survey:
 def survey(store: Store, shape: Zyx, near_voxels: int, chunk: Box) -> Survey:
     """Split the foreground of a chunk into pieces, write them to :data:`PIECES`, and count what rule 2 asks for."""
     read = chunk.grow(DEEP_REACH, Box.of_shape(shape))
-    classes = np.ascontiguousarray(store.read(BORDER_CORE, read))
+    classes = store.read(BORDER_CORE, read)
+    classes = array_namespace(classes).ascontiguousarray(classes)
     check_border_core(classes)
-    inside = chunk.relative_to(read)
-    runs = find_runs(classes, inside)
-    thin, deep = thin_and_deep(classes, inside, runs)
+    found = find_pieces(classes, chunk.relative_to(read))
     del classes
-    home = np.arange(runs.cores + runs.groups + 1, dtype=np.uint32)
-    home[runs.core] = runs.cores + runs.group
-    home[0] = 0
-    piece = np.where(runs.core > 0, runs.core, runs.cores + runs.group).astype(np.uint32)
-    pieces = np.zeros(chunk.shape, np.uint32)
-    paint(pieces.reshape(-1), runs.firsts, runs.lengths, piece)
-    if home.size > 1:
-        store.write(PIECES, chunk, pieces)
-    return Survey(tally(pieces, home.size - 1, chunk, shape, near_voxels), home, thin, deep)
+    if found.home.size > 1:
+        store.write(PIECES, chunk, found.labels)
+    counted = tally(found.labels, found.home.size - 1, chunk, shape, near_voxels)
+    return Survey(counted, found.home, found.thin, found.deep)
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ def contacts(store: Store, task: ContactTask) -> tuple[NDArray[np.uint64], NDArr
     for other, offset in task.others:
         offsets = task.offset, offset
         near, far = task.chunk.intersect(_around(other)), other.intersect(_around(task.chunk))
-        a, b = (np.atleast_2d(store.read(PIECES, box).squeeze()) for box in (near, far))
+        a, b = (np.atleast_2d(asnumpy(store.read(PIECES, box)).squeeze()) for box in (near, far))
         corners.append(face_pairs(a, b, connectivity=26, offsets=offsets))
         if sum(m != n for m, n in zip(task.chunk.start, other.start, strict=True)) == 1:
             faces.append(face_pairs(a, b, offsets=offsets))
@@ -262,12 +266,37 @@ def label_dtype(count: int) -> np.dtype[Any]:
     return np.dtype(np.uint32 if count <= np.iinfo(np.uint32).max else np.uint64)
 
 
-def number(labels: Sequence[Labels], min_relative_volume: float) -> NDArray[Any]:
-    """Apply rule 5.
+def sum_foreground(store: Store, part: Part) -> NDArray[np.int64]:
+    """Add up :data:`FOREGROUND` over the local ids of a chunk; entry 0 means nothing."""
+    if part.ids.size == 1:
+        return np.zeros(1, np.int64)
+    labels, percent = (asnumpy(store.read(name, part.box)) for name in (part.source, FOREGROUND))
+    return _sum_by_label(labels, percent, part.ids.size)
+
+
+@compiled
+def _sum_by_label(labels: NDArray[Any], values: NDArray[Any], count: int) -> NDArray[np.int64]:
+    sums = np.zeros(count, np.int64)
+    for z in range(labels.shape[0]):
+        for y in range(labels.shape[1]):
+            for x in range(labels.shape[2]):
+                sums[labels[z, y, x]] += values[z, y, x]
+    return sums
+
+
+def number(
+    labels: Sequence[Labels],
+    min_relative_volume: float,
+    foreground: Sequence[NDArray[np.int64]] | None = None,
+    min_confidence: float = 0.0,
+) -> NDArray[Any]:
+    """Apply rule 5, after the particles that the network is unsure of are dropped.
 
     Args:
         labels: of every chunk, after growth.
         min_relative_volume: share of the mean particle volume, 0 or more.
+        foreground: of every chunk, from :func:`sum_foreground`; None drops no unsure particle.
+        min_confidence: mean score of foreground that a particle needs, 0 to 1.
 
     Returns:
         Table, id of the volume → 1..N in raster order of the first voxel, 0 for particles that are dropped; of
@@ -281,6 +310,10 @@ def number(labels: Sequence[Labels], min_relative_volume: float) -> NDArray[Any]
     first = np.full(volume.size, np.iinfo(np.int64).max)
     np.add.at(volume, ids, volumes[some])
     np.minimum.at(first, ids, firsts[some])
+    if foreground is not None:
+        score = np.zeros(volume.size, np.int64)
+        np.add.at(score, ids, _joined(foreground)[some])
+        volume[score < 100 * min_confidence * volume] = 0
     # In float64: as integers, volume times count would overflow at 10^10 voxels.
     kept = (volume > 0) & (volume.astype(np.float64) * np.count_nonzero(volume) >= min_relative_volume * volume.sum())
     order = np.flatnonzero(kept)

@@ -1,19 +1,20 @@
 """The foreground of a border-core map, cut into cores and groups; what rule 2 asks of a core.
 
-All of it works on runs: voxels of one class in a row along x. A map has 10 to 30 times fewer runs than voxels, so the
-map is walked once and nothing as large as the map is made on the way.
+On a CPU all of it works on runs: voxels of one class in a row along x. A map has 10 to 30 times fewer runs than voxels,
+so the map is walked once and nothing as large as the map is made on the way. On a card every voxel has a thread.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.arrays import compiled
-from ps3d_rt.core.grid import Box
+from ps3d_rt.core.arrays import CudaKernel, Twins, array_namespace, asnumpy, compiled, is_cupy_array
+from ps3d_rt.core.components import component_roots, numbered
+from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
 
 BACKGROUND, CORE, BORDER = 0, 1, 2
@@ -22,13 +23,49 @@ DEEP_REACH = 2
 """Voxels around a voxel that tell whether its distance to outside its core is 3 or more."""
 
 
-def check_border_core(border_core: NDArray[Any]) -> None:
-    """Refuse what is not a border-core map."""
-    if not isinstance(border_core, np.ndarray) or border_core.ndim != 3 or border_core.dtype != np.uint8:
+def check_border_core(border_core: Any) -> None:
+    """Refuse what is not a border-core map, in a numpy or CuPy array."""
+    is_array = isinstance(border_core, np.ndarray) or is_cupy_array(border_core)
+    if not is_array or border_core.ndim != 3 or border_core.dtype != np.uint8:
         got = f"{getattr(border_core, 'dtype', type(border_core))} of shape {getattr(border_core, 'shape', '?')}"
         raise InputError(f"a border-core map is a (Z, Y, X) uint8 numpy array, got {got}.")
-    if border_core.max(initial=0) > BORDER:
-        raise InputError(f"a border-core map holds 0, 1 and 2, got {border_core.max()}; instances need to_border_core.")
+    largest = int(border_core.max()) if border_core.size else 0
+    if largest > BORDER:
+        raise InputError(f"a border-core map holds 0, 1 and 2, got {largest}; instances need to_border_core.")
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """The foreground in a box as pieces: its cores, 1..cores, and the border of every group, cores + group."""
+
+    labels: Any
+    """(z, y, x) uint32, 0 where there is no foreground; lies where the classes lay."""
+    home: NDArray[np.uint32]
+    """By piece: the border piece that stands for its group; it may be a piece without voxels. Entry 0 means nothing."""
+    thin: NDArray[np.int64]
+    """By core: voxels at distance ≤ 1 to outside the core; 0 if it is deep."""
+    deep: NDArray[np.bool_]
+    """By core: whether a voxel has distance ≥ 3."""
+
+
+@Twins
+def find_pieces(classes: Any, box: Box) -> Pieces:
+    """Cut the foreground in ``box`` of a border-core map into pieces.
+
+    Args:
+        classes: (Z, Y, X) uint8, C-contiguous; what lies beyond it lies beyond the volume. So it goes
+            :data:`DEEP_REACH` past ``box``.
+        box: at most 2^31 voxels.
+    """
+    runs = find_runs(classes, box)
+    thin, deep = thin_and_deep(classes, box, runs)
+    home = np.arange(runs.cores + runs.groups + 1, dtype=np.uint32)
+    home[runs.core] = runs.cores + runs.group
+    home[0] = 0
+    piece = np.where(runs.core > 0, runs.core, runs.cores + runs.group).astype(np.uint32)
+    labels = np.zeros(box.shape, np.uint32)
+    paint(labels.reshape(-1), runs.firsts, runs.lengths, piece)
+    return Pieces(labels, home, thin, deep)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,13 +216,19 @@ def thin_and_deep(classes: NDArray[np.uint8], box: Box, runs: Runs) -> tuple[NDA
         runs: from :func:`find_runs`.
 
     Returns:
-        (cores + 1,) voxels at distance ≤ 1, not all of them if the core is deep; (cores + 1,) whether it is deep.
+        (cores + 1,) voxels at distance ≤ 1, 0 if the core is deep; (cores + 1,) whether it is deep.
     """
+    where = np.array(box.start), np.array(box.shape)
+    thin, deep = _thin_and_deep(classes, *where, runs.firsts, runs.lengths, runs.core, runs.cores, _ball())
+    thin[deep] = 0
+    return thin, deep
+
+
+def _ball() -> NDArray[np.int64]:
+    """List the steps (z, y, x) to the voxels nearer than 3; the nearest decide most often and come first."""
     side = range(-DEEP_REACH, DEEP_REACH + 1)
     steps = [(z, y, x) for z in side for y in side for x in side if 0 < z * z + y * y + x * x < 9]
-    ball = np.array(sorted(steps, key=lambda step: sum(n * n for n in step)))  # the nearest decide most often
-    where = np.array(box.start), np.array(box.shape)
-    return _thin_and_deep(classes, *where, runs.firsts, runs.lengths, runs.core, runs.cores, ball)
+    return np.array(sorted(steps, key=lambda step: sum(n * n for n in step)))
 
 
 @compiled
@@ -229,3 +272,51 @@ def paint(out: NDArray[Any], firsts: NDArray[Any], lengths: NDArray[Any], values
     for i in range(firsts.size):
         for k in range(firsts[i], firsts[i] + lengths[i]):
             out[k] = values[i]
+
+
+@find_pieces.on_card
+def _find_pieces_on_card(classes: Any, box: Box) -> Pieces:
+    xp = array_namespace(classes)
+    own = xp.ascontiguousarray(classes[box.slices])
+    core, firsts = numbered(component_roots(own == CORE, corners=False))
+    group, groups = numbered(component_roots(own != BACKGROUND, corners=True))
+    cores = firsts.size
+    home = np.arange(cores + groups.size + 1, dtype=np.uint32)
+    home[1 : cores + 1] = cores + asnumpy(group.reshape(-1)[firsts])
+    labels = xp.where(core > 0, core, xp.where(group > 0, group + cores, 0)).astype(xp.uint32)
+    return Pieces(labels, home, *_thin_and_deep_on_card(classes, box, core, cores))
+
+
+def _thin_and_deep_on_card(
+    classes: Any, box: Box, core: Any, cores: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Do what :func:`thin_and_deep` does; ``core`` is (z, y, x) int32, the cores in ``box``."""
+    xp = array_namespace(classes)
+    wide = Box(_moved(box.start, -DEEP_REACH), _moved(box.stop, DEEP_REACH))
+    here = wide.intersect(Box.of_shape(cast(Zyx, classes.shape)))
+    room = xp.full(wide.shape, CORE, xp.uint8)  # beyond the volume is not outside
+    room[here.relative_to(wide).slices] = classes[here.slices]
+    steps = xp.asarray(_ball() @ np.array([wide.shape[1] * wide.shape[2], wide.shape[2], 1]))
+    thin, deep = xp.zeros(cores + 1, xp.int32), xp.zeros(cores + 1, xp.int32)
+    _measure_cores(core.size, core, *core.shape[1:], DEEP_REACH, room, steps.size, steps, thin, deep)
+    is_deep = asnumpy(deep) > 0
+    return np.where(is_deep, 0, asnumpy(thin)).astype(np.int64), is_deep
+
+
+def _moved(at: Zyx, by: int) -> Zyx:
+    z, y, x = at
+    return z + by, y + by, x + by
+
+
+_measure_cores = CudaKernel("""
+__global__ void measure_cores(long long count, const int* core, long long height, long long width, long long reach,
+                              const unsigned char* room, long long ball, const long long* steps, int* thin, int* deep) {
+    long long i = thread();
+    if (i >= count || core[i] == 0) return;
+    long long x = i % width + reach, y = i / width % height + reach, z = i / width / height + reach;
+    long long at = (z * (height + 2 * reach) + y) * (width + 2 * reach) + x, clear = 0;
+    while (clear < ball && room[at + steps[clear]] == 1) clear++;
+    if (clear < 6) atomicAdd(&thin[core[i]], 1);
+    if (clear == ball) deep[core[i]] = 1;
+}
+""")

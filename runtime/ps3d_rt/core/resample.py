@@ -156,6 +156,7 @@ class PlaneStream:
             xp = array_namespace(self._slab)
             planes = int(np.ptp(self._z.index, axis=0).max()) + 1
             self._ring = xp.empty((planes, *self._shape[1:]), dtype=xp.float32)
+            self._y, self._x = self._y.of(xp), self._x.of(xp)
 
 
 def resample_labels(labels: Any, shape: Zyx, *, zoom: Zoom) -> Any:

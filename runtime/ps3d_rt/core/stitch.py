@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ps3d_rt.core.arrays import compiled
+from ps3d_rt.core.arrays import Twins, array_namespace, compiled
 from ps3d_rt.core.runs import as_ids
 from ps3d_rt.errors import InputError
 
@@ -126,13 +126,13 @@ def _join(table: NDArray[Any], pairs: NDArray[Any]) -> None:
         table[i] = table[np.int64(table[i])]
 
 
-def relabel(chunk: NDArray[Any], table: NDArray[Any], out: NDArray[Any]) -> None:
+def relabel(chunk: Any, table: NDArray[Any], out: Any) -> None:
     """Replace every id of a chunk by its entry in the table.
 
     Args:
-        chunk: (z, y, x) unsigned ids of one chunk.
+        chunk: (z, y, x) unsigned ids of one chunk, a numpy or a CuPy array.
         table: (n,) what ids 0..n - 1 become.
-        out: the chunk's shape; gets the result, in its own dtype. It may be a part of a larger array.
+        out: the chunk's shape, where it lies; gets the result, in its own dtype. It may be a part of a larger array.
 
     Raises:
         InputError: if an id is not in the table.
@@ -147,8 +147,9 @@ def relabel(chunk: NDArray[Any], table: NDArray[Any], out: NDArray[Any]) -> None
         raise InputError(f"the chunk holds id {largest}, the table ends at {table.size - 1}; it is not of this chunk.")
 
 
+@Twins
 @compiled
-def _relabel(chunk: NDArray[Any], table: NDArray[Any], out: NDArray[Any]) -> np.uint64:
+def _relabel(chunk: Any, table: NDArray[Any], out: Any) -> Any:
     """Return the largest id; ids past the table become 0."""
     largest = np.uint64(0)
     last, entry = chunk.dtype.type(0), table[0]
@@ -161,4 +162,12 @@ def _relabel(chunk: NDArray[Any], table: NDArray[Any], out: NDArray[Any]) -> np.
                     largest = max(largest, np.uint64(value))
                     entry = table[value] if value < table.size else table.dtype.type(0)
                 out[z, y, x] = entry
+    return largest
+
+
+@_relabel.on_card
+def _relabel_on_card(chunk: Any, table: NDArray[Any], out: Any) -> Any:
+    largest = int(chunk.max())
+    if largest < table.size:
+        out[...] = array_namespace(chunk).asarray(table)[chunk]
     return largest

@@ -7,6 +7,7 @@ Both add the same float32 products in the same order, hence both give the same b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ _KERNEL_DTYPES = (np.uint8, np.uint16, np.int16, np.float32)
 class Taps:
     """One axis of a separable resampling: out[i] = Σ_t weight[t, i] · in[index[t, i]]."""
 
-    index: NDArray[np.int64]
-    """Ascending along i."""
-    weight: NDArray[np.float32]
+    index: Any
+    """(taps, outputs) int64, ascending along i."""
+    weight: Any
+    """(taps, outputs) float32."""
 
     @property
     def first(self) -> int:
@@ -46,6 +48,10 @@ class Taps:
     def relative(self) -> Taps:
         """Count indexes from the lowest one that is needed; arrays become contiguous, as the kernels want them."""
         return Taps(self.index - self.first, np.ascontiguousarray(self.weight))
+
+    def of(self, xp: ModuleType) -> Taps:
+        """Bring the arrays to another library, once for all planes."""
+        return Taps(xp.asarray(self.index), xp.asarray(self.weight))
 
 
 def linear_taps(length: int, out: int, zoom: float, lowpass: bool) -> Taps:
@@ -82,7 +88,7 @@ def resample_plane(plane: Any, y: Taps, x: Taps, out: Any, slot: int) -> None:
 
     Args:
         plane: (Y, X), any real dtype.
-        y: taps along y.
+        y: taps along y, arrays of the same library.
         x: taps along x.
         out: (n, outputs of y, outputs of x) float32.
         slot: which plane of ``out`` to overwrite.
@@ -124,8 +130,8 @@ def _apply(plane: Any, taps: Taps, axis: int) -> Any:
     xp = array_namespace(plane)
     along_axis = (-1, 1) if axis == 0 else (1, -1)
     parts = (
-        xp.astype(xp.take(plane, xp.asarray(index), axis=axis), xp.float32) * xp.reshape(xp.asarray(weight), along_axis)
-        for index, weight in zip(taps.index, taps.weight, strict=True)
+        xp.astype(xp.take(plane, taps.index[t, :], axis=axis), xp.float32) * xp.reshape(taps.weight[t, :], along_axis)
+        for t in range(taps.index.shape[0])
     )
     total = next(parts)
     for part in parts:

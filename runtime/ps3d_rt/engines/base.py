@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, final
 
-import numpy as np
-
+from ps3d_rt.core.arrays import array_namespace, is_cupy_array
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 
@@ -22,17 +21,19 @@ class EngineSpec:
     """What an engine runs and where. Known before the first patch, written into ``run.json``."""
 
     name: str
-    """``openvino``, ``onnxruntime``, …"""
+    """``openvino``, ``onnxruntime``, ``tensorrt``, …"""
     patch: Zyx
     """Input of the network, voxels z, y, x."""
     device: str
     """``cpu`` or ``cuda:N``."""
     precision: str
-    """``fp32``, ``bf16``, …: what the arithmetic really uses."""
+    """``fp32``, ``bf16``, ``tf32``, …: what the arithmetic really uses."""
     batch: int
     """Patches a call that the engine runs fastest with."""
     mirror_axes: tuple[int, ...] = ()
     """Axes along which scores are averaged over mirror images: 0, 1, 2 for z, y, x."""
+    memory_bytes: int | None = None
+    """Memory of the card that the network and a call of ``batch`` patches take; None: not known."""
 
 
 class Engine(ABC):
@@ -52,14 +53,15 @@ class Engine(ABC):
         return self.reopen, ()
 
     @final
-    def infer(self, patches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Score patches.
+    def infer(self, patches: Any) -> Any:
+        """Score patches; on a card, queue that on CuPy's current stream and return.
 
         Args:
-            patches: (n, 1, *patch) float32, normalized gray values, n ≥ 1.
+            patches: (n, 1, *patch) float32, normalized gray values, n ≥ 1, on the engine's device: a NumPy array for
+                an engine on the CPU, a CuPy array for one on a card.
 
         Returns:
-            (n, 3, *patch) float32, softmax over background, core, border; the caller's own memory.
+            (n, 3, *patch) float32, softmax over background, core, border; of the same kind, the caller's own memory.
 
         Raises:
             InputError: if ``patches`` does not fit :attr:`spec`.
@@ -67,12 +69,15 @@ class Engine(ABC):
         if patches.ndim != 5 or patches.shape[0] < 1 or patches.shape[1:] != (1, *self.spec.patch):
             z, y, x = self.spec.patch
             raise InputError(f"patches have shape {patches.shape}; this model takes (n, 1, {z}, {y}, {x}), n ≥ 1.")
-        if patches.dtype != np.float32:
+        if patches.dtype != array_namespace(patches).float32:
             raise InputError(f"patches are {patches.dtype}; an engine takes float32.")
+        place = f"cuda:{patches.device.id}" if is_cupy_array(patches) else "cpu"
+        if place != self.spec.device:
+            raise InputError(f"patches are on {place}, the engine on {self.spec.device}; move them there first.")
         return self._infer(patches)
 
     @abstractmethod
-    def _infer(self, patches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]: ...
+    def _infer(self, patches: Any) -> Any: ...
 
     def close(self) -> None:  # noqa: B027 - engines without resources need not override it
         """Release the network and its memory."""

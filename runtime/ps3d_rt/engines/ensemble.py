@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, final
 
-import numpy as np
-
 from ps3d_rt.engines.base import Engine
 
 
@@ -19,12 +17,12 @@ class EnsembleEngine(Engine):
         self._members = tuple(members)
         self.spec = members[0].spec
 
-    def _infer(self, patches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _infer(self, patches: Any) -> Any:
         first, *others = self._members
         scores = first.infer(patches)
         for member in others:
             scores += member.infer(patches)
-        scores /= np.float32(len(self._members))
+        scores /= float(len(self._members))
         return scores
 
     def close(self) -> None:

@@ -6,8 +6,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any, final
 
-import numpy as np
-
+from ps3d_rt.core.arrays import array_namespace
 from ps3d_rt.engines.base import Engine
 
 
@@ -25,11 +24,12 @@ class MirroredEngine(Engine):
         self._flips = [flip for count in range(1, len(axes) + 1) for flip in combinations(of_patches, count)]
         self.spec = replace(engine.spec, mirror_axes=axes)
 
-    def _infer(self, patches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _infer(self, patches: Any) -> Any:
+        xp: Any = array_namespace(patches)
         scores = self._engine.infer(patches)
         for flip in self._flips:
-            scores += np.flip(self._engine.infer(np.flip(patches, flip)), flip)
-        scores /= np.float32(1 + len(self._flips))
+            scores += xp.flip(self._engine.infer(xp.flip(patches, axis=flip)), axis=flip)
+        scores /= float(1 + len(self._flips))
         return scores
 
     def close(self) -> None:

@@ -40,10 +40,10 @@ class OnnxRuntimeEngine(Engine):
             raise InputError(f"precision is {precision!r}; ONNX Runtime takes auto or fp32.")
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; at least 1 is needed, or leave it out to use every core.")
-        runtime = _load()
+        runtime = load_onnxruntime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or 0  # 0: its own default
-        self._session = _open(runtime, onnx_path, patch, options)
+        self._session = open_session(runtime, onnx_path, patch, options, ["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self.spec = EngineSpec(name="onnxruntime", patch=patch, device="cpu", precision="fp32", batch=1)
 
@@ -58,19 +58,33 @@ class OnnxRuntimeEngine(Engine):
         self._session = None
 
 
-def _load() -> Any:
+def load_onnxruntime() -> Any:
+    """Import ONNX Runtime.
+
+    Raises:
+        CapabilityError: if it does not load.
+    """
     try:
         return import_module("onnxruntime")
     except ImportError as error:
         raise CapabilityError(f"ONNX Runtime does not load ({error}); install it: pip install onnxruntime.") from error
 
 
-def _open(runtime: Any, onnx_path: Path, patch: Zyx, options: Any) -> Any:
-    # Its errors share no base class of their own.
-    errors = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
-    refusals = (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.NoSuchFile, errors.NotImplemented)
+def errors_of_onnxruntime(*names: str) -> tuple[type[Exception], ...]:
+    """Give some of its exceptions, which share no base class of their own."""
+    state = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    return tuple(getattr(state, name) for name in names)
+
+
+def open_session(runtime: Any, onnx_path: Path, patch: Zyx, options: Any, providers: list[Any]) -> Any:
+    """Load a network on the first of ``providers``, and on no other.
+
+    Raises:
+        InputError: if the file is not a network from (B, 1, *patch) to (B, 3, *patch).
+    """
+    refusals = errors_of_onnxruntime("Fail", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
     try:
-        session = runtime.InferenceSession(onnx_path, options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(onnx_path, options, providers=providers, enable_fallback=0)
     except refusals as error:
         raise InputError(
             f"{onnx_path} is not a network ONNX Runtime can read; export the model again. It says: {error}"

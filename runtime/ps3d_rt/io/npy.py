@@ -1,4 +1,4 @@
-"""NumPy ``.npy`` files, memory-mapped. Nothing is ever unpickled."""
+"""NumPy ``.npy`` files, memory-mapped. Nothing is ever unpickled, and there is no place for the spacing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ps3d_rt.io.readable import readable
+from ps3d_rt.io.slabs import Tell, write_planes
 from ps3d_rt.io.volume import ArrayVolume, SpacingMm, Volume, stem_of
 
 
@@ -15,3 +16,11 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     with readable(str(path), "the file"):
         array = np.lib.format.open_memmap(path, mode="r")
     return ArrayVolume(array, spacing_mm, name=stem_of(path), source=str(path))
+
+
+def write(path: Path, volume: Volume, tell: Tell) -> None:
+    """Write the voxels of ``volume``."""
+    header = {"descr": volume.dtype.str, "fortran_order": False, "shape": volume.shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        write_planes(file, volume, volume.dtype, tell)

@@ -1,25 +1,36 @@
-"""The particle table on disk: ``particles.parquet`` to compute with, ``particles.csv`` to look at."""
+"""The particle table on disk: ``particles.parquet`` to compute with, ``particles.csv`` to look at.
+
+Both have the same rows and columns. Parquet alone has, besides, what is more than one number a particle: the lists
+``contact_label`` and ``contact_label_faces``, and ``gray_histogram``, whose bins are in the file's metadata.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.contacts import Contacts
+from ps3d_rt.core.gray import GrayBins
+from ps3d_rt.core.measure import NO_COLUMNS, ParticleTable
 from ps3d_rt.errors import InputError
 
 PARQUET_NAME = "particles.parquet"
 CSV_NAME = "particles.csv"
-OPTIONAL_COLUMNS = frozenset({"gray_mean"})
+CONTACTS = ("contact_label", "contact_label_faces")
+HISTOGRAM = "gray_histogram"
+BINS = b"ps3d_rt.gray_bins"
+"""Key of the metadata of a parquet file: the lower edge of the first bin and the width of all, as JSON."""
 
 
 def write_table(table: ParticleTable, folder: str | Path, *, overwrite: bool = False) -> tuple[Path, Path]:
-    """Write the table as parquet and as CSV: same columns, same rows, units in the column names.
+    """Write the table as parquet and as CSV; units are in the column names.
 
     Args:
         table: one row a particle.
@@ -35,7 +46,7 @@ def write_table(table: ParticleTable, folder: str | Path, *, overwrite: bool = F
     targets = free_targets(folder, overwrite=overwrite)
     Path(folder).mkdir(parents=True, exist_ok=True)
     rows = pa.table(table.columns())
-    _write_whole(targets[0], lambda path: parquet.write_table(rows, path))
+    _write_whole(targets[0], lambda path: parquet.write_table(_with_lists(rows, table), path))
     _write_whole(targets[1], lambda path: csv.write_csv(rows, path, csv.WriteOptions(quoting_style="none")))
     return targets
 
@@ -54,6 +65,19 @@ def free_targets(folder: str | Path, *, overwrite: bool = False) -> tuple[Path, 
         if target.exists() and not overwrite:
             raise InputError(f"{target} exists and is kept; choose another folder or pass --overwrite.")
     return targets
+
+
+def _with_lists(rows: pa.Table, table: ParticleTable) -> pa.Table:
+    """Add the columns that hold more than one number a particle."""
+    label, touched, faces = table.contact_pairs.each_way()
+    ends = np.append(np.searchsorted(label, table.label), len(label)).astype(np.int32)
+    for name, values in zip(CONTACTS, (touched, faces), strict=True):
+        rows = rows.append_column(name, pa.ListArray.from_arrays(ends, values))
+    if table.gray_histogram is None or table.gray_bins is None:
+        return rows
+    counts = pa.array(table.gray_histogram.ravel())
+    lists = pa.FixedSizeListArray.from_arrays(counts, table.gray_histogram.shape[1])
+    return rows.append_column(HISTOGRAM, lists).replace_schema_metadata({BINS: json.dumps(asdict(table.gray_bins))})
 
 
 def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
@@ -85,11 +109,31 @@ def read_table(path: str | Path) -> ParticleTable:
         raise InputError(
             f"{path} cannot be read as parquet ({error}); make it again with `ps3d-rt measure`."
         ) from error
-    names = set(get_type_hints(ParticleTable))
-    missing = sorted(names - OPTIONAL_COLUMNS - set(rows.column_names))
+    columns = [field for field in fields(ParticleTable) if field.name not in NO_COLUMNS]
+    needed = {field.name for field in columns if field.default is MISSING} | set(CONTACTS)
+    missing = sorted(needed - set(rows.column_names))
     if missing:
         raise InputError(
-            f"{path} lacks the columns {', '.join(missing)}; a particle table has {', '.join(sorted(names))}. "
+            f"{path} lacks the columns {', '.join(missing)}, which every particle table has. "
             "Make it again with `ps3d-rt measure`."
         )
-    return ParticleTable(**{name: np.asarray(rows[name].to_numpy()) for name in rows.column_names if name in names})
+    values: dict[str, Any] = {
+        f.name: np.asarray(rows[f.name].to_numpy()) for f in columns if f.name in rows.column_names
+    }
+    return ParticleTable(**values, contact_pairs=_contacts(rows), **_histogram(rows))
+
+
+def _contacts(rows: pa.Table) -> Contacts:
+    touched, faces = (rows[name].combine_chunks() for name in CONTACTS)
+    label = np.repeat(rows["label"].to_numpy(), np.diff(touched.offsets.to_numpy()))
+    pairs = np.stack([label, touched.values.to_numpy()], axis=1)
+    once = pairs[:, 0] < pairs[:, 1]
+    return Contacts(pairs[once], faces.values.to_numpy()[once])
+
+
+def _histogram(rows: pa.Table) -> dict[str, Any]:
+    if HISTOGRAM not in rows.column_names or BINS not in (rows.schema.metadata or {}):
+        return {}
+    lists = rows[HISTOGRAM].combine_chunks()
+    counts = lists.values.to_numpy().reshape(len(rows), lists.type.list_size)
+    return {"gray_histogram": counts, "gray_bins": GrayBins(**json.loads(rows.schema.metadata[BINS]))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any, final
@@ -16,8 +17,13 @@ import tifffile
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.readable import readable
+from ps3d_rt.io.slabs import Tell, planes_of
 from ps3d_rt.io.units import mm_per
 from ps3d_rt.io.volume import PLANES_PER_READ, ArrayVolume, SpacingMm, Volume, stem_of
+
+_OME_DTYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
+_CLASSIC_BYTES = 2**32 - 2**25
+"""Larger files need 64-bit offsets; some room for the tags."""
 
 
 @final
@@ -145,8 +151,31 @@ def _spacing_of(tif: tifffile.TiffFile) -> SpacingMm | None:
         pixels_per_unit = [tags.valueof(name, default=(0, 1)) for name in ("YResolution", "XResolution")]
         sizes = [tif.imagej_metadata.get("spacing")]
         sizes += [below / above if above else None for above, below in pixels_per_unit]
-        units = [mm_per(tif.imagej_metadata.get("unit"))] * 3
+        unit = tif.imagej_metadata.get("unit")  # of x, and of the axes that have none of their own
+        units = [mm_per(tif.imagej_metadata.get(f"{axis}unit", unit)) for axis in "zyx"]
     else:
         return None
     mm = [float(size) * unit for size, unit in zip(sizes, units, strict=True) if size is not None and unit is not None]
     return (mm[0], mm[1], mm[2]) if len(mm) == 3 else None
+
+
+def write(path: Path, volume: Volume, tell: Tell) -> None:
+    """Write ``volume`` page by page, not compressed: OME-TIFF if the spacing is known; BigTIFF from 4 GB on."""
+    metadata: dict[str, Any] = {"axes": "ZYX"}
+    if volume.spacing_mm is not None:
+        if volume.dtype.name not in _OME_DTYPES:
+            raise InputError(
+                f"{volume.name}: a TIFF of {volume.dtype} cannot hold the spacing; "
+                f"allowed are {', '.join(_OME_DTYPES)}: convert the array or write zarr."
+            )
+        for axis, size in zip("ZYX", volume.spacing_mm, strict=True):
+            metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "mm"}
+    large = prod(volume.shape) * volume.dtype.itemsize > _CLASSIC_BYTES
+    with tifffile.TiffWriter(path, bigtiff=large, ome=volume.spacing_mm is not None) as writer:
+        writer.write(
+            planes_of(volume, tell),
+            shape=volume.shape,
+            dtype=volume.dtype,
+            photometric="minisblack",
+            metadata=metadata,
+        )

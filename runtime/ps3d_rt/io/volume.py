@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
@@ -23,8 +24,18 @@ _FORMATS = {
     ".tif": "tiff",
     ".tiff": "tiff",
     ".npy": "npy",
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    ".nrrd": "nrrd",
+    ".nhdr": "nrrd",
+    ".mha": "metaimage",
+    ".mhd": "metaimage",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
     ".raw": "raw",
     ".vol": "raw",
+    ".vgi": "raw",
+    ".pcr": "raw",
     ".zarr": "zarr_volume",
 }
 """File name ending → module of this package that opens it, loaded on use: zarr alone takes half a second to import."""
@@ -34,6 +45,12 @@ ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 PLANES_PER_READ = 16
 """Planes to read at a time from a file that is not chunked along z."""
+
+_MOST_PLANES_PER_READ = 128
+"""Deeper chunks are decoded more than once: to hold a slab as deep would break the memory promise."""
+
+_INSIDE = re.compile(r"(.+\.(?:h5|hdf5)):(.*)", re.IGNORECASE)
+"""``scan.h5:/group/data``"""
 
 
 class Volume(ABC):
@@ -156,18 +173,19 @@ def open_volume(
     """Open a scan or a label volume; voxels are read when asked for.
 
     Args:
-        path: TIFF file, folder of TIFF slices, ``.npy``, zarr array, OME-Zarr image or labels, ``.raw`` or ``.vol``.
+        path: see ``docs/formats.md``; a dataset of an HDF5 file is ``scan.h5:/group/data``.
         spacing_mm: millimetres a voxel, one number or z, y, x; wins over what the file says.
         shape: voxels z, y, x; for raw files, which do not say.
-        dtype: NumPy name such as ``uint16``, or ``>u2`` for big endian; for raw files.
+        dtype: NumPy name such as ``uint16``, or ``>u2`` for big endian; for raw files without a description.
 
     Raises:
         InputError: if the file is missing, broken, of an unknown format, or not a single-channel 3-D volume.
     """
     path = Path(path)
     spacing = None if spacing_mm is None else check_spacing(spacing_mm, "spacing")
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file or folder; check the path.")
+    file, _ = file_and_inside(path)
+    if not file.exists():
+        raise InputError(f"{file}: there is no such file or folder; check the path.")
     volume = _open(path, spacing, shape, dtype)
     volume._opened_with = (path.absolute(), spacing, None if shape is None else tuple(shape), dtype)
     return volume
@@ -182,7 +200,7 @@ def _reopen(path: Path, spacing: SpacingMm | None, shape: tuple[int, ...] | None
 def _open(
     path: Path, spacing: SpacingMm | None, shape: Sequence[int] | None, dtype: str | np.dtype[Any] | None
 ) -> Volume:
-    module = _format_of(path)
+    module = _format_of(file_and_inside(path)[0])
     if module == "raw":
         from ps3d_rt.io.raw import open_raw  # noqa: PLC0415
 
@@ -196,27 +214,53 @@ def _format_of(path: Path) -> str:
     if path.is_dir():
         is_zarr = path.suffix == ".zarr" or any((path / mark).exists() for mark in ZARR_MARKS)
         return "zarr_volume" if is_zarr else "tiff_slices"
-    module = _FORMATS.get(path.suffix.lower())
-    if module is None or module == "zarr_volume":
+    ending = ending_of(path)
+    if ending is None or ending == ".zarr":
         allowed = ", ".join(_FORMATS)
         raise InputError(
             f"{path}: a file of type '{path.suffix}' cannot be read; allowed are {allowed} (a folder) "
             "and a folder of TIFF slices: convert it to one of them."
         )
-    return module
+    return _FORMATS[ending]
+
+
+def ending_of(path: Path) -> str | None:
+    """Give the ending of the name that tells the format; None if it tells none.
+
+    >>> ending_of(Path("ore.NII.GZ")), ending_of(Path("ore.ome.tif")), ending_of(Path("ore.gz"))
+    ('.nii.gz', '.tif', None)
+    """
+    return next((ending for ending in _FORMATS if path.name.lower().endswith(ending)), None)
+
+
+def file_and_inside(path: Path) -> tuple[Path, str]:
+    """Split ``scan.h5:/group/data`` into the file and the name of the dataset; '' if there is none.
+
+    >>> file_and_inside(Path("a/scan.h5:/t0/raw"))[1], file_and_inside(Path("scan.tif"))[1]
+    ('/t0/raw', '')
+    """
+    match = _INSIDE.fullmatch(str(path))
+    return (path, "") if match is None else (Path(match[1]), match[2].replace("\\", "/"))
 
 
 def stem_of(path: Path) -> str:
     """Name without the format's endings.
 
-    >>> stem_of(Path("data/scan.01.ome.zarr")), stem_of(Path("ore.tif")), stem_of(Path("slices.v2"))
+    >>> stem_of(Path("data/scan.01.ome.zarr")), stem_of(Path("ore.h5:/raw")), stem_of(Path("slices.v2"))
     ('scan.01', 'ore', 'slices.v2')
     """
-    name = path.resolve().name
-    for ending in _FORMATS:
-        if name.lower().endswith(ending):
-            return name[: -len(ending)].removesuffix(".ome")
-    return name
+    path = file_and_inside(path)[0].resolve()
+    ending = ending_of(path)
+    return path.name if ending is None else path.name[: -len(ending)].removesuffix(".ome")
+
+
+def planes_per_read(chunk_planes: int) -> int:
+    """Give the least number of planes that is worth a read and does not cut chunks that are ``chunk_planes`` deep.
+
+    >>> [planes_per_read(depth) for depth in (1, 10, 16, 64, 1000)]
+    [16, 20, 16, 64, 128]
+    """
+    return min(-(-PLANES_PER_READ // chunk_planes) * chunk_planes, _MOST_PLANES_PER_READ)
 
 
 def check_shape(shape: Sequence[int], source: str) -> Zyx:

@@ -1,4 +1,4 @@
-"""Outputs that exist are whole: written under a temporary name, renamed when complete, never overwritten."""
+"""Outputs that exist are whole: written under a temporary name, and renamed when complete."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from ps3d_rt.errors import InputError
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a name beside ``path`` to write to; it becomes ``path`` if the block ends well and is removed otherwise.
 
-    What a killed run left under the temporary name is removed first.
+    What a killed run left under the temporary name is removed first. With ``overwrite`` what is there stays until the
+    block has ended well.
 
     Raises:
-        InputError: if ``path`` exists.
+        InputError: if ``path`` exists and ``overwrite`` is not given.
     """
-    if path.exists():
+    if path.exists() and not overwrite:
         raise InputError(f"{path} exists and is not overwritten; remove it or choose another name.")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     _remove(partial)
     try:
         yield partial
-        partial.rename(path)
+        if path.is_dir():  # a folder cannot be replaced in one step
+            _remove(path)
+        partial.replace(path)
     finally:
         _remove(partial)
 

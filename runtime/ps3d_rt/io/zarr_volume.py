@@ -1,4 +1,4 @@
-"""Zarr 2 and 3: a plain array, or an OME-Zarr image or label group (0.4 and 0.5)."""
+"""Zarr 2 and 3: a plain array, or an OME-Zarr image or label group (0.4 and 0.5). Written are zarr 3 and 0.5."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io import ome
 from ps3d_rt.io.readable import readable
-from ps3d_rt.io.volume import PLANES_PER_READ, ZARR_MARKS, SpacingMm, Volume, stem_of
-
-_MOST_PLANES_PER_READ = 128
-"""Deeper chunks are decoded more than once: to hold a slab as deep would break the memory promise."""
+from ps3d_rt.io.slabs import Tell, shard_boxes, slabs
+from ps3d_rt.io.volume import ZARR_MARKS, SpacingMm, Volume, planes_per_read, stem_of
+from ps3d_rt.io.zarr_writer import create_array, shard_of, write_shards
 
 
 @final
@@ -51,15 +50,6 @@ class ZarrVolume(Volume):
             self._array.get_basic_selection(one + box.slices, out=target)
 
 
-def planes_per_read(chunk_planes: int) -> int:
-    """Give the least number of planes that is worth a read and does not cut chunks that are ``chunk_planes`` deep.
-
-    >>> [planes_per_read(depth) for depth in (1, 10, 16, 64, 1000)]
-    [16, 20, 16, 64, 128]
-    """
-    return min(-(-PLANES_PER_READ // chunk_planes) * chunk_planes, _MOST_PLANES_PER_READ)
-
-
 def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     """Open the array at ``path``, or the finest level of the image, or of the only labels, of the group there.
 
@@ -77,6 +67,17 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     if not isinstance(array, zarr.Array):
         raise InputError(f"{path}: the finest level, '{level}', is not an array; write the file again.")
     return ZarrVolume(array, spacing_mm if spacing_mm is not None else ome.spacing_of(attributes, str(path)), path)
+
+
+def write(path: Path, volume: Volume, tell: Tell) -> None:
+    """Write ``volume`` as an OME-Zarr image of one resolution, or as a plain array if its spacing is not known."""
+    if volume.spacing_mm is None:
+        level = create_array(path, None, volume.shape, volume.dtype)
+    else:
+        zarr.create_group(path, attributes=ome.image_attributes(volume.name, [volume.spacing_mm]))
+        level = create_array(path, "0", volume.shape, volume.dtype)
+    for box, voxels in slabs(volume, shard_boxes(volume.shape, volume.dtype.itemsize, shard_of(level)), tell):
+        write_shards(level, box, voxels)
 
 
 def _check_shards(array: zarr.Array[Any], path: Path) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, exp, floor, log, log10
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.measure import ParticleTable, size_distribution
+from ps3d_rt.core.distribution import Cumulative, Sample
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.report.wording import LengthUnit, number, text
 
 NUMBER_COLOUR, VOLUME_COLOUR = "#0072b2", "#d55e00"
@@ -29,42 +30,25 @@ BARS_TOP, BARS_BOTTOM = 312, 418
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """A cumulative distribution of the particles, weighted by number or by volume."""
+class Curve(Cumulative):
+    """A cumulative distribution of the particles, weighted by number or by volume, as it is drawn."""
 
     name: str
     colour: str
-    marks_mm: tuple[float, float, float]
-    """D10, D50, D90 as :func:`size_distribution` gives them."""
-    diameters_mm: NDArray[np.float64]
-    """(n,) ascending."""
-    shares: NDArray[np.float64]
-    """(n,) share of the weight up to each of the diameters; the last is 1."""
 
-    def up_to(self, diameters_mm: NDArray[Any]) -> NDArray[np.float64]:
-        """Shares in particles of at most the diameters asked for."""
-        found = np.searchsorted(self.diameters_mm, diameters_mm, side="right")
-        shares: NDArray[np.float64] = np.concatenate([[0.0], self.shares])[found]
-        return shares
+    @property
+    def marks_mm(self) -> list[float]:
+        """D10, D50, D90."""
+        return self.percentiles()
 
 
-def curves(table: ParticleTable) -> tuple[Curve, Curve]:
-    """By number and by volume, of at least one particle."""
-    order = np.argsort(table.equivalent_diameter_mm, kind="stable")
-    diameters, voxels = table.equivalent_diameter_mm[order], table.volume_voxels[order].astype(np.float64)
-    d = size_distribution(table)
-    number_mm = (d.d10_by_number_mm, d.d50_by_number_mm, d.d90_by_number_mm)
-    volume_mm = (d.d10_by_volume_mm, d.d50_by_volume_mm, d.d90_by_volume_mm)
+def curves(table: ParticleTable, shape: Zyx | None = None) -> tuple[Curve, Curve]:
+    """By number and by volume, of at least one particle; corrected for the faces of a volume of ``shape``."""
+    by_number, by_volume = Sample.of(table, shape).curves()
     return (
-        Curve("number", NUMBER_COLOUR, number_mm, diameters, _shares(np.ones_like(voxels))),
-        Curve("volume", VOLUME_COLOUR, volume_mm, diameters, _shares(voxels)),
+        Curve(by_number.diameters_mm, by_number.shares, "number", NUMBER_COLOUR),
+        Curve(by_volume.diameters_mm, by_volume.shares, "volume", VOLUME_COLOUR),
     )
-
-
-def _shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    total = np.cumsum(weights)
-    shares: NDArray[np.float64] = total / total[-1]
-    return shares
 
 
 @dataclass(frozen=True, slots=True)

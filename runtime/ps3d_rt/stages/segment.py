@@ -3,7 +3,8 @@
     read → resample → standardize │ score │ blend → classes
             a thread ahead        │ a thread ahead │ this thread
 
-The three run side by side with at most one layer of patches and one call of the engine waiting between them. The
+The three run side by side with at most one layer of patches and one call of the engine waiting between them. If the
+engine works on a card, so do they: planes go up as they are in the file, and only classes come back. The
 classes are written in slabs as deep as a shard of the store, and each finished slab is recorded: a sweep that was
 killed goes on after its last slab and gives the same bytes, because blending does not depend on where it starts.
 """
@@ -20,22 +21,25 @@ from typing import Any
 import numpy as np
 
 from ps3d_rt.ahead import ahead
+from ps3d_rt.core.arrays import array_namespace, asnumpy, namespace_of
 from ps3d_rt.core.blend import BlendRing
 from ps3d_rt.core.chunks import Store
 from ps3d_rt.core.contrast import is_empty
 from ps3d_rt.core.grid import Box, PatchLattice, Sweep, Zyx
 from ps3d_rt.core.normalize import GrayScale, zscore
-from ps3d_rt.core.particles import BORDER_CORE
+from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND
 from ps3d_rt.core.resample import PlaneStream, Zoom
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import Volume
 from ps3d_rt.journal import Journal
+from ps3d_rt.stages.device import finish, use
 from ps3d_rt.workers import report
 
 Array = np.ndarray[Any, Any]
 
 _BATCHES_PER_CALL = 8
+"""On a CPU, where a call is not worth its trouble otherwise; on a card one batch is enough, and holds less memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +49,7 @@ class Segmentation:
     volume: Volume
     engine: Engine
     store: Store
-    """Gets the classes, uint8, as :data:`ps3d_rt.core.particles.BORDER_CORE`; the array is there."""
+    """Gets :data:`ps3d_rt.core.particles.BORDER_CORE` and, if asked for, ``FOREGROUND``; the arrays are there."""
     journal: Journal | None
     """Where finished slabs are recorded; None in a run that cannot be resumed."""
     lattice: PatchLattice
@@ -56,8 +60,15 @@ class Segmentation:
     lowpass: bool
     skip_empty: bool
     core_bias: float
+    keep_foreground: bool
+    """Whether to write how sure the network is of every voxel."""
     slab_planes: int
     """Planes written at a time: the depth of a shard of the store."""
+
+    @property
+    def device(self) -> str:
+        """Where the engine works, and all that comes before and after it."""
+        return self.engine.spec.device
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,7 @@ def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:
     Raises:
         InputError: if the volume cannot be read, or holds NaN or Inf.
     """
+    use(stage.device)
     first, *_ = sweep.write.start
     slabs = list(pairwise([*range(first, sweep.write.stop[0], stage.slab_planes), sweep.write.stop[0]]))
     layers: LayerCounts = {}
@@ -88,8 +100,11 @@ def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:
         slabs.pop(0)
     report(sum(computed + skipped for computed, skipped in layers.values()))
     clock = _Clock()
-    for (z, stop), classes, blended in _classes(stage, sweep, slabs, clock):
-        stage.store.write(BORDER_CORE, Box((z, *sweep.write.start[1:]), (stop, *sweep.write.stop[1:])), classes)
+    for (z, stop), planes, blended in _planes(stage, sweep, slabs, clock):
+        box = Box((z, *sweep.write.start[1:]), (stop, *sweep.write.stop[1:]))
+        stage.store.write(BORDER_CORE, box, asnumpy(planes[0]))
+        if stage.keep_foreground:
+            stage.store.write(FOREGROUND, box, asnumpy(planes[1]))
         if stage.journal is not None:
             stage.journal.record(_key(sweep, z), blended)
         layers |= blended
@@ -106,15 +121,19 @@ class _Clock:
     seconds: float = 0.0
 
 
-def _classes(
+def _planes(
     stage: Segmentation, sweep: Sweep, slabs: Sequence[tuple[int, int]], clock: _Clock
-) -> Iterator[tuple[tuple[int, int], Array, LayerCounts]]:
-    """Blend scored patches and hand out the slabs as they become complete, with the layers blended since the last."""
+) -> Iterator[tuple[tuple[int, int], Any, LayerCounts]]:
+    """Blend scored patches and hand out the slabs as they become complete, with the layers blended since the last.
+
+    A slab is (2, z, y, x) uint8: classes, and score of foreground in percent.
+    """
     if not slabs:
         return
     write = Box((slabs[0][0], *sweep.write.start[1:]), sweep.write.stop)
-    ring = BlendRing(stage.lattice, write, core_bias=stage.core_bias)
-    planes = np.empty((0, *write.shape[1:]), np.uint8)
+    xp = namespace_of(stage.device)
+    ring = BlendRing(stage.lattice, write, core_bias=stage.core_bias, xp=xp)
+    planes = xp.empty((2, 0, *write.shape[1:]), np.uint8)
     layers: LayerCounts = {}
     waiting = deque(slabs)
     for scored in ahead(_scored(stage, ahead(_layers(stage, ring, write)), clock)):
@@ -123,16 +142,17 @@ def _classes(
                 ring.skip(at)
             else:
                 ring.add(scores, at)
+        finish(stage.device)
         live = sum(scores is not None for _, scores in scored.patches)
         computed, skipped = layers.get(scored.z, (0, 0))
         layers[scored.z] = (computed + live, skipped + len(scored.patches) - live)
         report(len(scored.patches))
         if not scored.ends_layer:
             continue
-        planes = np.concatenate([planes, ring.take()[1]])
-        while waiting and len(planes) >= (depth := waiting[0][1] - waiting[0][0]):
-            yield waiting.popleft(), planes[:depth], layers
-            planes, layers = planes[depth:], {}
+        planes = xp.concatenate([planes, xp.stack(ring.take()[1:])], axis=1)
+        while waiting and planes.shape[1] >= (depth := waiting[0][1] - waiting[0][0]):
+            yield waiting.popleft(), planes[:, :depth], layers
+            planes, layers = planes[:, depth:], {}
 
 
 @dataclass(frozen=True)
@@ -140,16 +160,18 @@ class _Layer:
     """The patches that start at one plane."""
 
     z: int
-    patches: list[tuple[Box, Array | None]]
+    patches: list[tuple[Box, Any | None]]
     """Place and voxels, or None for an empty patch; raster order."""
 
 
 def _layers(stage: Segmentation, ring: BlendRing, write: Box) -> Iterator[_Layer]:
     """Read, resample and standardize, a layer of patches at a time; no voxel is resampled twice."""
+    use(stage.device)
+    xp = namespace_of(stage.device)
     lattice, shape, source = stage.lattice, stage.shape, stage.volume.shape
     region = lattice.read_box(write).intersect(Box.of_shape(shape))
     stream = PlaneStream(
-        lambda box: _finite(stage.volume, box),
+        lambda box: xp.asarray(_finite(stage.volume, box)),
         region,
         source,
         shape,
@@ -157,21 +179,24 @@ def _layers(stage: Segmentation, ring: BlendRing, write: Box) -> Iterator[_Layer
         lowpass=stage.lowpass,
         planes_per_read=stage.volume.planes_per_read,
     )
-    first, kept = region.start[0], np.empty((0, *region.shape[1:]), np.float32)
+    first, kept = region.start[0], xp.empty((0, *region.shape[1:]), np.float32)
     for z, boxes in ring.layers():
         kept, first = kept[z - first :], z
         missing = min(z + lattice.patch[0], shape[0]) - (z + len(kept))
         if missing:
-            kept = np.concatenate([kept, zscore(stream.take(missing), stage.scale)])
+            kept = xp.concatenate([kept, zscore(stream.take(missing), stage.scale)])
         at = Box((z, *region.start[1:]), (z, *region.start[1:]))
-        yield _Layer(z, [(box, _patch(kept, box, at, lattice.patch, stage.skip_empty)) for box in boxes])
+        patches = [(box, _patch(kept, box, at, lattice.patch, stage.skip_empty)) for box in boxes]
+        finish(stage.device)
+        yield _Layer(z, patches)
 
 
-def _patch(planes: Array, box: Box, at: Box, shape: Zyx, skip_empty: bool) -> Array | None:
+def _patch(planes: Any, box: Box, at: Box, shape: Zyx, skip_empty: bool) -> Any | None:
     """Cut out a patch, padded at the far ends where the volume is smaller than a patch; None if it is empty."""
     patch = planes[box.relative_to(at).slices]
     if patch.shape != shape:
-        patch = np.pad(patch, [(0, want - have) for want, have in zip(shape, patch.shape, strict=True)], mode="edge")
+        missing = [(0, want - have) for want, have in zip(shape, patch.shape, strict=True)]
+        patch = array_namespace(patch).pad(patch, missing, mode="edge")
     return None if skip_empty and is_empty(patch) else patch
 
 
@@ -190,19 +215,22 @@ class _Scored:
     """Some patches of a layer with their scores."""
 
     z: int
-    patches: list[tuple[Box, Array | None]]
+    patches: list[tuple[Box, Any | None]]
     ends_layer: bool
 
 
 def _scored(stage: Segmentation, layers: Iterator[_Layer], clock: _Clock) -> Iterator[_Scored]:
     """Score the patches, some batches a call: the engine rests between calls, blending and writing go on meanwhile."""
-    size = _BATCHES_PER_CALL * stage.engine.spec.batch
+    use(stage.device)
+    xp = namespace_of(stage.device)
+    size = stage.engine.spec.batch * (_BATCHES_PER_CALL if xp is np else 1)
     for layer in layers:
         for i in range(0, len(layer.patches), size):
             group = layer.patches[i : i + size]
             live = [patch for _, patch in group if patch is not None]
             start = time.perf_counter()
-            scores = iter(stage.engine.infer(np.stack(live)[:, None]) if live else ())
+            scores = iter(stage.engine.infer(xp.stack(live)[:, None]) if live else ())
+            finish(stage.device)
             clock.seconds += time.perf_counter() - start
             found = [(box, None if patch is None else next(scores)) for box, patch in group]
             yield _Scored(layer.z, found, i + size >= len(layer.patches))

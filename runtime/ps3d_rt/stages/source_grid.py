@@ -18,7 +18,7 @@ import numpy as np
 
 from ps3d_rt.core.chunks import ChunkGrid, Part, Store, parts_in, read_ids
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.measure import PartialSums, merge_sums, partial_sums
+from ps3d_rt.core.measure import PartialSums, partial_sums
 from ps3d_rt.core.resample import Zoom, resample_labels_box
 from ps3d_rt.io.volume import Volume
 
@@ -56,8 +56,9 @@ class BoxTask:
 
 
 def box_tasks(stage: SourceGrid, parts: list[Part], boxes: Sequence[Box]) -> list[BoxTask]:
-    """Give every box of the source grid the parts it needs."""
-    return [BoxTask(box, parts_in(stage.grid, parts, _normalized(stage, box))) for box in boxes]
+    """Give every box of the source grid the parts that it and the voxels around it need."""
+    whole = Box.of_shape(stage.volume.shape)
+    return [BoxTask(box, parts_in(stage.grid, parts, _normalized(stage, box.grow(1, whole)))) for box in boxes]
 
 
 def _normalized(stage: SourceGrid, box: Box) -> Box:
@@ -70,9 +71,9 @@ def _normalized(stage: SourceGrid, box: Box) -> Box:
 def measure_box(stage: SourceGrid, task: BoxTask) -> PartialSums:
     """Sum up the particles in a box, with the gray values of the scan."""
     shape = stage.volume.shape
-    return merge_sums(
-        partial_sums(labels, stage.volume.read(box), at=box.start, shape=shape) for box, labels in _pieces(stage, task)
-    )
+    around = BoxTask(task.box.grow(1, Box.of_shape(shape)), task.parts)
+    labels = np.concatenate([labels for _, labels in _pieces(stage, around)])
+    return partial_sums(labels, stage.volume.read(task.box), box=task.box, shape=shape)
 
 
 def write_box(stage: SourceGrid, target: LabelsTarget, task: BoxTask) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ps3d_training.plan import TrainingPlan
+from ps3d_training.plan import GRAY_FLOOR, TrainingPlan
 from ps3d_training.schedule import Epoch, Schedule
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ def prepare(
     border: Annotated[float, typer.Option(help="Thickness of the class border, voxels after resampling.")] = (
         PLAN.border_thickness_voxels
     ),
+    gray_floor: Annotated[
+        float, typer.Option(help="Raise darker voxels to this z-score: how dark air and bubbles are says nothing.")
+    ] = GRAY_FLOOR,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier prepared dataset.")] = False,
 ) -> None:
     """Normalize gray values and particle size, and write border-core labels.
@@ -38,7 +41,7 @@ def prepare(
     """
     from ps3d_training import dataset  # noqa: PLC0415 - heavy
 
-    plan = TrainingPlan(target_size_voxels=target_size, border_thickness_voxels=border)
+    plan = TrainingPlan(target_size_voxels=target_size, border_thickness_voxels=border, gray_floor=gray_floor)
     typer.echo(dataset.prepare(folder, out, plan, overwrite=overwrite, on_case=_say_case))
 
 

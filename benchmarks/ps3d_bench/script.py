@@ -1,0 +1,73 @@
+"""What the scripts beside this package share: options, the head of the file they write, how an error ends them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ps3d_bench.environment import environment
+from ps3d_rt.errors import Ps3dError
+from ps3d_rt.model import ModelBundle
+
+Main = Callable[[Sequence[str]], None]
+
+
+def script_parser(script: str, description: str | None) -> argparse.ArgumentParser:
+    """Make a parser with ``--out``: without it, ``results/NAME.json`` beside the script.
+
+    Args:
+        script: the script's ``__file__``.
+        description: its ``__doc__``, printed as it stands.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    path = Path(script).resolve()
+    out = path.parent / "results" / f"{path.stem}.json"
+    parser.add_argument("--out", type=Path, default=out, help="file to write")
+    return parser
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add ``--model``, as the commands have it."""
+    parser.add_argument("--model", default="default", help="bundled model, or path of a .ps3d bundle")
+
+
+def held_out_parser(script: str, description: str | None, *, largest: int) -> argparse.ArgumentParser:
+    """Make the parser of a script that chooses a setting of a bundle: :func:`ps3d_bench.samples.held_out`, a model."""
+    parser = script_parser(script, description)
+    parser.add_argument("samples", type=Path, help="folder of labelled samples")
+    parser.add_argument("prepared", type=Path, nargs="?", help="what train prepare made of it: fold 0's validation")
+    parser.add_argument("--largest", type=int, default=largest, help="leave out samples of more voxels, cubed")
+    add_model(parser)
+    return parser
+
+
+def result_head(
+    script: str, arguments: Sequence[str], data: str, *, bundle: ModelBundle | None = None, packages: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Give what a result file begins with: which benchmark, on what data, where and with what.
+
+    Args:
+        script: the script's ``__file__``.
+        arguments: what it was called with.
+        data: simulated or real, in words.
+        bundle: the one model, where there is one.
+        packages: as for :func:`ps3d_bench.environment.environment`.
+    """
+    name = Path(script).stem
+    head = {
+        "benchmark": name,
+        "data": data,
+        **environment(["python", f"benchmarks/{name}.py", *arguments], packages),
+    }
+    return head | ({"model": {"name": bundle.name, "sha256": bundle.hash}} if bundle else {})
+
+
+def run_script(main: Main) -> None:
+    """Call ``main`` with the words of the command line; what is wrong with them is one line on stderr."""
+    try:
+        main(sys.argv[1:])
+    except Ps3dError as error:
+        sys.exit(f"error: {error}")

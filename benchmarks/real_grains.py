@@ -1,0 +1,151 @@
+"""Shapes of real grains, simulated gray values at several contrasts: are the grains separated?
+
+    python benchmarks/real_grains.py grains.npy.zip [--model PATH]
+
+The grains: ImagingLectures/Quantitative-Big-Imaging-2021, 315ef94c, Apache-2.0; a real packing in two layers, binary,
+not part of this repository. 6-connected components of at least 200 voxels are the grains. Crops of it get gray values
+as training draws them (``ps3d_training.synth.from_labels``), but of a fixed contrast, two samples each. Any file of
+labels that ps3d-rt reads will do. Beside ps3d-rt stands ThreshWater, as in ``ps3d-rt bench accuracy``: the threshold is
+the best for each sample's own reference, opening and erosion are tuned on simulated samples of training.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ps3d_rt
+from ps3d_bench.accuracy import MEASURES, judge
+from ps3d_bench.accuracy_samples import Drawn
+from ps3d_bench.environment import write_result
+from ps3d_bench.methods import METHODS, Lab
+from ps3d_bench.samples import Case, generator_hash
+from ps3d_bench.script import add_model, result_head, run_script, script_parser
+from ps3d_rt.errors import InputError
+from ps3d_training.synth import SampleSpec
+from ps3d_training.synth.from_labels import LabelSource, open_labels
+from ps3d_training.synth.sample import simulated
+
+DATA = "real grains, simulated gray values: ps3d_training.synth.from_labels, seeds outside every training set"
+CONTRASTS = (0.35, 0.7, 1.5, 3.0)
+"""Step from the matrix to the darkest mineral, over the gray value of the matrix; training draws from 0.35 to 3."""
+SAMPLES_PER_CONTRAST = 2
+FIRST_SEED = 870_001
+LEAST_VOXELS = 200
+NAMES = ("ps3d-rt", "threshwater")
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = script_parser(__file__, __doc__)
+    parser.add_argument("grains", type=Path, help="labels or a binary volume, or a zip of one such file")
+    add_model(parser)
+    parser.add_argument("--engine", default="auto", help="as of predict")
+    parser.add_argument("--threads", type=int, help="as of predict; default: all cores")
+    parser.add_argument("--cache", type=Path, default=Path("work/bench"), help="keeps the tuned opening and erosion")
+    options = parser.parse_args(arguments)
+    bundle = ps3d_rt.load_model(options.model)
+    head = result_head(__file__, arguments, DATA, bundle=bundle, packages=["scikit-image"])
+    with unpacked(options.grains) as file:
+        source = open_labels(file, least_voxels=LEAST_VOXELS)
+    methods = Lab(bundle, options.cache, options.engine, options.threads).segmenters(NAMES)
+    rows = []
+    for contrast, spec in specs_of(source):
+        case = case_of(source, spec)
+        if not rows:
+            methods["ps3d-rt"](replace(case, name="warm-up"))  # loads and compiles everything
+        rows.append({"contrast": contrast, **judge(Drawn("real grains", spec), case, methods)})
+        scores = ", ".join(f"{name} {found['f1_instance']:.3f}" for name, found in rows[-1]["methods"].items())
+        print(f"{case.name}, contrast {contrast:g}: F1_instance {scores}", file=sys.stderr, flush=True)
+    content = {
+        **head,
+        "generator_sha256": generator_hash(),
+        "grains": {"file": source.name, "mean_diameter_voxels": round(source.mean_diameter_voxels, 2)},
+        "methods": {name: METHODS[name].what for name in NAMES},
+        "means": {name: _means(rows, name) for name in NAMES},
+        "samples": rows,
+    }
+    write_result(options.out, content)
+    print(as_table(content))
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Give ``path``, or the one file in it if it is a zip.
+
+    Raises:
+        InputError: if it is not there, or the zip holds anything else.
+    """
+    if not path.exists():
+        raise InputError(f"{path} is not there; name a file with the grains, see --help for where they come from.")
+    if path.suffix != ".zip":
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(names) != 1:
+            raise InputError(f"{path} holds {len(names)} files; it must hold one, with the grains.")
+        yield Path(archive.extract(names[0], folder))
+
+
+def specs_of(source: LabelSource) -> Iterator[tuple[float, SampleSpec]]:
+    """Draw the samples: everything as for training, but embedded in resin and of a given contrast."""
+    for number, contrast in enumerate(c for c in CONTRASTS for _ in range(SAMPLES_PER_CONTRAST)):
+        drawn = source.spec(FIRST_SEED + number, vary=True, matrix_gray=1.0)
+        yield contrast, with_contrast(drawn, contrast)
+
+
+def with_contrast(spec: SampleSpec, contrast: float) -> SampleSpec:
+    """Stretch the gray values of minerals and spacers about the matrix: the first mineral is ``contrast`` above it."""
+
+    def stretched(gray: float) -> float:
+        return round(spec.matrix_gray + (gray - spec.matrix_gray) * contrast / spec.contrast, 4)
+
+    return replace(spec, phases=tuple(map(stretched, spec.phases)), spacer_gray=stretched(spec.spacer_gray))
+
+
+def case_of(source: LabelSource, spec: SampleSpec) -> Case:
+    """Cut and render one sample."""
+    sample = source.sample(spec)
+    return Case(
+        name=source.sample_name(spec.seed),
+        folder=Path(),
+        spacing_mm=spec.spacing_mm,
+        particle_size_mm=sample.particle_size_mm,
+        simulated=simulated(spec, only_gray=True),
+        came_out=sample.facts,
+        image=sample.image,
+        reference=sample.labels,
+    )
+
+
+def as_table(content: dict[str, Any]) -> str:
+    """F1_instance of every sample and the means of all measures: Markdown."""
+    titles = [METHODS[name].title for name in NAMES]
+    lines = ["| contrast | sample | particles | voxels across | " + " | ".join(titles) + " |"]
+    lines.append("|--:|---|" + "--:|" * (2 + len(NAMES)))
+    for row in content["samples"]:
+        about = [f"{row['contrast']:g}", row["name"], str(row["came_out"]["particles"])]
+        scores = [f"{row['methods'][name]['f1_instance']:.3f}" for name in NAMES]
+        lines.append("| " + " | ".join([*about, f"{row['came_out']['mean_diameter_voxels']:.1f}", *scores]) + " |")
+    lines += ["", "| method | F1 | F1_match | F1_instance | MergerRatio | SplitterRatio |", "|---|" + "--:|" * 5]
+    for name, title in zip(NAMES, titles, strict=True):
+        scores = [f"{content['means'][name][measure]:.4f}" for measure in MEASURES]
+        lines.append("| " + " | ".join([title, *scores]) + " |")
+    return "\n".join(lines)
+
+
+def _means(rows: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
+    found = [row["methods"][name] for row in rows]
+    return {measure: round(float(np.mean([one[measure] for one in found])), 4) for measure in MEASURES}
+
+
+if __name__ == "__main__":
+    run_script(main)

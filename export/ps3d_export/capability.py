@@ -1,0 +1,15 @@
+"""What exporting needs beyond the runtime, checked before any work starts."""
+
+from importlib.util import find_spec
+
+from ps3d_rt.errors import CapabilityError
+
+
+def require_onnx() -> None:
+    """Do nothing where the ``export`` extra is installed.
+
+    Raises:
+        CapabilityError: naming what is missing and how to install it.
+    """
+    if find_spec("onnx") is None:
+        raise CapabilityError('changing a network needs onnx. Install it: pip install "ps3d-rt[export]"')

@@ -1,0 +1,98 @@
+"""Engines built before they are needed, so that the first run does not wait for it."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from ps3d_rt.core.arrays import card_of, namespace_of
+from ps3d_rt.engines import Engine
+from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey
+from ps3d_rt.engines.cards import Card, find_card
+from ps3d_rt.engines.opening import precision_of
+from ps3d_rt.engines.tensorrt import TensorRtEngine
+from ps3d_rt.engines.tensorrt_build import NORMS, build_into, engine_key
+from ps3d_rt.errors import CapabilityError
+from ps3d_rt.model import ModelBundle
+
+logger = logging.getLogger(__name__)
+
+TIMED_CALLS = 5
+
+
+def export_engine(
+    bundle: ModelBundle, *, flavour: str, device: str = "auto", cache: EngineCache | None = None
+) -> list[CachedEngine]:
+    """Build the engine of every network of a model, or find it in the cache.
+
+    On a card, where a flavour knows several kinds of instance normalization, all are built and timed, and the
+    fastest is kept.
+
+    Args:
+        bundle: its own precision is that of the engine.
+        flavour: ``tensorrt`` or ``tensorrt-rtx``.
+        device: ``cuda:N``; ``auto`` is the first card, or none: ``tensorrt-rtx`` builds for every card then.
+        cache: None: the user's.
+
+    Raises:
+        CapabilityError: if TensorRT or the card it needs is missing.
+    """
+    cache = cache or EngineCache()
+    card = _card(device)
+    built = []
+    for path in bundle.onnx_paths:
+        key = engine_key(path, flavour=flavour, patch=bundle.patch, precision=precision_of(bundle), card=card)
+        engine = cache.find(key)
+        if engine is None:
+            norms = NORMS[flavour] if card is not None else NORMS[flavour][:1]
+            engine = build_into(cache, key, path) if len(norms) == 1 else _fastest(cache, key, path, norms, card)
+        built.append(engine)
+    return built
+
+
+def _card(device: str) -> Card | None:
+    try:
+        return find_card(device)
+    except CapabilityError as error:
+        if device != "auto":
+            raise
+        logger.info("no card is used to build: %s", error)
+        return None
+
+
+def _fastest(cache: EngineCache, key: EngineKey, onnx: Path, norms: tuple[str, ...], card: Card | None) -> CachedEngine:
+    """Build the engine with each norm, run it, and keep the one with the most patches a second."""
+    device = "auto" if card is None else card.device
+    found: dict[str, tuple[float, bytes, CachedEngine]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for norm in norms:
+            trial = EngineCache(Path(scratch) / norm)
+            built = build_into(trial, key, onnx, norm=norm)
+            with TensorRtEngine(
+                onnx, key.patch, flavour=key.flavour, precision=key.precision, device=device, cache=trial
+            ) as engine:
+                found[norm] = patches_per_s(engine), built.path.read_bytes(), built
+    speeds = {norm: round(speed, 3) for norm, (speed, _, _) in found.items()}
+    logger.info("patches/s by norm: %s", speeds)
+    _, content, best = found[max(speeds, key=lambda norm: speeds[norm])]
+    return cache.store(key, content, best.manifest["facts"] | {"patches_per_s_by_norm": speeds})
+
+
+def patches_per_s(engine: Engine) -> float:
+    """Time an engine on full batches of noise, after a first call that is not counted."""
+    spec = engine.spec
+    xp, card = namespace_of(spec.device), card_of(spec.device)
+    noise = np.random.default_rng(0).standard_normal((spec.batch, 1, *spec.patch), dtype=np.float32)
+    seconds = []
+    with nullcontext() if card is None else xp.cuda.Device(card):
+        patches = xp.asarray(noise)
+        for _ in range(1 + TIMED_CALLS):
+            start = time.perf_counter()
+            float(engine.infer(patches)[0, 0, 0, 0, 0])  # waits for the card
+            seconds.append(time.perf_counter() - start)
+    return spec.batch * TIMED_CALLS / sum(seconds[1:])

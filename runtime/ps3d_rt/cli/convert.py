@@ -1,0 +1,68 @@
+"""``ps3d-rt convert``: a volume in another format."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ps3d_rt.events import Listener
+
+_STAGE = "convert"
+
+
+def convert(
+    scan: Annotated[Path, typer.Argument(help="Image or labels, any file that predict reads; or an OME-Zarr of ours.")],
+    out: Annotated[Path, typer.Argument(help="New file; its ending names the format.")],
+    spacing: Annotated[str | None, typer.Option(help="Side of a voxel, mm: 0.01, or z,y,x.")] = None,
+    shape: Annotated[str | None, typer.Option(help="Voxels z,y,x of a raw file.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Type of a raw file's voxels: uint8, uint16, >u2 …")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Progress as JSON lines on stderr.")] = False,
+) -> None:
+    """Copy a volume to .zarr, .tif, .nii, .nii.gz, .nrrd, .mha, .h5, .npy or .raw, with its dtype and spacing.
+
+    Example: ps3d-rt convert result/scan.ome.zarr labels.nii.gz
+    """
+    from ps3d_rt.cli.opened import numbers  # noqa: PLC0415
+    from ps3d_rt.cli.progress import listening  # noqa: PLC0415
+    from ps3d_rt.errors import InputError  # noqa: PLC0415
+    from ps3d_rt.io.volume import file_and_inside, open_volume  # noqa: PLC0415
+    from ps3d_rt.io.volume_writer import save_volume  # noqa: PLC0415
+
+    source, target = file_and_inside(scan)[0].resolve(), out.resolve()
+    if target in (source, *source.parents) or source in target.parents:
+        raise InputError(f"{out} is the volume that is read, or lies inside; choose another name.")
+    sides = None if shape is None else [int(n) for n in numbers(shape, "--shape")]
+    spacing_mm = None if spacing is None else numbers(spacing, "--spacing")
+    with open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype) as volume:
+        with listening(as_json=log_json) as tell:
+            save_volume(volume, out, overwrite=overwrite, tell=_told(tell))
+        facts = {"out": str(out), "shape": volume.shape, "dtype": volume.dtype.name, "spacing_mm": volume.spacing_mm}
+    if out.suffix.lower() == ".npy" and volume.spacing_mm is not None:
+        typer.echo("an .npy file cannot hold the spacing: pass --spacing when it is read", err=True)
+    typer.echo(json.dumps(facts))
+
+
+def _told(tell: Listener) -> Callable[[int, int], None]:
+    """Turn counts of voxels into the events of a stage."""
+    from ps3d_rt.events import StageAdvanced, StageDone, StageStarted  # noqa: PLC0415
+
+    began = time.perf_counter()
+    started = False
+
+    def told(done: int, total: int) -> None:
+        nonlocal started
+        if not started:
+            tell(StageStarted(_STAGE, total, "voxels", 1.0))
+            started = True
+        tell(StageAdvanced(_STAGE, done))
+        if done == total:
+            tell(StageDone(_STAGE, time.perf_counter() - began))
+
+    return told

@@ -1,0 +1,180 @@
+"""Engines built for a card, kept between runs: one engine a key, beside it a manifest that says what it is.
+
+    KEY.engine   the bytes TensorRT made
+    KEY.json     the key in full, sha256 of the bytes, what the builder saw, and the accuracy gate's verdict
+
+KEY is a hash of everything an engine depends on, so an engine of another network, version or card is never found.
+Files appear whole or not at all; an engine whose bytes are not those of its manifest counts as missing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+VARIABLE = "PS3D_RT_CACHE"
+LAYOUT = 1
+"""Part of every key: raised when the same key would have to give another engine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineKey:
+    """Everything an engine depends on."""
+
+    onnx_sha256: str
+    """Of the network it was built from."""
+    flavour: str
+    """``tensorrt`` or ``tensorrt-rtx``."""
+    version: str
+    """Of TensorRT."""
+    gpu: str
+    """Name and compute capability of the card; empty for an engine that is compiled on the user's card."""
+    precision: str
+    """``fp32``, ``fp16`` or ``int8``: what the network is exported in."""
+    patch: Zyx
+    """Input of the network, voxels z, y, x."""
+    batches: tuple[int, ...]
+    """Patches a call that it was built for, ascending."""
+
+    @property
+    def digest(self) -> str:
+        """One sha256 over all of it: the name of the files."""
+        return sha256(json.dumps({"layout": LAYOUT, **asdict(self)}, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the accuracy gate found."""
+
+    passed: bool
+    measured: dict[str, Any]
+    """F1_instance, MergerRatio and SplitterRatio of engine and fp32 reference, NaN checks, patches/s. JSON."""
+
+
+@dataclass(frozen=True)
+class CachedEngine:
+    """An engine in the cache."""
+
+    path: Path
+    """The engine's bytes."""
+    manifest: dict[str, Any]
+    """``key``, ``engine_sha256``, ``facts`` and ``gate``, as in the file beside."""
+
+    @property
+    def gate(self) -> Verdict | None:
+        """The accuracy gate's verdict; None if it has not been there."""
+        verdict = self.manifest["gate"]
+        return None if verdict is None else Verdict(**verdict)
+
+    def record_gate(self, verdict: Verdict) -> CachedEngine:
+        """Write the verdict into the manifest, instead of an earlier one."""
+        manifest = {**self.manifest, "gate": asdict(verdict)}
+        replace_file(self.path.with_suffix(".json"), _as_bytes(manifest))
+        return CachedEngine(self.path, manifest)
+
+
+class EngineCache:
+    """The engines of one folder."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Use ``folder``; None: ``engines`` in :func:`user_folder`. It is made when the first engine comes."""
+        self.folder = folder or user_folder(sys.platform, os.environ, Path.home()) / "engines"
+
+    def find(self, key: EngineKey) -> CachedEngine | None:
+        """Give the engine of a key.
+
+        Returns:
+            None if there is none, or it is damaged; then a warning is logged.
+        """
+        path = self.folder / f"{key.digest}.engine"
+        try:
+            manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            same = sha256(path.read_bytes()).hexdigest() == manifest["engine_sha256"]
+            if same and manifest.keys() >= {"facts", "gate"}:
+                return CachedEngine(path, manifest)
+            why = "its bytes are not those the manifest describes"
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"its manifest cannot be read ({error})"
+        logger.warning("%s is damaged: %s; the engine is built anew.", path, why)
+        return None
+
+    def store(self, key: EngineKey, engine: bytes, facts: Mapping[str, Any]) -> CachedEngine:
+        """Keep an engine, instead of an earlier one of the same key and its verdict.
+
+        Args:
+            key: what it depends on.
+            engine: as TensorRT serialized it.
+            facts: what is known about it, JSON.
+
+        Raises:
+            InputError: if the folder cannot be written.
+        """
+        path = self.folder / f"{key.digest}.engine"
+        manifest = {
+            "key": asdict(key),
+            "engine_sha256": sha256(engine).hexdigest(),
+            "facts": dict(facts),
+            "gate": None,
+        }
+        # The engine first: stopped in between, its manifest is missing or describes other bytes.
+        replace_file(path, engine)
+        replace_file(path.with_suffix(".json"), _as_bytes(manifest))
+        return CachedEngine(path, json.loads(_as_bytes(manifest)))
+
+
+def user_folder(platform: str, variables: Mapping[str, str], home: Path) -> Path:
+    """Find the place for files that can be made again: the variable ``PS3D_RT_CACHE``, or where the system has it.
+
+    >>> user_folder("linux", {}, Path("/h")).as_posix()
+    '/h/.cache/ps3d-rt'
+    >>> user_folder("win32", {"PS3D_RT_CACHE": "d"}, Path("/h")).as_posix()
+    'd'
+    """
+    if VARIABLE in variables:
+        return Path(variables[VARIABLE])
+    if platform == "win32":
+        return Path(variables.get("LOCALAPPDATA") or home / "AppData" / "Local") / "ps3d-rt" / "Cache"
+    if platform == "darwin":
+        return home / "Library" / "Caches" / "ps3d-rt"
+    return Path(variables.get("XDG_CACHE_HOME") or home / ".cache") / "ps3d-rt"
+
+
+def _as_bytes(manifest: Mapping[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write beside the place and rename: a reader sees the old file or the new one.
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            file.write(content)
+        try:
+            Path(file.name).replace(path)
+        except OSError:
+            Path(file.name).unlink()
+            raise
+    except OSError as error:
+        raise InputError(
+            f"the engine cache {path.parent} cannot be written ({error}); "
+            f"set the variable {VARIABLE} to a folder that can."
+        ) from error

@@ -1,0 +1,70 @@
+"""A volume in pieces that fit into memory, for writers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.io.volume import Volume
+
+Tell: TypeAlias = Callable[[int, int], None]
+"""Called with the voxels written so far, and all there are."""
+
+_SLAB_BYTES = 2**28
+"""Most bytes of a piece, unless a plane or a row of shards has more; up to three are in memory."""
+
+
+class Sink(Protocol):
+    """What bytes are written to."""
+
+    def write(self, data: Any, /) -> Any:
+        """Append ``data``."""
+
+
+def plane_boxes(shape: Zyx, itemsize: int, planes: int) -> Iterator[Box]:
+    """Cut a volume into whole planes: as many times ``planes`` as fit, or what fits, and at least one.
+
+    >>> [box.start[0] for box in plane_boxes((300, 1024, 1024), 2, 48)]
+    [0, 96, 192, 288]
+    """
+    fit = max(1, _SLAB_BYTES // (shape[1] * shape[2] * itemsize))
+    depth = fit // planes * planes or fit
+    for z in range(0, shape[0], depth):
+        yield Box((z, 0, 0), (min(z + depth, shape[0]), shape[1], shape[2]))
+
+
+def shard_boxes(shape: Zyx, itemsize: int, shard: Zyx) -> Iterator[Box]:
+    """Cut a volume into whole shards: one deep, all along x, and along y as many as fit, at least one.
+
+    >>> [(box.start[:2], box.shape) for box in shard_boxes((64, 3000, 4000), 1, (64, 512, 512))]
+    [((0, 0), (64, 1024, 4000)), ((0, 1024), (64, 1024, 4000)), ((0, 2048), (64, 952, 4000))]
+    """
+    depth, rows, _ = shard
+    height = rows * max(1, _SLAB_BYTES // (depth * rows * shape[2] * itemsize))
+    for z in range(0, shape[0], depth):
+        for y in range(0, shape[1], height):
+            yield Box((z, y, 0), (min(z + depth, shape[0]), min(y + height, shape[1]), shape[2]))
+
+
+def slabs(volume: Volume, boxes: Iterator[Box], tell: Tell) -> Iterator[tuple[Box, np.ndarray[Any, Any]]]:
+    """Read box after box; one that is asked for the next has dealt with the last."""
+    done, total = 0, volume.shape[0] * volume.shape[1] * volume.shape[2]
+    for box in boxes:
+        yield box, volume.read(box)
+        done += box.shape[0] * box.shape[1] * box.shape[2]
+        tell(done, total)
+
+
+def planes_of(volume: Volume, tell: Tell) -> Iterator[np.ndarray[Any, Any]]:
+    """Read plane after plane, some at a time."""
+    for _, voxels in slabs(volume, plane_boxes(volume.shape, volume.dtype.itemsize, volume.planes_per_read), tell):
+        yield from voxels
+
+
+def write_planes(file: Sink, volume: Volume, dtype: np.dtype[Any], tell: Tell) -> None:
+    """Append all voxels as ``dtype``, x fastest."""
+    for plane in planes_of(volume, tell):
+        file.write(plane.astype(dtype, copy=False).data)

@@ -1,0 +1,494 @@
+"""The engines of a card where there is none: CuPy, TensorRT and ONNX Runtime's CUDA part are stand-ins.
+
+The stand-ins compute, on the CPU, from the addresses they are given: a wrong address, shape, batch or order shows in
+the scores. "Engines" are ONNX files, which a stand-in for TensorRT loads into ONNX Runtime. What only a card can show
+is in test_engines_gpu.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import logging
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from ps3d_rt.engines import CardUse, cards, onnxruntime_cuda, open_engine, tensorrt
+from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey, Verdict
+from ps3d_rt.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine, provider_options
+from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.model import ModelBundle
+
+PATCH, BATCHES = (16, 16, 16), (1, 2, 4, 8)
+CARD = cards.Card(0, "H200", (9, 0), 139 * 2**30, (13, 0))
+Array = np.ndarray[Any, Any]
+SCRATCH = {1: 1000, 2: 2000, 4: 4000, 8: 8000}
+
+
+class ndarray(np.ndarray):  # noqa: N801 - the name it has in CuPy
+    """A NumPy array that shows itself as CuPy's."""
+
+    __module__ = "cupy"
+
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+    @property
+    def device(self) -> Any:
+        return SimpleNamespace(id=0)
+
+
+class Stream:
+    """Remembers what happened on it; ``current`` is the innermost that was entered."""
+
+    entered: list[Stream] = []  # noqa: RUF012
+
+    def __init__(self, ptr: int = 0, *, non_blocking: bool = False) -> None:
+        self.ptr, self.log = ptr or id(self), []
+
+    def __enter__(self) -> Stream:
+        Stream.entered.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Stream.entered.pop()
+
+    def synchronize(self) -> None:
+        self.log.append("synchronize")
+
+    def record(self) -> Stream:
+        return self
+
+    def wait_event(self, other: Stream) -> None:
+        self.log.append(("waits for", other.ptr))
+
+    def begin_capture(self) -> None:
+        self.log.append("capture")
+
+    def end_capture(self) -> Any:
+        launch = Context.running[-1].launch  # a graph runs the last call again, on the same addresses
+        return SimpleNamespace(launch=lambda stream: (stream.log.append("graph"), launch()))
+
+
+class Memory:
+    """Some bytes; what CuPy's pool hands out."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.held = size, np.empty(max(size, 1), np.uint8)
+        self.ptr = self.held.ctypes.data
+
+
+@contextmanager
+def device(_index: int) -> Iterator[Any]:
+    yield SimpleNamespace(synchronize=lambda: None)
+
+
+def cupy_stand_in() -> ModuleType:
+    def own(function: Callable[..., Array]) -> Callable[..., Array]:
+        return lambda *args, **options: function(*args, **options).view(ndarray)
+
+    module, null = ModuleType("cupy"), Stream(1)
+    module.__dict__.update(__version__="14", float32=np.float32, ndarray=ndarray, all=np.all, flip=own(np.flip))
+    for name in ("zeros", "empty", "ascontiguousarray", "asarray", "isfinite"):
+        setattr(module, name, own(getattr(np, name)))
+    module.__dict__["cuda"] = SimpleNamespace(
+        Device=device,
+        Stream=Stream,
+        ExternalStream=Stream,
+        alloc=Memory,
+        get_current_stream=lambda: Stream.entered[-1] if Stream.entered else null,
+        memory=SimpleNamespace(OutOfMemoryError=MemoryError),
+    )
+    return module
+
+
+class Context:
+    """Runs when shape, scratch memory and both addresses are there."""
+
+    running: list[Context] = []  # noqa: RUF012
+
+    def __init__(self, engine: CudaEngine, config: Any) -> None:
+        assert config.strategy == "USER_MANAGED"
+        self.engine, self.batch, self.shape, self.scratch = engine, 0, (), 0
+        self.place: dict[str, int] = {}
+        self.batches: list[int] = []
+
+    def set_optimization_profile_async(self, index: int, stream: int) -> None:
+        assert stream
+        self.batch = BATCHES[index]
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        assert (name, shape[0]) == ("patches", self.batch)
+        self.shape = shape
+
+    def set_device_memory(self, ptr: int, size: int) -> None:
+        assert ptr
+        assert size == SCRATCH[self.batch]
+
+    def set_tensor_address(self, name: str, ptr: int) -> None:
+        self.place[name] = ptr
+
+    def execute_async_v3(self, stream: int) -> bool:
+        Context.running.append(self)
+        place = dict(self.place)
+        self.launch = lambda: self._compute(place["patches"], place["scores"])
+        self.batches.append(self.batch)
+        self.engine.streams.append(stream)
+        self.launch()
+        return self.engine.works
+
+    def _compute(self, patches: int, scores: int) -> None:
+        x = np.ctypeslib.as_array(ctypes.cast(patches, ctypes.POINTER(ctypes.c_float)), self.shape)
+        (result,) = self.engine.session.run(None, {"patches": x})
+        ctypes.memmove(scores, result.ctypes.data, result.nbytes)
+
+
+class CudaEngine:
+    """An ONNX file as TensorRT's engine: two tensors, a profile a batch."""
+
+    works = True
+    num_io_tensors = 2
+
+    def __init__(self, content: bytes) -> None:
+        self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        self.streams: list[int] = []
+
+    def get_tensor_name(self, i: int) -> str:
+        return ("scores", "patches")[i]  # TensorRT promises no order
+
+    def get_tensor_mode(self, name: str) -> str:
+        return {"patches": "INPUT", "scores": "OUTPUT"}[name]
+
+    def get_device_memory_size_for_profile_v2(self, i: int) -> int:
+        return SCRATCH[BATCHES[i]]
+
+    def create_runtime_config(self) -> Any:
+        config = SimpleNamespace(strategy=None, cache=None)
+        config.set_execution_context_allocation_strategy = lambda strategy: setattr(config, "strategy", strategy)
+        config.set_runtime_cache = lambda kernels: setattr(config, "cache", kernels)
+        config.create_runtime_cache = Kernels
+        return config
+
+    def create_execution_context(self, config: Any) -> Context:
+        self.context = Context(self, config)
+        return self.context
+
+
+class Kernels:
+    """What TensorRT-RTX compiled."""
+
+    loaded: list[bytes] = []  # noqa: RUF012
+
+    def deserialize(self, content: bytes) -> bool:
+        Kernels.loaded.append(content)
+        return True
+
+    def serialize(self) -> bytes:
+        return b"compiled kernels"
+
+
+class Runtime:
+    """Loads engines, but none that begins with ``old``."""
+
+    last: CudaEngine
+
+    def __init__(self, _log: Any) -> None:
+        self.gpu_allocator: Any = None
+
+    def deserialize_cuda_engine(self, content: bytes) -> CudaEngine | None:
+        assert self.gpu_allocator is not None
+        if content.startswith(b"old"):
+            return None
+        Runtime.last = CudaEngine(content)
+        return Runtime.last
+
+
+def tensorrt_stand_in(name: str) -> ModuleType:
+    severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1, WARNING=2)
+    module = ModuleType(name)
+    module.__dict__.update(
+        __version__="99.1",
+        Runtime=Runtime,
+        ILogger=type("ILogger", (), {"Severity": severity}),
+        IGpuAsyncAllocator=type("IGpuAsyncAllocator", (), {}),
+        TensorIOMode=SimpleNamespace(INPUT="INPUT"),
+        ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="USER_MANAGED"),
+    )
+    return module
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[EngineKey]:
+    """A machine with a card, CuPy and TensorRT-RTX; the keys of the engines that were built."""
+    monkeypatch.setattr(cards, "find_cards", lambda: (CARD,))
+    monkeypatch.setenv("PS3D_RT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, "cupy", cupy_stand_in())
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", tensorrt_stand_in("tensorrt_rtx"))
+    sys.modules["tensorrt_rtx"].__spec__ = SimpleNamespace()
+    keys: list[EngineKey] = []
+
+    def build_into(cache: EngineCache, key: EngineKey, onnx: Path) -> CachedEngine:
+        keys.append(key)
+        return cache.store(key, onnx.read_bytes(), {"precision": "fp32"})
+
+    monkeypatch.setattr(tensorrt, "build_into", build_into)
+    Context.running.clear()
+    Kernels.loaded.clear()
+    return keys
+
+
+def some_patches(count: int) -> Array:
+    patches = np.random.default_rng(0).standard_normal((count, 1, *PATCH), dtype=np.float32)
+    return patches.view(ndarray)
+
+
+def on_the_cpu(bundle: ModelBundle, patches: Array) -> Array:
+    with open_engine(bundle, engine="onnxruntime", device="cpu") as ready:
+        return ready.infer(np.array(patches))
+
+
+@pytest.mark.parametrize("use", [CardUse(), CardUse(batch=3), CardUse(cuda_graph=True), CardUse(batch=1)])
+def test_tensorrt_scores_what_it_is_given_where_it_lies(
+    tiny_bundle: ModelBundle, built: list[EngineKey], use: CardUse
+) -> None:
+    patches, batch = some_patches(11), {8: 8, 3: 2, 1: 1}[use.batch]
+    with (
+        open_engine(tiny_bundle, engine="tensorrt-rtx", device="cuda:0", use=use) as ready,
+        Stream() as stream,
+    ):
+        assert ready.spec.device == "cuda:0"
+        assert (ready.spec.name, ready.spec.precision, ready.spec.batch) == ("tensorrt-rtx", "tf32", batch)
+        assert (
+            ready.spec.memory_bytes == SCRATCH[batch] + batch * 4 * 16**3 * 4 + tiny_bundle.onnx_paths[0].stat().st_size
+        )
+        scores = ready.infer(patches[:, :, :, ::-1])
+        assert type(scores) is ndarray
+        np.testing.assert_allclose(scores, on_the_cpu(tiny_bundle, patches[:, :, :, ::-1]), atol=1e-5)
+        if use.cuda_graph:
+            assert stream.log == ["graph", "graph"], "eleven patches in calls of eight, nothing waited for"
+        else:
+            assert Runtime.last.streams[-1] == stream.ptr, "CuPy's current stream"
+            assert stream.log == []
+            assert set(Runtime.last.context.batches) == {batch}
+        first = scores[:3].copy()
+        ready.infer(some_patches(3) + 1)
+        np.testing.assert_array_equal(scores[:3], first, "the scores are the caller's own")
+
+
+def test_an_engine_is_built_once(tiny_bundle: ModelBundle, built: list[EngineKey]) -> None:
+    for _ in range(2):
+        with open_engine(tiny_bundle, engine="tensorrt-rtx") as ready:
+            assert ready.spec.batch == 8
+    (key,) = built
+    assert (key.flavour, key.version, key.gpu, key.patch) == ("tensorrt-rtx", "99.1", "H200 9.0", PATCH)
+    assert Kernels.loaded == [b"compiled kernels"], "compiled by the first, taken over by the second"
+    with open_engine(dataclasses.replace(tiny_bundle, provenance={"precision": "fp16"}), engine="tensorrt-rtx"):
+        assert [key.precision for key in built] == ["fp32", "fp16"]
+
+
+def test_an_engine_that_does_not_load_any_more_is_built_anew(
+    tiny_bundle: ModelBundle, built: list[EngineKey], caplog: pytest.LogCaptureFixture
+) -> None:
+    open_engine(tiny_bundle, engine="tensorrt-rtx").close()
+    EngineCache().store(built[0], b"old engine", {"precision": "fp32"})
+    with caplog.at_level(logging.WARNING), open_engine(tiny_bundle, engine="tensorrt-rtx") as ready:
+        assert ready.infer(some_patches(1)).shape == (1, 3, *PATCH)
+    assert len(built) == 2
+    assert "does not load" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("of", "what", "broken", "says"),
+    [
+        (Runtime, "deserialize_cuda_engine", lambda *_: None, r"tensorrt-rtx 99\.1 does not run on H200 9\.0"),
+        (CudaEngine, "create_execution_context", lambda *_: None, r"tensorrt-rtx cannot start on H200 9\.0"),
+        (CudaEngine, "works", False, "tensorrt-rtx does not run on cuda:0"),
+    ],
+)
+def test_an_engine_that_does_not_run_is_a_missing_capability(
+    tiny_bundle: ModelBundle,
+    built: list[EngineKey],
+    monkeypatch: pytest.MonkeyPatch,
+    of: Any,
+    what: str,
+    broken: Any,
+    says: str,
+) -> None:
+    monkeypatch.setattr(of, what, broken)
+    with pytest.raises(CapabilityError, match=says):
+        open_engine(tiny_bundle, engine="tensorrt-rtx")
+
+
+def test_a_failed_gate_is_refused_unless_the_engine_is_named(
+    tiny_bundle: ModelBundle, built: list[EngineKey], caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_engine(tiny_bundle) as ready:
+        assert ready.spec.name == "tensorrt-rtx"
+    cached = EngineCache().find(built[0])
+    assert cached is not None
+    cached.record_gate(Verdict(False, {"F1_instance": [0.8, 0.9]}))
+    with pytest.raises(CapabilityError, match=r"failed the accuracy gate.*0\.8") as caught:
+        open_engine(tiny_bundle, device="cuda:0")
+    assert caught.value.exit_code == 3
+    with caplog.at_level(logging.WARNING), open_engine(tiny_bundle) as ready:
+        assert ready.spec.device == "cpu", "no other engine loads on this card"
+    assert "cuda:0 (H200) is not used" in caplog.text
+    assert "failed the accuracy gate" in caplog.text
+    with open_engine(tiny_bundle, engine="tensorrt-rtx") as ready:
+        assert ready.spec.name == "tensorrt-rtx"
+    cached.record_gate(Verdict(True, {}))
+    with open_engine(tiny_bundle) as ready:
+        assert ready.spec.name == "tensorrt-rtx"
+
+
+def test_a_budget_makes_the_batch_smaller(tiny_bundle: ModelBundle, built: list[EngineKey]) -> None:
+    with open_engine(tiny_bundle, engine="tensorrt-rtx") as ready:
+        most = ready.spec.memory_bytes
+    assert most is not None
+    with open_engine(tiny_bundle, engine="tensorrt-rtx", use=CardUse(memory_bytes=most - 1)) as ready:
+        assert ready.spec.batch == 4
+    with pytest.raises(CapabilityError, match="GiB of device memory"):
+        open_engine(tiny_bundle, engine="tensorrt-rtx", use=CardUse(memory_bytes=1000))
+
+
+def test_arrays_must_lie_where_the_engine_is(tiny_bundle: ModelBundle, built: list[EngineKey]) -> None:
+    with (
+        open_engine(tiny_bundle, engine="tensorrt-rtx") as ready,
+        pytest.raises(InputError, match="patches are on cpu, the engine on cuda:0"),
+    ):
+        ready.infer(np.array(some_patches(1)))
+    with (
+        open_engine(tiny_bundle, engine="openvino") as ready,
+        pytest.raises(InputError, match="patches are on cuda:0, the engine on cpu"),
+    ):
+        ready.infer(some_patches(1))
+
+
+def test_mirrors_ensembles_and_other_processes_work_on_a_card(
+    tiny_bundle: ModelBundle, tiny_networks: tuple[Path, Path], built: list[EngineKey]
+) -> None:
+    (tiny_bundle.path / "b.onnx").write_bytes(tiny_networks[1].read_bytes())
+    both = dataclasses.replace(tiny_bundle, members=("a.onnx", "b.onnx"), mirror_axes=(0, 2))
+    patches = some_patches(2)
+    with open_engine(both, engine="tensorrt-rtx") as ready:
+        scores = ready.infer(patches)
+        assert type(scores) is ndarray
+        np.testing.assert_allclose(scores, on_the_cpu(both, patches), atol=1e-5)
+    assert len(built) == 2
+    with open_engine(tiny_bundle, use=CardUse(batch=2)) as ready:
+        there = pickle.loads(pickle.dumps(ready))
+    assert there.spec == ready.spec
+    assert (there.spec.name, there.spec.device, there.spec.batch) == ("tensorrt-rtx", "cuda:0", 2)
+
+
+def test_a_card_computes_in_the_models_precision(tiny_bundle: ModelBundle, built: list[EngineKey]) -> None:
+    with pytest.raises(CapabilityError, match="the one it was exported in, fp32"):
+        open_engine(tiny_bundle, engine="tensorrt-rtx", precision="bf16")
+
+
+# --- ONNX Runtime ---
+
+
+class CudaSession:
+    """A session on the CPU that takes memory "on cuda"; its providers are those it was given."""
+
+    providers = (onnxruntime_cuda.PROVIDER, "CPUExecutionProvider")
+
+    def __init__(self, path: Path, options: Any, *, providers: list[Any], enable_fallback: int) -> None:
+        assert not enable_fallback, "it would fall back in silence"
+        ((name, self.settings),) = providers
+        assert name == onnxruntime_cuda.PROVIDER
+        self.real = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.get_inputs, self.get_outputs = self.real.get_inputs, self.real.get_outputs
+
+    def get_providers(self) -> list[str]:
+        return list(self.providers)
+
+    def io_binding(self) -> Any:
+        def on_cpu(bind: Callable[..., None], name: str, kind: str, index: int, *rest: Any) -> None:
+            assert (kind, index) == ("cuda", 0)
+            bind(name, "cpu", 0, *rest)
+
+        real = self.real.io_binding()
+        takes = {what: partial(on_cpu, getattr(real, what)) for what in ("bind_input", "bind_output")}
+        return SimpleNamespace(binding=real, **takes)
+
+    def run_with_iobinding(self, bound: Any, options: Any) -> None:
+        assert options.get_run_config_entry("disable_synchronize_execution_providers") == "1"
+        self.real.run_with_iobinding(bound.binding)
+
+
+@pytest.fixture
+def ort_cuda(built: list[EngineKey], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same machine without TensorRT-RTX, with ONNX Runtime's CUDA build."""
+    for module in ("tensorrt_rtx", "tensorrt_rtx_bindings"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [onnxruntime_cuda.PROVIDER])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    runtime = SimpleNamespace(**vars(onnxruntime) | {"InferenceSession": CudaSession})
+    monkeypatch.setattr(onnxruntime_cuda, "load_onnxruntime", lambda: runtime)
+
+
+@pytest.mark.usefixtures("ort_cuda")
+def test_onnxruntime_computes_in_place_and_in_order(tiny_bundle: ModelBundle, caplog: pytest.LogCaptureFixture) -> None:
+    patches = some_patches(5)
+    with caplog.at_level(logging.INFO), open_engine(tiny_bundle, use=CardUse(batch=2)) as ready, Stream() as stream:
+        assert (ready.spec.name, ready.spec.device, ready.spec.batch) == ("onnxruntime-cuda", "cuda:0", 2)
+        np.testing.assert_allclose(ready.infer(patches), on_the_cpu(tiny_bundle, patches), atol=1e-5)
+        own = ready._stream
+    assert stream.log == [("waits for", own.ptr)] * 3, "what comes after waits for the scores"
+    assert own.log[-4:] == [("waits for", stream.ptr)] * 3 + ["synchronize"], "a call waits for its patches"
+    assert "engine tensorrt-rtx is not available" in caplog.text, "it says what it would rather have used"
+    assert "on cuda:0: onnxruntime-cuda, tf32" in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_the_providers_options_are_texts() -> None:
+    options = provider_options(CARD, 77, "EXHAUSTIVE", CardUse(memory_bytes=2**30))
+    assert options == {
+        "device_id": "0",
+        "user_compute_stream": "77",
+        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        "arena_extend_strategy": "kSameAsRequested",
+        "gpu_mem_limit": "1073741824",
+    }
+    with pytest.raises(InputError, match="use HEURISTIC or EXHAUSTIVE"):
+        OnnxRuntimeCudaEngine(Path("a.onnx"), PATCH, search="DEFAULT")
+
+
+@pytest.mark.usefixtures("ort_cuda")
+def test_a_cuda_part_that_does_not_load_is_no_cpu_in_disguise(
+    tiny_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CudaSession, "providers", ("CPUExecutionProvider",))
+    with pytest.raises(CapabilityError, match="cannot load its CUDA part"):
+        open_engine(tiny_bundle, engine="onnxruntime-cuda")
+
+
+def test_onnxruntime_without_cuda_is_named(tiny_bundle: ModelBundle, built: list[EngineKey]) -> None:
+    with pytest.raises(CapabilityError, match=r"the build without CUDA.*pip install onnxruntime-gpu"):
+        open_engine(tiny_bundle, engine="onnxruntime-cuda")
+
+
+@pytest.mark.usefixtures("ort_cuda")
+def test_a_card_without_cupy_is_not_used_and_that_is_said(
+    tiny_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with caplog.at_level(logging.WARNING), open_engine(tiny_bundle) as ready:
+        assert ready.spec.device == "cpu"
+    assert "cuda:0 (H200) is not used" in caplog.text
+    with pytest.raises(CapabilityError, match=r"pip install 'ps3d-rt\[gpu\]'"):
+        open_engine(tiny_bundle, device="cuda:0")

@@ -1,0 +1,59 @@
+"""The stage that measures particles of the normalized grid on the source grid, box by box."""
+
+import numpy as np
+import pytest
+
+from ps3d_rt.core.chunks import ChunkGrid, MemoryStore
+from ps3d_rt.core.grid import Box
+from ps3d_rt.core.measure import measure, merge_sums, renumber, to_table
+from ps3d_rt.core.normalize import normalized_shape
+from ps3d_rt.core.particles import BORDER_CORE, to_particles
+from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.stages import source_grid
+from ps3d_rt.stages.source_grid import SourceGrid, box_tasks, measure_box, renamed, write_box
+
+SOURCE = (20, 26, 31)
+
+
+class Target:
+    def __init__(self):
+        self.labels = np.zeros(SOURCE, np.uint32)
+
+    def write(self, box: Box, labels):
+        self.labels[box.slices] = labels
+
+
+def packed_cells(shape, seed: int):
+    """Border-core map of cells that touch, some of which fill whole chunks and some of which end at their faces."""
+    rng = np.random.default_rng(seed)
+    seeds = rng.uniform(0, shape, (25, 3))
+    grid = np.stack(np.indices(shape), axis=-1)[..., None, :] + 0.5
+    distances = np.sort(np.linalg.norm(grid - seeds, axis=-1), axis=-1)
+    inside = distances[..., 0] < 9
+    core = inside & (distances[..., 1] - distances[..., 0] > 1.5)
+    return np.where(core, 1, np.where(inside, 2, 0)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("zoom", [(1.0, 1.0, 1.0), (1.6, 0.8, 1.1)])
+@pytest.mark.parametrize(("side", "read_voxels"), [(40, 2**25), (8, 2**25), (7, 50)])
+def test_the_table_of_boxes_is_that_of_the_labels_they_write(monkeypatch, zoom, side, read_voxels):
+    monkeypatch.setattr(source_grid, "_READ_VOXELS", read_voxels)
+    shape, chunk = normalized_shape(SOURCE, zoom), (9, 10, 8)
+    store, target = MemoryStore(shape), Target()
+    store.create(BORDER_CORE, np.uint8)
+    store.write(BORDER_CORE, Box.of_shape(shape), packed_cells(shape, 0))
+    parts, count = to_particles(store, shape, chunk)
+    image = np.random.default_rng(1).integers(0, 65_536, SOURCE, np.uint16)
+    stage = SourceGrid(volume=ArrayVolume(image), store=store, grid=ChunkGrid(shape, chunk), zoom=zoom)
+    boxes = ChunkGrid(SOURCE, (side, side, side)).boxes
+
+    sums, names = renumber(merge_sums(measure_box(stage, t) for t in box_tasks(stage, parts, boxes)), largest=count)
+    for task in box_tasks(stage, renamed(parts, names), boxes):
+        write_box(stage, target, task)
+    found, expected = to_table(sums, SOURCE, (1, 2, 3)), measure(target.labels, (1, 2, 3), image)
+
+    assert len(found) > 10
+    assert expected.contacts.sum() > 20
+    for name, column in expected.columns().items():
+        assert np.array_equal(found.columns()[name], column), name
+    assert np.array_equal(found.contact_pairs.labels, expected.contact_pairs.labels)

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from ps3d_rt.core.border_core import to_border_core
+from ps3d_rt.core.chunks import MemoryStore, read_ids
+from ps3d_rt.core.grid import Box
+from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
+
+
+def confident(border_core, percent, chunk, **options):
+    store = MemoryStore(border_core.shape)
+    store.arrays |= {BORDER_CORE: border_core, FOREGROUND: percent}
+    parts, number_of = to_particles(store, store.shape, chunk, **options)
+    return number_of, read_ids(store, [part for part in parts if part.ids.size > 1], Box.of_shape(store.shape))
+
+
+@pytest.mark.parametrize("chunk", [(40, 12, 12), (7, 5, 12), (3, 3, 3)])
+def test_particles_that_the_network_is_unsure_of_are_dropped(chunk):
+    instances = np.zeros((40, 12, 12), np.uint32)
+    for k in range(4):
+        instances[1 + 10 * k : 9 + 10 * k, 2:10, 2:10] = k + 1
+    border_core = to_border_core(instances, 1.5)
+    percent = np.select([instances == k for k in range(1, 5)], [81, 80, 79, 95], 0).astype(np.uint8)
+    percent[11, 5, 5] -= 1  # the second one's mean is now below 80 by a five-hundredth
+    number_of, found = confident(border_core, percent, chunk, min_confidence=0.8)
+    assert number_of == 2
+    assert np.array_equal(found, np.select([instances == 1, instances == 4], [1, 2], 0))
+    percent[11, 5, 5] += 1
+    assert confident(border_core, percent, chunk, min_confidence=0.8)[0] == 3
+
+
+def test_unsure_particles_do_not_count_in_the_mean_volume():
+    instances = np.zeros((12, 12, 40), np.uint32)
+    instances[1:11, 1:11, 1:31] = 1
+    instances[4:8, 4:8, 34:38] = 2
+    percent = np.where(instances == 1, 50, 99).astype(np.uint8)
+    options = {"chunk": (12, 12, 12), "min_relative_volume": 0.5}
+    border_core = to_border_core(instances, 1.0)
+    assert confident(border_core, percent, **options)[0] == 1, "the small one is under half of the mean"
+    number_of, found = confident(border_core, percent, min_confidence=0.8, **options)
+    assert number_of == 1
+    assert np.array_equal(found > 0, instances == 2), "it is the mean now"
