@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Store
+from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import ParticleTable, merge_sums, renumber, to_table
 from ps3d_rt.core.normalize import GrayScale, gray_scale
@@ -197,7 +198,8 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
                 halo=HALO,
                 map_tasks=partial(replace(tasks, workers=chunk_workers).map, advance=advance),
             )
-        grid = SourceGrid(volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom)
+        bins = GrayBins.of(job.scale)
+        grid = SourceGrid(volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom, bins=bins)
         boxes = places.labels.boxes(0)
         with clock.stage("table", len(boxes), "boxes", voxels) as advance:
             sums = tasks.map(partial(measure_box, grid), box_tasks(grid, parts, boxes), advance=advance)

@@ -11,6 +11,7 @@ before the stream that makes them was waited for, and memory that was let go whi
 from __future__ import annotations
 
 import ctypes
+import gc
 import re
 import shutil
 import subprocess
@@ -88,6 +89,7 @@ def compiled(source: str, name: str) -> Any:
     return run
 
 
+FORGIVEN = "all offences of this test are forgiven"
 offences: list[str] = []
 _mine = local()
 
@@ -104,6 +106,14 @@ class Stream:
 
     def synchronize(self) -> None:
         self.done = self.asked
+
+
+def counted_offences() -> set[str]:
+    """Count, and forget, what was done wrong since the last time."""
+    gc.collect()
+    found = set(offences)
+    offences.clear()
+    return set() if FORGIVEN in found else found
 
 
 def current_stream() -> Stream:
@@ -261,7 +271,11 @@ ndarray.__hash__ = None
 
 
 class OutOfMemoryError(MemoryError):
-    pass
+    """Ends a run: what is let go in whatever order after it does no harm."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        offences.append(FORGIVEN)
 
 
 class Device:

@@ -166,6 +166,12 @@ def test_constants_of_a_model_replace_the_volumes_own_gray_scale() -> None:
     assert (facts["gray_mean"], facts["gray_std"]) == (19000.0, 5000.0)
 
 
+def test_the_table_has_gray_quantiles_and_histograms() -> None:
+    particles = run(gray(LABELS)).particles
+    assert np.all(np.abs(particles.gray_p50 - 30000) < 1000), "to a bin's width"
+    assert np.array_equal(particles.gray_histogram.sum(axis=1), particles.volume_voxels)
+
+
 def test_a_model_can_ask_for_sure_particles() -> None:
     image = gray(LABELS)
     faint = LABELS == 2

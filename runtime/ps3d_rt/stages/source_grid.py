@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ps3d_rt.core.chunks import ChunkGrid, Part, Store, parts_in, read_ids
+from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, partial_sums
 from ps3d_rt.core.resample import Zoom, resample_labels_box
@@ -45,6 +46,8 @@ class SourceGrid:
     grid: ChunkGrid
     """Of the parts: its shape is the normalized volume."""
     zoom: Zoom
+    bins: GrayBins | None = None
+    """Of the particles' gray histograms; None: there are none."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def measure_box(stage: SourceGrid, task: BoxTask) -> PartialSums:
     shape = stage.volume.shape
     around = BoxTask(task.box.grow(1, Box.of_shape(shape)), task.parts)
     labels = np.concatenate([labels for _, labels in _pieces(stage, around)])
-    return partial_sums(labels, stage.volume.read(task.box), box=task.box, shape=shape)
+    return partial_sums(labels, stage.volume.read(task.box), box=task.box, shape=shape, bins=stage.bins)
 
 
 def write_box(stage: SourceGrid, target: LabelsTarget, task: BoxTask) -> None:
