@@ -8,8 +8,10 @@ INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
 demo: .venv/.base
 	$(BIN)/ps3d-rt demo --overwrite
 
+# Apart: torch's training crashed in a process in which all tests of the export had run before.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore=tests/export
+	$(BIN)/pytest tests/export
 
 lint: .venv/.dev
 	$(BIN)/ruff check

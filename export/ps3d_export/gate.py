@@ -44,8 +44,8 @@ def judge(engine: Engine, reference: Engine, bundle: ModelBundle, samples: Itera
 
     Returns:
         Whether it passes, and what was measured, as JSON: for ``engine`` and ``reference`` the means of the three
-        measures, ``patches_per_s``, ``not_finite`` (scores) and ``spec``; their ``difference`` (engine − reference);
-        and the three measures of every sample.
+        measures, ``patches_per_s``, ``not_finite`` (scores) and ``spec``; their ``difference`` (engine − reference)
+        and the ``standard_error`` of that of f1_instance; and the three measures of every sample.
 
     Raises:
         InputError: if there is no sample, or the reference finds too little in them to lose anything.
@@ -66,7 +66,12 @@ def judge(engine: Engine, reference: Engine, bundle: ModelBundle, samples: Itera
     difference = {m: means["engine"][m] - means["reference"][m] for m in MEASURES}
     passed = difference["f1_instance"] >= -MOST_LOSS and both["engine"].not_finite == 0
     told = {name: means[name] | watched.facts() for name, watched in both.items()}
-    return Verdict(passed, told | {"difference": difference, "most_loss": MOST_LOSS, "samples": rows})
+    apart = [row["engine"]["f1_instance"] - row["reference"]["f1_instance"] for row in rows]
+    limits = {
+        "most_loss": MOST_LOSS,
+        "standard_error": float(np.std(apart, ddof=1) / len(apart) ** 0.5) if len(apart) > 1 else None,
+    }
+    return Verdict(passed, told | {"difference": difference, **limits, "samples": rows})
 
 
 def reason(verdict: Verdict) -> str:

@@ -143,6 +143,8 @@ def to_int8(model: ModelProto, patches: Iterable[NDArray[np.float32]]) -> ModelP
                 # The results go to norms, which want them as they are.
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
                 "MinimumRealRange": SMALLEST_RANGE,
+                # Of the extremes of all patches the mean, not the most extreme: one bright speck must not cost a bit.
+                "CalibMovingAverage": True,
             },
         )
         quantized = onnx.load(out)

@@ -32,9 +32,9 @@ CALIBRATION: tuple[Recipe, ...] = (
 """Touching grains, loose ones with much background, noisy scans. No seed of training, benchmarks or gate."""
 
 GATE: tuple[Recipe, ...] = (
-    {"seed": 960_001, "count": 2, "shape": "80", "particle_size": 20.0, "touching": 0.9, "fill": 0.5, "vary": True},
-    {"seed": 960_011, "count": 2, "shape": "80", "particle_size": 16.0, "touching": 0.1, "fill": 0.3, "vary": True},
-    {"seed": 960_021, "count": 2, "shape": "80", "particle_size": 18.0, "noise": 0.3, "vary": True},
+    {"seed": 960_001, "count": 4, "shape": "80", "particle_size": 20.0, "touching": 0.9, "fill": 0.5, "vary": True},
+    {"seed": 960_011, "count": 4, "shape": "80", "particle_size": 16.0, "touching": 0.1, "fill": 0.3, "vary": True},
+    {"seed": 960_021, "count": 4, "shape": "80", "particle_size": 18.0, "noise": 0.3, "vary": True},
 )
 """The same kinds, some hundred particles in all: enough that one particle lost does not decide."""
 

@@ -63,6 +63,7 @@ def test_an_engine_that_finds_the_same_passes(bundle, balls):
     assert measured["difference"] == {"f1_instance": 0, "merger_ratio": 0, "splitter_ratio": 0}
     assert [row["name"] for row in measured["samples"]] == ["a", "b"]
     assert measured["samples"][0]["particles"] == 6
+    assert measured["standard_error"] == 0
     for name in ("engine", "reference"):
         assert measured[name]["patches_per_s"] > 0
         assert measured[name]["not_finite"] == 0
@@ -85,6 +86,17 @@ def test_an_engine_with_scores_that_are_not_finite_fails(bundle, balls, change, 
     calls = verdict.measured["engine"]["not_finite"] / counted
     assert calls == int(calls) >= 1
     assert "NaN or infinite" in reason(verdict)
+
+
+def test_the_scatter_of_the_samples_is_told(bundle, balls, monkeypatch):
+    found = iter([0.81, 0.8, 0.77, 0.8])  # engine, reference; differences 0.01 and -0.03
+    monkeypatch.setattr(
+        "ps3d_export.gate._measured",
+        lambda *_: {"f1_instance": next(found), "merger_ratio": 0.0, "splitter_ratio": 0.0},
+    )
+    measured = verdict_on(a_little, bundle, [balls("a"), balls("b")]).measured
+    assert measured["difference"]["f1_instance"] == pytest.approx(-0.01)
+    assert measured["standard_error"] == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize(("loss", "passed"), [(0.0049, True), (0.0051, False), (-0.2, True)])
