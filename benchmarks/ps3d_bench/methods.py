@@ -17,14 +17,14 @@ import numpy as np
 from ps3d_bench.accuracy_samples import TUNING
 from ps3d_bench.baselines import snow as snow_baseline
 from ps3d_bench.baselines import threshwater, unet2d, watershed
-from ps3d_bench.samples import Case, load_cases, read_whole
+from ps3d_bench.samples import Case, load_cases
 from ps3d_rt.api import configure
 from ps3d_rt.engines import open_engine
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.samples import find_samples
 from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
-from ps3d_training.dataset import find_samples
 
 Array = np.ndarray[Any, Any]
 
@@ -116,7 +116,7 @@ class TrainingSamples:
             return
         for sample in self._chosen():
             spacing_mm = float(np.cbrt(np.prod(sample.spacing_mm)))
-            yield read_whole(sample.image), read_whole(sample.instances), sample.particle_size_mm / spacing_mm
+            yield *sample.read(), sample.particle_size_mm / spacing_mm
 
     def _chosen(self) -> Iterable[Any]:
         return islice(find_samples(self.folder), MOST_TRAINING_SAMPLES) if self.folder is not None else ()

@@ -14,8 +14,8 @@ import numpy as np
 import ps3d_training.synth
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.samples import find_samples, read_whole
 from ps3d_rt.io.volume import open_volume
-from ps3d_training.dataset import find_samples
 from ps3d_training.plan import DATASET_NAME
 from ps3d_training.synth import NEUTRAL, SampleSpec, random_spec
 from ps3d_training.synth.folder import read_metadata, write_samples
@@ -116,12 +116,6 @@ def choose(seeds: Sequence[int]) -> tuple[SampleSpec, ...]:
     return tuple(known[seed] for seed in dict.fromkeys(seeds))
 
 
-def read_whole(path: Path) -> Array:
-    """Read a volume into memory."""
-    with open_volume(path) as volume:
-        return volume.read(Box.of_shape(volume.shape))
-
-
 def held_out(samples: Path, prepared: Path | None, largest: int) -> Iterator[tuple[str, Any, Any, Any]]:
     """Name, image, reference and facts of samples of at most ``largest``³ voxels that the network was not trained on.
 
@@ -135,11 +129,11 @@ def held_out(samples: Path, prepared: Path | None, largest: int) -> Iterator[tup
         splits = json.loads((prepared / DATASET_NAME / "splits_final.json").read_text(encoding="utf-8"))
         names = splits[0]["val"]
     for sample in find_samples(samples):
-        with open_volume(sample.image) as image, open_volume(sample.instances) as instances:
-            box = Box.of_shape(image.shape)
-            if (names is None or sample.name in names) and box.size <= largest**3:
-                read += 1
-                yield sample.name, image.read(box), instances.read(box), sample
+        with open_volume(sample.image) as image:
+            small = Box.of_shape(image.shape).size <= largest**3
+        if small and (names is None or sample.name in names):
+            read += 1
+            yield sample.name, *sample.read(), sample
     if not read:
         which = samples if prepared is None else f"the validation samples of {prepared}"
         raise InputError(f"{which}: none has at most {largest}³ voxels; pass a larger --largest.")

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_export.samples import Sample
+from ps3d_export.samples import Scan
 from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.normalize import GrayScale, gray_scale, normalized_shape, size_zoom, zscore
 from ps3d_rt.core.resample import resample, resample_labels
@@ -44,7 +44,7 @@ class Place(NamedTuple):
     """One number a stratum, in the order of :data:`STRATA`; higher is more of it."""
 
 
-def calibration_patches(samples: Iterable[Sample], bundle: ModelBundle, count: int = PATCHES) -> list[Array]:
+def calibration_patches(samples: Iterable[Scan], bundle: ModelBundle, count: int = PATCHES) -> list[Array]:
     """Choose ``count`` patches, as many of each stratum; equal arguments give equal patches.
 
     Returns:
@@ -76,7 +76,7 @@ def choose(places: list[Place], count: int) -> list[Place]:
     return chosen
 
 
-def _places(sample: Sample, bundle: ModelBundle, rng: np.random.Generator) -> Iterable[Place]:
+def _places(sample: Scan, bundle: ModelBundle, rng: np.random.Generator) -> Iterable[Place]:
     image, labels = normalized(sample, bundle)
     border_core = to_border_core(labels, bundle.border_thickness_voxels)
     touching = _contacts(labels)
@@ -94,7 +94,7 @@ def _places(sample: Sample, bundle: ModelBundle, rng: np.random.Generator) -> It
         yield Place(patch[None, None], measures)
 
 
-def normalized(sample: Sample, bundle: ModelBundle) -> tuple[Array, Array]:
+def normalized(sample: Scan, bundle: ModelBundle) -> tuple[Array, Array]:
     """Bring image and labels to the grid and gray scale of the model, filled up to one patch at least."""
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, bundle.target_size_voxels)
     shape = normalized_shape(sample.image.shape, zoom)

@@ -5,7 +5,6 @@ The simulated ones are made by the command ``synth``, which another package regi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.grid import Box
-from ps3d_rt.errors import CapabilityError, InputError
-from ps3d_rt.io.volume import SpacingMm, check_spacing, open_volume, stem_of
+from ps3d_rt.errors import CapabilityError
+from ps3d_rt.io.samples import find_samples
+from ps3d_rt.io.volume import SpacingMm
 
 Recipe = dict[str, Any]
 """Options of ``synth``."""
@@ -40,7 +39,7 @@ GATE: tuple[Recipe, ...] = (
 
 
 @dataclass(frozen=True)
-class Sample:
+class Scan:
     """A labelled scan in memory."""
 
     name: str
@@ -72,38 +71,12 @@ def simulate(folder: Path, recipes: Sequence[Recipe]) -> Path:
     return folder
 
 
-def read_samples(folder: Path) -> Iterator[Sample]:
-    """Read the samples that ``folder/metadata.json`` names, in its order, one at a time.
+def read_samples(folder: Path) -> Iterator[Scan]:
+    """Read the samples of ``folder``, one at a time.
 
     Raises:
         InputError: naming the file or the entry that is missing or wrong.
     """
-    listing = folder / "metadata.json"
-    try:
-        metadata = json.loads(listing.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{listing} cannot be read ({error}). Samples are a folder with images, instance_seg and metadata.json, "
-            "such as ps3d-rt synth writes."
-        ) from error
-    if not isinstance(metadata, dict) or not metadata:
-        raise InputError(f"{listing} names no sample.")
-    for name, entry in metadata.items():
-        try:
-            spacing = check_spacing(entry["spacing"], f"{listing}: {name}")
-            size = float(entry["particle_size"])
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{listing}: {name} needs numbers spacing and particle_size, in mm.") from error
-        image, instances = (_read(folder / kind, name) for kind in ("images", "instance_seg"))
-        if image.shape != instances.shape:
-            raise InputError(f"sample {name}: the image is {image.shape} voxels, its labels {instances.shape}.")
-        yield Sample(name, image, instances.astype(np.int64), spacing, size)
-
-
-def _read(folder: Path, name: str) -> NDArray[Any]:
-    """Read the one volume of ``folder`` that is called ``name``, whatever its format."""
-    found = [path for path in sorted(folder.glob("*")) if stem_of(path) == name]
-    if len(found) != 1:
-        raise InputError(f"{folder} holds {len(found)} volumes called {name}; it must hold one, such as {name}.tif.")
-    with open_volume(found[0]) as volume:
-        return volume.read(Box.of_shape(volume.shape))
+    for sample in find_samples(folder):
+        image, instances = sample.read()
+        yield Scan(sample.name, image, instances.astype(np.int64), sample.spacing_mm, sample.particle_size_mm)

@@ -7,8 +7,9 @@ import pytest
 from ps3d_bench import accuracy, accuracy_samples, methods
 from ps3d_bench.accuracy_samples import Drawn
 from ps3d_bench.methods import METHODS, Lab, Segmented, TrainingSamples, choose_methods
-from ps3d_bench.samples import Case, read_whole
+from ps3d_bench.samples import Case
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.samples import read_whole
 from ps3d_training.synth import SampleSpec
 from ps3d_training.synth.folder import write_samples
 

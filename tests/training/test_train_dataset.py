@@ -12,9 +12,10 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
 from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.io.samples import find_samples
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_training import capability
-from ps3d_training.dataset import class_locations, find_samples, prepare, splits
+from ps3d_training.dataset import class_locations, prepare, splits
 from ps3d_training.plan import TrainingPlan, check_patch, nnunet_plans, read_plan
 
 PLAN = TrainingPlan(target_size_voxels=12, border_thickness_voxels=1.5, patch=(16, 16, 16), stages=2, width=4)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,28 +20,16 @@ from typing import Any
 import numpy as np
 
 from ps3d_rt.core.border_core import BORDER, CORE, to_border_core
-from ps3d_rt.core.grid import Box
 from ps3d_rt.core.normalize import gray_scale, normalized_shape, size_zoom, zscore
 from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import open_volume, stem_of
+from ps3d_rt.io.samples import Sample, find_samples
 from ps3d_training.augment.bank import Listing, save_instances, save_listing
 from ps3d_training.capability import require_training_packages
 from ps3d_training.plan import CONFIGURATION, DATASET_NAME, LABELS, PLANS_NAME, TrainingPlan, nnunet_plans
 
 FOLDS = 5
 PLACES_PER_CLASS = 10_000
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One labelled volume on disk."""
-
-    name: str
-    image: Path
-    instances: Path
-    spacing_mm: tuple[float, float, float]
-    particle_size_mm: float
 
 
 @dataclass(frozen=True)
@@ -106,46 +94,8 @@ def prepare(
     return out
 
 
-def find_samples(folder: Path) -> Iterator[Sample]:
-    """List the samples that ``folder/metadata.json`` names, in its order.
-
-    Raises:
-        InputError: naming the file or the entry that is missing.
-    """
-    metadata_path = folder / "metadata.json"
-    try:
-        metadata = json.loads(metadata_path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(
-            f'{metadata_path} cannot be read ({error}). It is {{"NAME": {{"spacing": mm, "particle_size": mm}}}}.'
-        ) from error
-    if not isinstance(metadata, dict) or not metadata:
-        raise InputError(f"{metadata_path} names no sample.")
-    for name, entry in metadata.items():
-        try:
-            # The published tools write one number; a scanner may differ per axis.
-            spacing = np.broadcast_to(np.asarray(entry["spacing"], float), 3).tolist()
-            size = float(entry["particle_size"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{metadata_path}: {name} needs numbers spacing and particle_size, in mm.") from error
-        yield Sample(name, _find(folder / "images", name), _find(folder / "instance_seg", name), tuple(spacing), size)
-
-
-def _find(folder: Path, name: str) -> Path:
-    """Find the one volume of ``folder`` that is called ``name``, whatever its format."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder. A dataset holds images, instance_seg and metadata.json.")
-    found = [path for path in sorted(folder.iterdir()) if stem_of(path) == name]
-    if len(found) != 1:
-        raise InputError(f"{folder} holds {len(found)} volumes called {name}; it must hold one, such as {name}.tif.")
-    return found[0]
-
-
 def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[PreparedCase, Listing]:
-    image = _read(sample.image, sample.spacing_mm)
-    instances = _whole_numbers(_read(sample.instances, sample.spacing_mm), sample.instances)
-    if image.shape != instances.shape:
-        raise InputError(f"sample {sample.name}: the image is {image.shape} voxels, its labels {instances.shape}.")
+    image, instances = sample.read()
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, plan.target_size_voxels)
     shape = normalized_shape(image.shape, zoom)
     scale = replace(gray_scale(image), floor=plan.gray_floor)
@@ -162,21 +112,6 @@ def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[Pre
         float(np.mean(border_core == BORDER)),
     )
     return case, save_instances(folder, sample.name, labels, plan.patch)
-
-
-def _read(path: Path, spacing_mm: tuple[float, float, float]) -> np.ndarray[Any, Any]:
-    with open_volume(path, spacing_mm=spacing_mm) as volume:
-        return volume.read(Box.of_shape(volume.shape))
-
-
-def _whole_numbers(labels: np.ndarray[Any, Any], path: Path) -> np.ndarray[Any, Any]:
-    """Take float labels, as the published tools save them, when every value is a whole number."""
-    if labels.dtype.kind in "iu":
-        return labels
-    whole = labels.astype(np.int64)
-    if not np.array_equal(whole, labels):
-        raise InputError(f"{path} is {labels.dtype} with values between the labels; labels are whole numbers.")
-    return whole
 
 
 def _save_case(path: Path, image: np.ndarray[Any, Any], border_core: np.ndarray[Any, Any], plan: TrainingPlan) -> None:

@@ -30,11 +30,10 @@ import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
 from ps3d_bench.baselines.unet2d import MULTIPLE, SliceNetwork, padded
-from ps3d_bench.samples import read_whole
 from ps3d_rt.core.normalize import GrayScale, gray_scale, zscore
 from ps3d_rt.errors import InputError, Ps3dError
+from ps3d_rt.io.samples import find_samples
 from ps3d_training.checkpoint import read_checkpoint, write_checkpoint
-from ps3d_training.dataset import find_samples
 from ps3d_training.to_bundle import OPSET, TOLERANCE
 from ps3d_training.trainer import cpu_has_bfloat16
 
@@ -123,10 +122,8 @@ def load_scans(folder: Path) -> list[Scan]:
     """
     scans = []
     for sample in find_samples(folder):
-        image, particles = read_whole(sample.image), read_whole(sample.instances) > 0
-        if image.shape != particles.shape:
-            raise InputError(f"sample {sample.name}: the image is {image.shape} voxels, its labels {particles.shape}.")
-        scans.append(Scan(sample.name, image, particles, gray_scale(image)))
+        image, instances = sample.read()
+        scans.append(Scan(sample.name, image, instances > 0, gray_scale(image)))
     return scans
 
 

@@ -1,0 +1,92 @@
+"""Labelled samples in the published layout: ``images``, ``instance_seg`` and ``metadata.json`` in one folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ps3d_rt.core.grid import Box
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.volume import SpacingMm, check_spacing, open_volume, stem_of
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled scan on disk."""
+
+    name: str
+    image: Path
+    instances: Path
+    spacing_mm: SpacingMm
+    particle_size_mm: float
+    """Mean diameter of the particles."""
+
+    def read(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Read gray values and particle ids.
+
+        Returns:
+            (z, y, x) gray values and (z, y, x) integers, 0 is no particle. Labels saved as whole floats, as the
+            published tools do, come as int64.
+
+        Raises:
+            InputError: if their shapes differ, or the labels are no whole numbers.
+        """
+        image, instances = read_whole(self.image), read_whole(self.instances)
+        if image.shape != instances.shape:
+            raise InputError(f"sample {self.name}: the image is {image.shape} voxels, its labels {instances.shape}.")
+        if instances.dtype.kind in "iu":
+            return image, instances
+        whole = instances.astype(np.int64)
+        if not np.array_equal(whole, instances):
+            raise InputError(
+                f"{self.instances} is {instances.dtype} with values between the labels; labels are whole numbers."
+            )
+        return image, whole
+
+
+def find_samples(folder: Path) -> Iterator[Sample]:
+    """List the samples that ``folder/metadata.json`` names, in its order.
+
+    Raises:
+        InputError: naming the file or the entry that is missing or wrong.
+    """
+    listing = folder / "metadata.json"
+    try:
+        metadata = json.loads(listing.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f'{listing} cannot be read ({error}). It is {{"NAME": {{"spacing": mm, "particle_size": mm}}}}.'
+        ) from error
+    if not isinstance(metadata, dict) or not metadata:
+        raise InputError(f"{listing} names no sample.")
+    for name, entry in metadata.items():
+        try:
+            # The published tools write one number; a scanner may differ per axis.
+            spacing = np.asarray(entry["spacing"], float).tolist()
+            size = float(entry["particle_size"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{listing}: {name} needs numbers spacing and particle_size, in mm.") from error
+        image, instances = _find(folder / "images", name), _find(folder / "instance_seg", name)
+        yield Sample(name, image, instances, check_spacing(spacing, f"{listing}: {name}"), size)
+
+
+def read_whole(path: Path) -> NDArray[Any]:
+    """Read a volume into memory: (z, y, x), native dtype."""
+    with open_volume(path) as volume:
+        return volume.read(Box.of_shape(volume.shape))
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Find the one volume of ``folder`` that is called ``name``, whatever its format."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder. Samples are images, instance_seg and metadata.json.")
+    found = [path for path in sorted(folder.iterdir()) if stem_of(path) == name]
+    if len(found) != 1:
+        raise InputError(f"{folder} holds {len(found)} volumes called {name}; it must hold one, such as {name}.tif.")
+    return found[0]
