@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ps3d_rt.cli.options import RawDtype, RawShape, Spacing
+
 if TYPE_CHECKING:
     from ps3d_rt.events import Listener
 
@@ -19,9 +21,9 @@ _STAGE = "convert"
 def convert(
     scan: Annotated[Path, typer.Argument(help="Image or labels, any file that predict reads; or an OME-Zarr of ours.")],
     out: Annotated[Path, typer.Argument(help="New file; its ending names the format.")],
-    spacing: Annotated[str | None, typer.Option(help="Side of a voxel, mm: 0.01, or z,y,x.")] = None,
-    shape: Annotated[str | None, typer.Option(help="Voxels z,y,x of a raw file.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Type of a raw file's voxels: uint8, uint16, >u2 …")] = None,
+    spacing: Spacing = None,
+    shape: RawShape = None,
+    dtype: RawDtype = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Progress as JSON lines on stderr.")] = False,
 ) -> None:

@@ -15,7 +15,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.detached import named_in
 from ps3d_rt.io.mapped import inflated, map_voxels, shape_from_xyz, unpack_voxels
 from ps3d_rt.io.readable import readable
-from ps3d_rt.io.slabs import Tell, write_planes
+from ps3d_rt.io.slabs import Tell, stored_as, write_planes
 from ps3d_rt.io.units import mm_per
 from ps3d_rt.io.volume import ArrayVolume, SpacingMm, Volume, stem_of
 
@@ -106,12 +106,7 @@ def _spacing_of(tags: Mapping[str, str]) -> list[float] | None:
 
 def write(path: Path, volume: Volume, tell: Tell) -> None:
     """Write ``volume`` with an attached header, not compressed; bool as uint8."""
-    dtype = np.dtype(np.uint8 if volume.dtype == bool else volume.dtype).newbyteorder("<")
-    name = _TYPE_OF.get(dtype.str[1:])
-    if name is None:
-        raise InputError(
-            f"{volume.source}: MHA cannot hold {volume.dtype}; allowed are bool, integers, float32 and float64."
-        )
+    dtype, name = stored_as(volume, _TYPE_OF, "MHA")
     z, y, x = volume.shape
     tags = {
         "ObjectType": "Image",

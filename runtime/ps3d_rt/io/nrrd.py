@@ -15,7 +15,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.detached import named_in
 from ps3d_rt.io.mapped import blocks_of, map_voxels, shape_from_xyz, unpack_voxels
 from ps3d_rt.io.readable import readable
-from ps3d_rt.io.slabs import Tell, write_planes
+from ps3d_rt.io.slabs import Tell, stored_as, write_planes
 from ps3d_rt.io.units import mm_per
 from ps3d_rt.io.volume import ArrayVolume, SpacingMm, Volume, stem_of
 
@@ -100,14 +100,9 @@ def _spacing_of(header: dict[str, Any]) -> list[float] | None:
 
 def write(path: Path, volume: Volume, tell: Tell) -> None:
     """Write ``volume`` with an attached header, raw, with ``space units`` mm; bool as uint8."""
-    dtype = np.dtype(np.uint8 if volume.dtype == bool else volume.dtype).newbyteorder("<")
-    name = _NAMES.get(dtype.str[1:])
-    if name is None:
-        raise InputError(
-            f"{volume.source}: NRRD cannot hold {volume.dtype}; allowed are bool, integers, float32 and float64."
-        )
+    dtype, names = stored_as(volume, _NAMES, "NRRD")
     z, y, x = volume.shape
-    lines = ["NRRD0005", f"type: {name[0]}", "dimension: 3"]
+    lines = ["NRRD0005", f"type: {names[0]}", "dimension: 3"]
     if volume.spacing_mm is not None:
         dz, dy, dx = volume.spacing_mm
         lines += ["space dimension: 3", f"sizes: {x} {y} {z}"]

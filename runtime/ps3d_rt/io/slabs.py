@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import Volume
 
 Tell: TypeAlias = Callable[[int, int], None]
 """Called with the voxels written so far, and all there are."""
+
+_Name = TypeVar("_Name")
 
 _SLAB_BYTES = 2**28
 """Most bytes of a piece, unless a plane or a row of shards has more; up to three are in memory."""
@@ -62,6 +65,26 @@ def planes_of(volume: Volume, tell: Tell) -> Iterator[np.ndarray[Any, Any]]:
     """Read plane after plane, some at a time."""
     for _, voxels in slabs(volume, plane_boxes(volume.shape, volume.dtype.itemsize, volume.planes_per_read), tell):
         yield from voxels
+
+
+def stored_as(volume: Volume, names: Mapping[str, _Name], kind: str) -> tuple[np.dtype[Any], _Name]:
+    """Choose the little-endian dtype that a file of ``kind`` holds ``volume`` in, bool as uint8, and its name there.
+
+    Args:
+        volume: what is to be written.
+        kind: the format, for the message.
+        names: NumPy's short names, such as ``u2``, → the format's.
+
+    Raises:
+        InputError: if the format has no such type.
+    """
+    dtype = np.dtype(np.uint8 if volume.dtype == bool else volume.dtype).newbyteorder("<")
+    name = names.get(dtype.str[1:])
+    if name is None:
+        raise InputError(
+            f"{volume.source}: {kind} cannot hold {volume.dtype}; allowed are bool, integers, float32 and float64."
+        )
+    return dtype, name
 
 
 def write_planes(file: Sink, volume: Volume, dtype: np.dtype[Any], tell: Tell) -> None:
