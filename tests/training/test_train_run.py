@@ -286,7 +286,7 @@ def test_the_options_reach_the_run_and_the_length_can_be_given_in_steps(
     done = CliRunner().invoke(
         app,
         f"run {prepared} {tmp_path} --steps 501 --steps-per-epoch 250 --patch 32 --optimizer sgd --norm batch "
-        "--augmentation published --init default --validate-every 0 --freeze-norm 1",
+        "--augmentation published --init default --validate-every 0 --freeze-norm 1 --weighted",
     )
     assert done.exit_code == 0, done.output
     assert asked[0].schedule.epochs == 3
@@ -296,7 +296,7 @@ def test_the_options_reach_the_run_and_the_length_can_be_given_in_steps(
     schedule = asked[0].schedule
     assert (schedule.optimizer, schedule.learning_rate_at(0)) == ("sgd", 1e-2)
     assert (schedule.augmentation, schedule.validate_every) == ("published", 0)
-    assert schedule.freeze_norm == 1
+    assert (schedule.freeze_norm, schedule.weighted) == (1, True)
 
 
 def test_nnunets_schedule_can_be_asked_for(prepared: Path, tmp_path: Path) -> None:
@@ -434,8 +434,20 @@ def test_a_trained_network_finds_the_particles_and_the_log_says_so(
     assert len(picture.findall("{*}circle")) == 2, "the two F1_instance"
 
 
-def test_the_published_augmentation_trains(larger: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("schedule", [{"augmentation": "published"}, {"weighted": True}])
+def test_what_needs_the_instances_trains(larger: Path, tmp_path: Path, schedule: dict[str, Any]) -> None:
     said: list[Epoch] = []
     plan = replace(PLAN, target_size_voxels=12)
-    train(replace(run_of(larger, tmp_path, augmentation="published", epochs=1), plan=plan), said.append)
+    train(replace(run_of(larger, tmp_path, epochs=1, **schedule), plan=plan), said.append)
     assert np.isfinite(said[0].train_loss)
+
+
+def test_weights_change_what_is_learned_and_not_what_is_validated(larger: Path, tmp_path: Path) -> None:
+    run = replace(run_of(larger, tmp_path, epochs=1), plan=replace(PLAN, target_size_voxels=12))
+    weighted = replace(run, schedule=replace(run.schedule, weighted=True))
+    channels = []
+    for asked in (weighted, run):
+        trainer = training.open_trainer(asked)
+        trainer.initialize()
+        channels.append([next(iter(loader))["target"].shape[1] for loader in trainer.get_dataloaders()])
+    assert channels == [[2, 1], [1, 1]]

@@ -52,6 +52,8 @@ class Schedule:
     its batch: what a patch shows then depends on its own voxels alone. None: never."""
     augmentation: str = "fast"
     """Preset by which patches are varied: a key of :data:`ps3d_training.augment.presets.PRESETS`."""
+    weighted: bool = False
+    """Whether small particles and contacts weigh more in the loss: :mod:`ps3d_training.weights`."""
     workers: int | None = None
     """Processes that make patches beside the training; 0 makes them in between; None: one, more for a GPU."""
     seed: int = 0

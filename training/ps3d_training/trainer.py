@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
@@ -31,6 +32,7 @@ from ps3d_training.augment.bank import open_bank
 from ps3d_training.augment.presets import AXES, PRESETS
 from ps3d_training.augment.transforms import read_size, training_transforms, validation_transforms
 from ps3d_training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
+from ps3d_training.loss import WeightedLoss
 from ps3d_training.optimizer import RatePerEpoch, averaged, make_optimizer
 from ps3d_training.patches import Batch, InsideDataLoader, PatchStream, batches
 from ps3d_training.progress_plot import progress_svg
@@ -93,6 +95,14 @@ class Ps3dTrainer(nnUNetTrainer):
             network.load_state_dict(weights)
         self.started_from = source
 
+    def _build_loss(self) -> torch.nn.Module:
+        """Wrap nnU-Net's, so that voxels may have weights."""
+        loss = super()._build_loss()
+        if isinstance(loss, DeepSupervisionWrapper):
+            loss.loss = WeightedLoss(loss.loss)
+            return loss
+        return WeightedLoss(loss)
+
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """Take what the schedule names."""
         optimizer = make_optimizer(self.schedule, self.network.parameters())
@@ -104,9 +114,10 @@ class Ps3dTrainer(nnUNetTrainer):
         scales = self._get_deep_supervision_scales()
         augmentation = PRESETS[self.schedule.augmentation]
         train, validation = self.get_tr_and_val_datasets()
-        thickness = self.plans_manager.plans["ps3d"]["border_thickness_voxels"]
-        bank = open_bank(train, thickness) if augmentation.touching else None
-        varying = training_transforms(patch, scales, augmentation, bank)
+        plan, weighted = self.plans_manager.plans["ps3d"], self.schedule.weighted
+        bank = open_bank(train, plan["border_thickness_voxels"]) if augmentation.touching or weighted else None
+        weigh_for = plan["target_size_voxels"] if weighted else None
+        varying = training_transforms(patch, scales, augmentation, bank, weigh_for)
         common = {
             "batch_size": self.batch_size,
             "final_patch_size": patch,

@@ -37,6 +37,7 @@ from ps3d_rt.errors import InputError
 from ps3d_training.augment.bank import ParticleBank
 from ps3d_training.augment.presets import AXES, FAST, Augmentation, Range, centre
 from ps3d_training.augment.touching import push_against
+from ps3d_training.weights import voxel_weights
 
 
 def read_size(patch: Zyx, augmentation: Augmentation) -> Zyx:
@@ -50,7 +51,11 @@ def read_size(patch: Zyx, augmentation: Augmentation) -> Zyx:
 
 
 def training_transforms(
-    patch: Zyx, scales: list[list[float]] | None, augmentation: Augmentation = FAST, bank: ParticleBank | None = None
+    patch: Zyx,
+    scales: list[list[float]] | None,
+    augmentation: Augmentation = FAST,
+    bank: ParticleBank | None = None,
+    weigh_for: float | None = None,
 ) -> BasicTransform:
     """Everything that happens to a patch between the disk and the network.
 
@@ -59,22 +64,25 @@ def training_transforms(
         scales: of the coarser targets, for deep supervision; None without.
         augmentation: what happens how often.
         bank: particles to push against those of the patch; given, patches come with their instances.
+        weigh_for: target size in voxels; given, the weights of :func:`ps3d_training.weights.voxel_weights` follow the
+            classes as a second channel, 0 outside the volume.
 
     Returns:
         A transform of ``image`` (1, z, y, x) float32 and ``segmentation`` int16, −1 outside the volume:
         (1, z, y, x) border-core, or (2, z, y, x) border-core and instances.
 
     Raises:
-        InputError: if touching particles are wanted and there is no bank.
+        InputError: if touching particles or weights are wanted and there is no bank.
     """
-    if augmentation.touching and bank is None:
+    if (augmentation.touching or weigh_for) and bank is None:
         raise InputError(
-            "touching particles are wanted, but no particles are given. Switch touching off, or pass them."
+            "touching particles or weights are wanted, but no particles are given. Switch them off, or pass particles."
         )
     transforms: list[BasicTransform] = []
     if bank is not None:
         transforms.append(RandomTransform(TouchingParticles(bank, patch), apply_probability=augmentation.touching))
-        transforms.append(BorderCoreOnly())
+        # Before the patch is turned: turning costs a pass a label, and weights are few.
+        transforms.append(BorderCoreOnly() if weigh_for is None else Weights(weigh_for))
     transforms.append(_spatial(patch, augmentation))
     if augmentation.mirror:
         transforms.append(MirrorTransform(allowed_axes=AXES))
@@ -172,6 +180,20 @@ class BorderCoreOnly(BasicTransform):
     def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
         """Drop all channels of the segmentation but the first."""
         return data_dict | {"segmentation": data_dict["segmentation"][:1]}
+
+
+class Weights(BasicTransform):
+    """The instances become weights of voxels."""
+
+    def __init__(self, target_size_voxels: float) -> None:
+        super().__init__()
+        self.target_size_voxels = target_size_voxels
+
+    def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
+        """Replace the second channel of the segmentation."""
+        classes, instances = data_dict["segmentation"]
+        weights = torch.from_numpy(voxel_weights(instances.numpy(), self.target_size_voxels))
+        return data_dict | {"segmentation": torch.stack([classes, weights])}
 
 
 class OneOfTwo(BasicTransform):

@@ -74,6 +74,9 @@ def run(
     augmentation: Annotated[
         str, typer.Option(help="How patches are varied: fast, or published: more, with particles pushed together.")
     ] = SCHEDULE.augmentation,
+    weighted: Annotated[
+        bool, typer.Option("--weighted", help="Small particles and contacts weigh more in the loss.")
+    ] = SCHEDULE.weighted,
     init: Annotated[
         Path | None,
         typer.Option(help="Start from the weights of a checkpoint, a training's folder, a bundle or a bundled model."),
@@ -109,6 +112,7 @@ def run(
         learning_rate=learning_rate,
         freeze_norm=freeze_norm,
         augmentation=augmentation,
+        weighted=weighted,
         workers=workers,
         seed=seed,
     )

@@ -1,0 +1,31 @@
+"""nnU-Net's loss, Dice plus cross-entropy, where voxels may have weights."""
+
+from __future__ import annotations
+
+import torch
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from torch.nn.functional import cross_entropy
+
+
+class WeightedLoss(torch.nn.Module):
+    """Dice plus cross-entropy, both over weighted voxels if the target has a second channel."""
+
+    def __init__(self, plain: DC_and_CE_loss) -> None:
+        super().__init__()
+        self.plain = plain
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Compare scores with classes.
+
+        Args:
+            output: (b, 3, z, y, x) scores before the softmax.
+            target: (b, 1 or 2, z, y, x) integers: classes, and the weights of :mod:`ps3d_training.weights`.
+
+        Returns:
+            one number; −1 is perfect.
+        """
+        if target.shape[1] == 1:
+            return self.plain(output, target)
+        classes, weights = target[:, :1], target[:, 1:].to(output.dtype)
+        each = cross_entropy(output, classes[:, 0].long(), reduction="none")
+        return self.plain.dc(output, classes, loss_mask=weights) + (each * weights[:, 0]).sum() / weights.sum()
