@@ -54,7 +54,7 @@ def bundle(trained: tuple[Path, list[Epoch]], tmp_path_factory: pytest.TempPathF
         trained[0],
         tmp_path_factory.mktemp("bundle") / "toy.ps3d",
         patch=(24, 16, 32),
-        min_relative_volume=0.02,
+        settings={"min_relative_volume": 0.02, "min_confidence": 0.7},
         provenance={"made_of": "balls"},
     )
 
@@ -212,7 +212,7 @@ def test_the_bundle_gives_the_scores_of_the_averaged_network(
     assert (bundle.name, bundle.patch, bundle.members) == ("toy", (24, 16, 32), ("fold_0.onnx",))
     assert (bundle.target_size_voxels, bundle.border_thickness_voxels) == (8, 1)
     assert bundle.provenance["made_of"] == "balls"
-    assert bundle.min_relative_volume == 0.02
+    assert (bundle.min_relative_volume, bundle.min_confidence, bundle.core_bias) == (0.02, 0.7, 0.0)
     assert bundle.provenance["folds"]["fold_0"]["epochs"] == 2
     network, _ = to_bundle.load_network(next(trained[0].glob("*/*/fold_0/*.pth")), PLAN)
     average = {name.removeprefix("average "): value for name, value in weights(trained[0]).items() if "average" in name}
@@ -261,9 +261,12 @@ def test_the_commands_keep_stdout_for_data(samples: Path, tmp_path: Path) -> Non
     assert ran.stdout.strip().endswith("checkpoint_latest.pth"), ran.output
     assert [line[:9] for line in ran.stderr.splitlines()] == ["epoch 1/1"], "and nnU-Net says nothing"
     assert "F1_instance 0." in ran.stderr
-    exported = commands.invoke(app, ["export", str(out), str(tmp_path / "m.ps3d"), "--patch", "16"])
+    settings = ["--patch", "16", "--overlap", "0.3", "--min-confidence", "0.7", "--core-bias", "-0.2"]
+    exported = commands.invoke(app, ["export", str(out), str(tmp_path / "m.ps3d"), *settings])
     assert exported.stdout.strip() == str(tmp_path / "m.ps3d"), exported.output
-    assert load_model(tmp_path / "m.ps3d").patch == (16, 16, 16)
+    bundle = load_model(tmp_path / "m.ps3d")
+    assert (bundle.patch, bundle.overlap) == ((16, 16, 16), 0.3)
+    assert (bundle.min_confidence, bundle.core_bias) == (0.7, -0.2)
 
 
 def test_what_nnunet_prints_does_not_reach_stdout(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +32,7 @@ def export(
     folder: Path,
     *,
     patch: Zyx = (64, 64, 64),
-    min_relative_volume: float = 0.005,
+    settings: Mapping[str, float] | None = None,
     licence: str = "Apache-2.0",
     provenance: dict[str, Any] | None = None,
     overwrite: bool = False,
@@ -42,13 +43,14 @@ def export(
         run: folder that ``train run`` wrote to.
         folder: bundle to write, ``NAME.ps3d``.
         patch: input of the exported network, voxels z, y, x; it need not be the patch of the training.
-        min_relative_volume: particles under this share of the mean volume will be dropped.
+        settings: how ``predict`` will use the network: ``overlap``, ``min_relative_volume``, ``min_confidence`` and
+            ``core_bias`` of :class:`ModelBundle`; what is not given keeps the bundle's default.
         licence: SPDX identifier under which the weights may be used.
         provenance: added to what is known of the training itself.
         overwrite: replace a bundle that is there.
 
     Raises:
-        InputError: if there is no checkpoint, or ``patch`` does not fit the network.
+        InputError: if there is no checkpoint, ``patch`` does not fit the network, or a setting is out of its range.
         Ps3dError: if ONNX Runtime and torch disagree by more than 1e-4.
     """
     require_training_packages()
@@ -74,9 +76,9 @@ def export(
             members=tuple(files),
             gray_floor=plan.gray_floor,
             lowpass=plan.lowpass,
-            min_relative_volume=min_relative_volume,
             provenance=known | (provenance or {}),
             licence=licence,
+            **(settings or {}),
         )
         return write_bundle(folder, bundle, files, overwrite=overwrite)
 

@@ -128,9 +128,16 @@ def export(
     trained: Annotated[Path, typer.Argument(help="Folder of: ps3d-rt train run.")],
     bundle: Annotated[Path, typer.Argument(help="Model bundle to write, NAME.ps3d.")],
     patch: Annotated[int, typer.Option(help="Side of the patches of inference, voxels.", min=1)] = 64,
+    overlap: Annotated[float, typer.Option(help="Share of a patch that the next one covers again.")] = 0.4,
     min_relative_volume: Annotated[
         float, typer.Option(help="Drop particles under this share of the mean volume.")
     ] = 0.005,
+    min_confidence: Annotated[
+        float, typer.Option(help="Drop particles whose mean score of foreground is lower; 0 keeps all.")
+    ] = 0.0,
+    core_bias: Annotated[
+        float, typer.Option(help="Added to the score of the class core: below 0, fewer particles merge and more split.")
+    ] = 0.0,
     licence: Annotated[str, typer.Option(help="SPDX identifier of the weights' licence.")] = "Apache-2.0",
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is there.")] = False,
 ) -> None:
@@ -140,9 +147,14 @@ def export(
     """
     from ps3d_training import to_bundle  # noqa: PLC0415 - heavy
 
-    sides = (patch, patch, patch)
+    settings = {
+        "overlap": overlap,
+        "min_relative_volume": min_relative_volume,
+        "min_confidence": min_confidence,
+        "core_bias": core_bias,
+    }
     written = to_bundle.export(
-        trained, bundle, patch=sides, min_relative_volume=min_relative_volume, licence=licence, overwrite=overwrite
+        trained, bundle, patch=(patch, patch, patch), settings=settings, licence=licence, overwrite=overwrite
     )
     typer.echo(written.path)
 
