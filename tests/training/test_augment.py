@@ -12,7 +12,7 @@ import torch
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
 from ps3d_rt.errors import InputError
-from ps3d_training.augment.presets import FAST, PRESETS, PUBLISHED, Augmentation, centre
+from ps3d_training.augment.presets import FAST, GENTLE, PRESETS, PUBLISHED, Augmentation, centre
 from ps3d_training.augment.transforms import (
     BorderCoreOnly,
     TouchingParticles,
@@ -251,7 +251,7 @@ def test_the_published_numbers_are_what_runs() -> None:
 
 
 def test_presets_are_named_and_the_fast_one_needs_no_instances() -> None:
-    assert PRESETS == {"fast": FAST, "published": PUBLISHED}
+    assert PRESETS == {"fast": FAST, "gentle": GENTLE, "published": PUBLISHED}
     assert PUBLISHED.touching == 1
     transforms = training_transforms(PATCH, None, FAST).transforms
     assert (transforms[0].p_rotation, transforms[0].p_scaling, transforms[0].scaling) == (0.2, 0.3, (0.8, 1.25))
@@ -296,3 +296,16 @@ def test_workers_can_be_sent_the_transforms() -> None:
     image = torch.tensor(textured(shape=(46, 46, 46))[None])
     labels = torch.zeros(1, 46, 46, 46, dtype=torch.int16)
     assert sent(image=image, segmentation=labels)["image"].shape == (1, *PATCH)
+
+
+def test_gentle_keeps_how_bright_a_body_is_against_the_others() -> None:
+    """A spacer of a third of the contrast stays far from it; with the fast preset some reach it."""
+    image = np.zeros(PATCH, np.float32)
+    image[:, :, 8:16], image[:, :, 16:] = 0.6, 2.0  # matrix, spacer, particle
+    still = {"rotation": 0.0, "scaling": 0.0, "mirror": False, "transpose": False, "noise": 0.0, "gradient": 0.0}
+
+    def brightest_spacer(preset: Augmentation) -> float:
+        varied = (apply(replace(preset, **still), image, seed=seed)[0] for seed in range(150))
+        return max(np.median(patch[:, :, 11:13]) - np.median(patch[:, :, 3:5]) for patch in varied)
+
+    assert brightest_spacer(GENTLE) < 1 < brightest_spacer(FAST)

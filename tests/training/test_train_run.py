@@ -320,7 +320,7 @@ def test_nnunets_schedule_can_be_asked_for(prepared: Path, tmp_path: Path) -> No
     ("option", "allowed"),
     [
         ({"optimizer": "adam"}, "adamw or sgd"),
-        ({"augmentation": "slow"}, "fast or published"),
+        ({"augmentation": "slow"}, "fast, gentle, published"),
         ({"learning_rate": 0.0}, "above 0"),
     ],
 )

@@ -62,7 +62,7 @@ class Schedule:
         if self.optimizer not in LEARNING_RATES:
             raise InputError(f"optimizer is {self.optimizer!r}; it is {' or '.join(LEARNING_RATES)}.")
         if self.augmentation not in PRESETS:
-            raise InputError(f"augmentation is {self.augmentation!r}; it is {' or '.join(PRESETS)}.")
+            raise InputError(f"augmentation is {self.augmentation!r}; it is one of {', '.join(PRESETS)}.")
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise InputError(f"learning rate is {self.learning_rate}; it must be above 0.")
 

@@ -35,17 +35,36 @@ def check_border_core(border_core: Any) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
-    """The foreground in a box as pieces: its cores, 1..cores, and the border of every group, cores + group."""
+class PieceFacts:
+    """What is known of the pieces of a box: its cores, 1..cores, and the border of every group, cores + group.
 
-    labels: Any
-    """(z, y, x) uint32, 0 where there is no foreground; lies where the classes lay."""
+    Arrays are indexed by piece; entry 0 means nothing.
+    """
+
     home: NDArray[np.uint32]
-    """By piece: the border piece that stands for its group; it may be a piece without voxels. Entry 0 means nothing."""
+    """The border piece that stands for the group of a piece; it may be a piece without voxels."""
     thin: NDArray[np.int64]
     """By core: voxels at distance ≤ 1 to outside the core; 0 if it is deep."""
     deep: NDArray[np.bool_]
-    """By core: whether a voxel has distance ≥ 3."""
+    """By core: whether a voxel has distance ≥ 3; if so the core stays, however many voxels are thin."""
+
+    @property
+    def count(self) -> int:
+        """Number of pieces."""
+        return self.home.size - 1
+
+    @property
+    def cores(self) -> int:
+        """Number of cores, which are the pieces 1..cores; the others are border."""
+        return self.deep.size - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces(PieceFacts):
+    """The foreground in a box as pieces."""
+
+    labels: Any
+    """(z, y, x) uint32, 0 where there is no foreground; lies where the classes lay."""
 
 
 @Twins
@@ -65,7 +84,7 @@ def find_pieces(classes: Any, box: Box) -> Pieces:
     piece = np.where(runs.core > 0, runs.core, runs.cores + runs.group).astype(np.uint32)
     labels = np.zeros(box.shape, np.uint32)
     paint(labels.reshape(-1), runs.firsts, runs.lengths, piece)
-    return Pieces(labels, home, thin, deep)
+    return Pieces(home, thin, deep, labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +303,7 @@ def _find_pieces_on_card(classes: Any, box: Box) -> Pieces:
     home = np.arange(cores + groups.size + 1, dtype=np.uint32)
     home[1 : cores + 1] = cores + asnumpy(group.reshape(-1)[firsts])
     labels = xp.where(core > 0, core, xp.where(group > 0, group + cores, 0)).astype(xp.uint32)
-    return Pieces(labels, home, *_thin_and_deep_on_card(classes, box, core, cores))
+    return Pieces(home, *_thin_and_deep_on_card(classes, box, core, cores), labels)
 
 
 def _thin_and_deep_on_card(

@@ -72,7 +72,7 @@ def run(
         float | None, typer.Option(help="At the start; falls to 0 over the run. Not given: 0.001, with sgd 0.01.")
     ] = SCHEDULE.learning_rate,
     augmentation: Annotated[
-        str, typer.Option(help="How patches are varied: fast, or published: more, with particles pushed together.")
+        str, typer.Option(help="How patches are varied: fast, gentle on gray values, or as published.")
     ] = SCHEDULE.augmentation,
     weighted: Annotated[
         bool, typer.Option("--weighted", help="Small particles and contacts weigh more in the loss.")
