@@ -2,9 +2,9 @@
 
     python benchmarks/pareto.py default=default@20,24,28,32,40,60 wide=wide.ps3d [--plot docs/pareto.svg]
 
-Every bundle is run at its own target size with several overlaps, with and without mirror images; after an @ stand other
-target sizes to try, without mirror images: a bundle's target size is only how large the network sees the particles, so
-another one takes no training, but it may cost accuracy.
+Every bundle is run at its own target size with several overlaps, with and without mirror images (--mirrored NAME …: only
+those with). After an @ stand other target sizes to try, without mirror images: a bundle's target size is only how large
+the network sees the particles, so another one takes no training, but it may cost accuracy.
 
 Accuracy: seven simulated samples, particles 12 to 40 voxels across, that neither training nor ``ps3d-rt bench
 accuracy`` uses. Speed: one of 256³ voxels with particles 60 voxels across, array to labels and table, engine open.
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = script_parser(__file__, __doc__)
     parser.add_argument("bundles", nargs="+", help="NAME=BUNDLE, or NAME=BUNDLE@20,32 to try other target sizes too")
     parser.add_argument("--overlaps", type=float, nargs="+", default=list(OVERLAPS), help="beside the bundle's own")
+    parser.add_argument("--mirrored", nargs="+", metavar="NAME", help="bundles to run with mirror images too; else all")
     parser.add_argument("--engine", default="auto", help="as of predict")
     parser.add_argument("--device", default="auto", help="as of predict")
     parser.add_argument("--threads", type=int, help="as of predict; default: all cores")
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     head = result_head(__file__, arguments, DATA)
     seeds = [spec.seed for spec in accuracy_specs(options.first_seed)]
-    points = [point for text in options.bundles for point in points_of(text, options.overlaps)]
+    points = [point for text in options.bundles for point in points_of(text, options.overlaps, options.mirrored)]
     study = Study(
         options.cache,
         options.engine,

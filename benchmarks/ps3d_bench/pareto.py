@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -102,7 +102,9 @@ def speed_spec(first_seed: int = FIRST_SEED) -> SampleSpec:
     )
 
 
-def points_of(text: str, overlaps: Sequence[float] = OVERLAPS) -> Iterator[Point]:
+def points_of(
+    text: str, overlaps: Sequence[float] = OVERLAPS, mirrored: Collection[str] | None = None
+) -> Iterator[Point]:
     """List the points of one bundle.
 
     At its own target size: all overlaps and the bundle's own, with and without mirrors; at another: all overlaps,
@@ -111,6 +113,7 @@ def points_of(text: str, overlaps: Sequence[float] = OVERLAPS) -> Iterator[Point
     Args:
         text: ``NAME=BUNDLE``, or ``NAME=BUNDLE@20,24,60`` with the target sizes to try beside its own.
         overlaps: shares of a patch.
+        mirrored: names of the bundles that are run with mirrors too; None: all.
 
     Raises:
         InputError: if the text is none of these, or there is no such bundle.
@@ -128,7 +131,7 @@ def points_of(text: str, overlaps: Sequence[float] = OVERLAPS) -> Iterator[Point
     for size in sorted({own, *sizes}):
         sized = replace(bundle, target_size_voxels=size)
         for overlap in sorted({*overlaps, bundle.overlap}):
-            for mirror in (False, True) if size == own else (False,):
+            for mirror in (False, True) if size == own and (mirrored is None or label in mirrored) else (False,):
                 yield Point(label, sized, own, overlap, mirror)
 
 

@@ -69,6 +69,7 @@ def test_mirrors_and_every_overlap_at_the_own_size_and_one_pass_at_others(small)
         (size, overlap, False) for size in (8, 20) for overlap in (0.25, 0.4, 0.5)
     ]
     assert {point.trained_at_voxels for point in points} == {12}
+    assert not any(point.mirror for point in points_of("wide=wide.ps3d", [0.25], mirrored=["narrow"]))
     assert {(point.label, point.bundle.name, point.bundle.min_relative_volume) for point in points} == {
         ("wide", "wide.ps3d", small.min_relative_volume)
     }
