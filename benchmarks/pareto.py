@@ -2,8 +2,8 @@
 
     python benchmarks/pareto.py default=default@20,24,28,32,40,60 wide=wide.ps3d [--plot docs/pareto.svg]
 
-Every bundle is run at its own target size with several overlaps, with and without mirror images (--mirrored NAME …: only
-those with). After an @ stand other target sizes to try, without mirror images: a bundle's target size is only how large
+Every bundle is run at its own target size with several overlaps, with and without mirror images (--mirrored: only some
+with). After an @ stand other target sizes to try, without mirror images: a bundle's target size is only how large
 the network sees the particles, so another one takes no training, but it may cost accuracy.
 
 Accuracy: seven simulated samples, particles 12 to 40 voxels across, that neither training nor ``ps3d-rt bench
