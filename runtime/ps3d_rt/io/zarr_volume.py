@@ -18,6 +18,9 @@ from ps3d_rt.io.slabs import Tell, shard_boxes, slabs
 from ps3d_rt.io.volume import ZARR_MARKS, SpacingMm, Volume, planes_per_read, stem_of
 from ps3d_rt.io.zarr_writer import create_array, shard_of, write_shards
 
+_METADATA = {*ZARR_MARKS, ".zattrs", ".zmetadata"}
+_BLOSC_HEADER = 16
+
 
 @final
 class ZarrVolume(Volume):
@@ -38,7 +41,7 @@ class ZarrVolume(Volume):
             spacing_mm=spacing_mm,
             planes_per_read=planes_per_read(array.chunks[len(leading)]),
         )
-        _check_shards(array, path)
+        _check_files(array, path)
         self._array = array
         self._leading = len(leading)
 
@@ -80,13 +83,29 @@ def write(path: Path, volume: Volume, tell: Tell) -> None:
         write_shards(level, box, voxels)
 
 
-def _check_shards(array: zarr.Array[Any], path: Path) -> None:
-    """Refuse shards without a byte: zarr would read them as if they had never been written."""
-    if array.shards is None or not isinstance(array.store, LocalStore):
+def _check_files(array: zarr.Array[Any], path: Path) -> None:
+    """Refuse what would be read as other voxels without a word: empty shards, and Blosc chunks that were cut short.
+
+    zarr takes a shard without a byte for one that was never written. Blosc takes the length of a chunk from the chunk's
+    first 16 bytes (bytes 12 to 15, little endian), and reads past its end if there are fewer.
+    """
+    blosc = array.shards is None and type((array.compressors or (None,))[-1]).__name__ in {"Blosc", "BloscCodec"}
+    if not isinstance(array.store, LocalStore) or not (array.shards or blosc):
         return
     for file in (array.store.root / array.path).rglob("*"):
-        if file.is_file() and not file.stat().st_size:
+        if not file.is_file() or file.name in _METADATA:
+            continue
+        size = file.stat().st_size
+        if not size:
             raise InputError(f"{path}: the file {file.name} in {file.parent} is empty; copy the volume again.")
+        if blosc:
+            with file.open("rb") as chunk:
+                told = int.from_bytes(chunk.read(_BLOSC_HEADER)[12:], "little")
+            if told != size:
+                raise InputError(
+                    f"{path}: the chunk {file.name} in {file.parent} has {size} bytes and says that it has {told}; "
+                    "copy the volume again."
+                )
 
 
 def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
