@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench gpu-check
 
 demo: .venv/.base
 	$(BIN)/ps3d-rt demo --overwrite
@@ -20,6 +20,10 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/ps3d-rt bench accuracy --cache work/bench --out benchmarks/results/accuracy.json
+
+# On a machine with an NVIDIA card; docs/gpu-check.md.
+gpu-check: .venv/.dev
+	$(BIN)/python benchmarks/gpu_check.py
 
 .venv/.base: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) .

@@ -98,8 +98,9 @@ def draw(scan: Volume, labels: Array) -> Array:
         (height, width, 3) uint8, RGB.
     """
     rows = []
-    for plane in take_slices(scan.read, lambda box: labels[box.slices], scan.shape):
-        pair = [overlay(plane.gray, ids, PIXELS_PER_VOXEL) for ids in (np.zeros_like(plane.labels), plane.labels)]
+    for middle in take_slices(scan.read, lambda box: labels[box.slices], scan.shape, planes=1):
+        gray, found = middle.gray[0], middle.labels[0]
+        pair = [overlay(gray, ids, PIXELS_PER_VOXEL) for ids in (np.zeros_like(found), found)]
         rows.append(_join(pair, axis=1))
     return np.ascontiguousarray(_join(rows, axis=0))
 

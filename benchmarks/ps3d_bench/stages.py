@@ -126,7 +126,7 @@ def _blend_ring(lattice: PatchLattice, scores: Array) -> Array:
     for _, boxes in ring.layers():
         for at in boxes:
             ring.add(scores[next(number) % len(scores)], at)
-        first, planes, _ = ring.take()
+        first, (planes,) = ring.take()
         classes[first : first + len(planes)] = planes
     return classes
 

@@ -2,62 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from ps3d_rt.core import measure as _measure
 from ps3d_rt.core import metrics as _metrics
+from ps3d_rt.core.arrays import borrowed, card_of, is_cupy_array
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.metrics import Metrics
 from ps3d_rt.engines import CardUse, open_engine
+from ps3d_rt.engines.cards import find_card, load_cupy
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, ignore
+from ps3d_rt.io.card_volume import CardVolume
 from ps3d_rt.io.volume import ArrayVolume, Volume, check_spacing
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import Result, predict_volume
 from ps3d_rt.plan import PredictConfig, check_particle_size
+from ps3d_rt.stages.gray import volume_bins
 
 Array = np.ndarray[Any, Any]
 
+AUTO: Final = "auto"
+"""A particle size that is to be estimated."""
+
 
 def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one that nobody can guess
-    volume: Array | Volume,
+    volume: Any,
     *,
-    particle_size: float,
+    particle_size: float | Literal["auto"],
     spacing: float | Sequence[float] | None = None,
     model: str | Path | ModelBundle = "default",
     engine: str = "auto",
     device: str = "auto",
     threads: int | None = None,
     overlap: float | None = None,
+    mirror: bool | None = None,
     skip_empty: bool = True,
     gpu_memory_gib: float = 12,
+    labels_device: str = "cpu",
     progress: Listener = ignore,
 ) -> Result:
     """Segment a scan: one label per particle, and their table.
 
     Args:
-        volume: (z, y, x) array of gray values, or what :func:`ps3d_rt.open_volume` returns.
+        volume: (z, y, x) array of gray values, or what :func:`ps3d_rt.open_volume` returns. An array may be of NumPy,
+            CuPy, torch, pycuda or any library with DLPack or the CUDA array interface; it is read where it lies.
         particle_size: rough mean diameter of the particles, mm. The scan is resized by it: within a factor of
-            about 1.5 is enough.
+            about 1.5 is enough. ``auto`` estimates it first, from a few parts of the scan.
         spacing: side of a voxel in mm, one number or z, y, x; may be left out if the volume knows it.
         model: name of a bundled model, path of a bundle, or a loaded one.
         engine: ``auto``, or an engine by its name, such as ``openvino`` or ``tensorrt``.
-        device: ``auto``, ``cpu`` or ``cuda:N``.
+        device: ``auto``, ``cpu`` or ``cuda:N``; ``auto`` is the card of an array that lies on one.
         threads: threads of the engine; None takes all cores.
         overlap: share of a patch covered again by the next one; None takes the model's.
+        mirror: average over 8 mirror images, 8 times as long; None does what the model asks for.
         skip_empty: leave out patches without contrast.
         gpu_memory_gib: memory of a card that the run may take; never changes a label.
+        labels_device: where the labels are wanted: ``cpu``, a NumPy array; ``cuda:N``, a CuPy array on that card,
+            which torch and others take over by DLPack.
         progress: called with every event of :mod:`ps3d_rt.events`.
 
     Raises:
         InputError: if the volume, the spacing or the particle size cannot be used.
         CapabilityError: if the engine or the device is not there.
     """
-    scan = volume if isinstance(volume, Volume) else ArrayVolume(volume, spacing)
+    hand_over = _labels_to(labels_device)
+    scan = volume if isinstance(volume, Volume) else as_volume(volume, spacing)
     bundle = model if isinstance(model, ModelBundle) else load_model(model)
     config = configure(
         scan,
@@ -70,15 +85,55 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         gpu_memory_bytes=int(gpu_memory_gib * 2**30),
     )
     use = CardUse(memory_bytes=config.network_bytes)
-    with open_engine(bundle, engine=engine, device=device, threads=threads, use=use) as ready:
-        return predict_volume(scan, bundle, ready, config, progress)
+    place = device_for(scan, device)
+    with open_engine(bundle, engine=engine, device=place, threads=threads, mirror=mirror, use=use) as ready:
+        result = predict_volume(scan, bundle, ready, config, progress)
+    return replace(result, labels=hand_over(result.labels))
+
+
+def as_volume(array: Any, spacing: float | Sequence[float] | None = None) -> Volume:
+    """See an array of any library as a volume, in its own memory.
+
+    Raises:
+        InputError: if it is no array of three axes, or does not hand out its memory.
+        CapabilityError: if it is on a card and CuPy does not load.
+    """
+    ours = borrowed(array)
+    return CardVolume(ours, spacing) if is_cupy_array(ours) else ArrayVolume(ours, spacing)
+
+
+def device_for(scan: Volume, device: str) -> str:
+    """Choose where a run works: ``auto`` stays with a scan that lies on a card.
+
+    Raises:
+        InputError: if the scan lies on another card.
+    """
+    if not isinstance(scan, CardVolume) or device in (scan.device, "cpu"):
+        return device
+    if device != "auto":
+        raise InputError(f"the array is on {scan.device}, the run on {device}; move it, or leave the device out.")
+    return scan.device
+
+
+def _labels_to(device: str) -> Callable[[Array], Any]:
+    """Give what brings labels to a device, which must be there."""
+    card = card_of(device)
+    if card is None:
+        return lambda labels: labels
+    cupy = load_cupy(find_card(device))
+
+    def upload(labels: Array) -> Any:
+        with cupy.cuda.Device(card):
+            return cupy.asarray(labels)
+
+    return upload
 
 
 def configure(
     scan: Volume,
     bundle: ModelBundle,
     *,
-    particle_size: float,
+    particle_size: float | Literal["auto"],
     spacing: float | Sequence[float] | None = None,
     overlap: float | None = None,
     **rest: Any,
@@ -101,11 +156,12 @@ def configure(
         raise InputError(f"{scan.source} does not say how large its voxels are; pass the spacing in mm (--spacing).")
     config = PredictConfig(
         spacing_mm=spacing_mm,
-        particle_size_mm=particle_size,
+        particle_size_mm=None if particle_size == AUTO else particle_size,
         overlap=bundle.overlap if overlap is None else overlap,
         **rest,
     )
-    check_particle_size(scan.shape, config)
+    if config.particle_size_mm is not None:
+        check_particle_size(scan.shape, config)
     return config
 
 
@@ -115,12 +171,13 @@ def measure(labels: Array, *, spacing: float | Sequence[float], image: Array | N
     Args:
         labels: (z, y, x) ids, 0 is background; gaps are allowed.
         spacing: side of a voxel in mm, one number or z, y, x.
-        image: (z, y, x) gray values, for the gray mean.
+        image: (z, y, x) gray values, for the gray columns and histograms.
 
     Raises:
         InputError: if shapes disagree, labels are not ids, or the spacing is not positive.
     """
-    return _measure.measure(labels, check_spacing(spacing, "spacing"), image)
+    bins = None if image is None else volume_bins(ArrayVolume(image))
+    return _measure.measure(labels, check_spacing(spacing, "spacing"), image, bins)
 
 
 def evaluate(prediction: Array, reference: Array) -> Metrics:

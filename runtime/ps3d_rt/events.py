@@ -32,6 +32,34 @@ class RunResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class SizeTried:
+    """On the way to an estimate of the particle size, one size was assumed."""
+
+    assumed_mm: float
+    found_mm: float | None
+    """Mean diameter of what was found; None if nothing was."""
+    particles: int
+
+
+@dataclass(frozen=True, slots=True)
+class SizeEstimated:
+    """The particle size was estimated."""
+
+    particle_size_mm: float
+    patches: int
+    """That it took."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SizeMismatch:
+    """The particles found are of quite another size than the run was told."""
+
+    given_mm: float
+    found_mm: float
+
+
+@dataclass(frozen=True, slots=True)
 class StageStarted:
     """A stage begins; ``total`` counts its units of work."""
 
@@ -67,7 +95,17 @@ class RunDone:
     seconds: float
 
 
-Event: TypeAlias = RunStarted | RunResumed | StageStarted | StageAdvanced | StageDone | RunDone
+Event: TypeAlias = (
+    RunStarted
+    | RunResumed
+    | SizeTried
+    | SizeEstimated
+    | SizeMismatch
+    | StageStarted
+    | StageAdvanced
+    | StageDone
+    | RunDone
+)
 Listener: TypeAlias = Callable[[Event], None]
 
 

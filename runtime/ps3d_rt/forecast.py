@@ -6,18 +6,16 @@ import tempfile
 from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
-from typing import Any, final
-
-import numpy as np
 
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.engines.base import Engine
+from ps3d_rt.engines.base import Engine, EngineSpec
+from ps3d_rt.io.crop import Crop
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
 from ps3d_rt.io.volume import Volume
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job, Places, gray_scale_of, run_stages
-from ps3d_rt.plan import HALO, SHARD, PredictConfig, RunPlan
+from ps3d_rt.plan import CARD_BYTES_PER_VOXEL, HALO, SHARD, PredictConfig, RunPlan
 from ps3d_rt.workers import usable_cores
 
 TRIAL_SIDE = 176
@@ -25,6 +23,10 @@ TRIAL_SIDE = 176
 
 BASE_BYTES = 400 * 2**20
 """Interpreter, libraries and a small network, measured."""
+CARD_BASE_BYTES = 2 * 2**30
+"""The same with CUDA, CuPy and an engine for a card; not measured."""
+CARD_HOST_BYTES_PER_VOXEL = 10
+"""Of a chunk with its halo on its way to a card and back, in pinned memory; not measured."""
 CHUNK_BYTES_PER_VOXEL = 16
 """Of a chunk with its halo, while its particles grow; as stated in ``core/particles.py``."""
 
@@ -37,6 +39,8 @@ class Forecast:
     """Per stage, and ``all``."""
     memory_bytes: int
     """Peak of this process; workers need about as much together."""
+    gpu_memory_bytes: int
+    """Peak on each card; 0 without one."""
     work_bytes: int
     """Disk space beside the output while the run lasts."""
     output_bytes: int
@@ -48,19 +52,21 @@ class Forecast:
 def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig) -> Forecast:
     """Run a piece from the middle of the scan in a temporary folder, and scale what it took.
 
-    The network goes by patches, the particles by normalized voxels, table and labels by source voxels.
+    The network goes by patches, the particles by normalized voxels, table and labels by source voxels. Of several
+    cards the piece runs on the first.
 
     Raises:
         InputError: as a run would.
     """
-    whole = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config)
+    devices = engine.spec.devices
+    whole = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config, devices)
     scale = gray_scale_of(volume, model)
     alone = replace(config, workers=1, chunk=SHARD[0])
     with tempfile.TemporaryDirectory(prefix="ps3d-rt-plan-") as folder:
         # The first piece only loads what is compiled.
         for side, name in ((48, "warm-up"), (TRIAL_SIDE, "trial")):
-            crop = _Crop(volume, _middle(volume.shape, whole, side))
-            plan = RunPlan.of(crop.shape, volume.dtype.itemsize, model, alone)
+            crop = Crop(volume, _middle(volume.shape, whole, side))
+            plan = RunPlan.of(crop.shape, volume.dtype.itemsize, model, alone, devices[:1])
             place = Path(folder) / name
             create_labels(place / "labels", "labels", crop.shape, config.spacing_mm)
             job = Job(volume=crop, model=model, engine=engine, config=alone, plan=plan, scale=scale)
@@ -70,8 +76,8 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
             _, run = run_stages(job, places)
         bytes_of = {kind: _bytes_under(place / kind) for kind in ("arrays", "labels")}
     by = {
-        "network": whole.patches / plan.patches,
-        "particles": prod(whole.shape) / prod(plan.shape),
+        "network": whole.patches / plan.patches / len(devices),
+        "particles": prod(whole.shape) / prod(plan.shape) / len(devices),
         "table": prod(whole.source) / prod(plan.source),
         "labels": prod(whole.source) / prod(plan.source),
     }
@@ -79,26 +85,58 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
     return Forecast(
         seconds=seconds | {"all": round(sum(seconds.values()), 1)},
         memory_bytes=memory_bytes(whole, config, volume.dtype.itemsize),
-        work_bytes=int(bytes_of["arrays"] * by["particles"]),
+        gpu_memory_bytes=card_bytes(whole, config, engine.spec, volume.dtype.itemsize),
+        work_bytes=int(bytes_of["arrays"] * prod(whole.shape) / prod(plan.shape)),
         output_bytes=int(bytes_of["labels"] * by["labels"]),
         patches_skipped=round(run["patches"]["skipped"] / run["patches"]["planned"], 3),
     )
 
 
 def memory_bytes(plan: RunPlan, config: PredictConfig, bytes_per_voxel: int) -> int:
-    """Peak memory of a run: what the hungrier of its two large stages holds.
+    """Peak memory of a run on the host: what the hungrier of its two large stages holds.
 
     Args:
         plan: of the run.
         config: of the run.
         bytes_per_voxel: of the scan.
     """
-    widest = max(prod(plan.lattice.read_box(sweep.write).shape[1:]) for sweep in plan.sweeps)
-    network = config.workers * widest * plan.column_bytes(bytes_per_voxel)
-    side = prod(min(n, c + 2 * HALO) for n, c in zip(plan.shape, plan.chunks.chunk, strict=True))
+    side = _chunk_voxels(plan)
+    if plan.card is not None:
+        # On a card lies all but the slabs of the scan that are read, and the classes that are written.
+        slab = plan.shard[0] * (prod(plan.source[1:]) * bytes_per_voxel + 2 * prod(plan.shape[1:]))
+        chunks = min(plan.card.tasks, len(plan.chunks.boxes)) * side * CARD_HOST_BYTES_PER_VOXEL
+        return len(plan.devices) * (CARD_BASE_BYTES + max(slab, chunks))
+    network = config.workers * _widest(plan) * plan.column_bytes(bytes_per_voxel)
     at_once = config.workers if config.workers > 1 else config.threads or usable_cores()
     particles = min(at_once, len(plan.chunks.boxes)) * side * CHUNK_BYTES_PER_VOXEL
     return config.workers * BASE_BYTES + max(network, particles)
+
+
+def card_bytes(plan: RunPlan, config: PredictConfig, spec: EngineSpec, bytes_per_voxel: int) -> int:
+    """Peak memory of a run on each of its cards, 0 without one.
+
+    Args:
+        plan: of the run.
+        config: of the run.
+        spec: of the engine; what it does not say of its memory is taken as all that it may use.
+        bytes_per_voxel: of the scan.
+    """
+    if plan.card is None:
+        return 0
+    sweep = _widest(plan) * plan.column_bytes(bytes_per_voxel)
+    at_once = min(1 if len(plan.devices) > 1 else plan.card.tasks, len(plan.chunks.boxes))
+    particles = at_once * _chunk_voxels(plan) * CARD_BYTES_PER_VOXEL
+    return (spec.memory_bytes or config.network_bytes) + max(sweep, particles)
+
+
+def _widest(plan: RunPlan) -> int:
+    """Voxels of the largest plane that a sweep reads."""
+    return max(prod(plan.lattice.read_box(sweep.write).shape[1:]) for sweep in plan.sweeps)
+
+
+def _chunk_voxels(plan: RunPlan) -> int:
+    """Voxels of the largest chunk with its halo."""
+    return prod(min(n, c + 2 * HALO) for n, c in zip(plan.shape, plan.chunks.chunk, strict=True))
 
 
 def _middle(shape: Zyx, plan: RunPlan, side: int) -> Box:
@@ -112,21 +150,3 @@ def _middle(shape: Zyx, plan: RunPlan, side: int) -> Box:
 
 def _bytes_under(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-@final
-class _Crop(Volume):
-    """A box of another volume."""
-
-    def __init__(self, whole: Volume, box: Box) -> None:
-        super().__init__(
-            source=whole.source, name=whole.name, shape=box.shape, dtype=whole.dtype, spacing_mm=whole.spacing_mm
-        )
-        self._whole, self._box = whole, box
-
-    def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
-        z, y, x = self._box.start
-        start = (z + box.start[0], y + box.start[1], x + box.start[2])
-        out[...] = self._whole.read(
-            Box(start, (start[0] + out.shape[0], start[1] + out.shape[1], start[2] + out.shape[2]))
-        )

@@ -27,7 +27,7 @@ SUFFIX = ".ps3d"
 DEFAULT_MODEL = "default"
 CLASS_NAMES = ("background", "core", "border")
 GRAY_SCHEMES = ("volume", "constants")
-LATER = frozenset({"gray_floor", "mirror_axes", "core_bias", "min_confidence"})
+LATER = frozenset({"gray_floor", "mirror_axes", "core_bias", "min_confidence", "max_doubt"})
 """Fields that the first bundles did not have: where one is missing, its default is meant."""
 MAX_UNPACKED_BYTES = 16 * 2**30
 
@@ -66,6 +66,8 @@ class ModelBundle:
     """Particles under this share of the mean particle volume are dropped, in [0, 1)."""
     min_confidence: float = 0.0
     """Particles whose mean score of foreground is lower are dropped, in [0, 1); 0 keeps all, as published."""
+    max_doubt: float = 0.0
+    """Particles that are unsure to more than this many times the typical depth are dropped, ≥ 0; 0 keeps all."""
     mirror_axes: tuple[int, ...] = ()
     """Axes along which inference averages over mirror images, ascending: 0, 1, 2 for z, y, x; n axes are 2ⁿ passes."""
     core_bias: float = 0.0
@@ -98,6 +100,7 @@ class ModelBundle:
             (0 <= self.overlap < 1, f"overlap is {self.overlap}, not in [0, 1)"),
             (0 <= self.min_relative_volume < 1, f"min_relative_volume is {self.min_relative_volume}, not in [0, 1)"),
             (0 <= self.min_confidence < 1, f"min_confidence is {self.min_confidence}, not in [0, 1)"),
+            (self.max_doubt >= 0, f"max_doubt is {self.max_doubt}, not 0 or more"),
             (
                 self.mirror_axes == tuple(axis for axis in range(3) if axis in self.mirror_axes),
                 f"mirror_axes is {self.mirror_axes}, not some of 0, 1, 2 in this order",
@@ -327,6 +330,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "overlap": _number,
     "min_relative_volume": _number,
     "min_confidence": _number,
+    "max_doubt": _number,
     "mirror_axes": _integers,
     "core_bias": _number,
     "classes": _texts,

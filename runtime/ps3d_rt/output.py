@@ -13,26 +13,33 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError, InterruptedRun
 from ps3d_rt.events import Listener, RunResumed, ignore
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
-from ps3d_rt.io.table import write_table
-from ps3d_rt.io.volume import Volume
+from ps3d_rt.io.sidecar import layout_beside
+from ps3d_rt.io.table import read_table, write_table
+from ps3d_rt.io.volume import Volume, ending_of, file_and_inside, open_volume
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job, Places, run_stages
 from ps3d_rt.plan import PredictConfig
-from ps3d_rt.report import take_slices, write_report
+from ps3d_rt.report import take_pictures, write_report
 
 MARK = "run.json"
 """A folder with this file is an output of ours and may be replaced with --overwrite."""
+REPORT = "report.html"
+
+RAW_ENDINGS = {".raw", ".vol"}
+"""Of files that may not say what they hold."""
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
@@ -79,7 +86,7 @@ def predict_to_folder(
     """
     check_output(folder, overwrite=overwrite)
     began = time.perf_counter()
-    job = Job.of(volume, model, engine, config)
+    job = Job.of(volume, model, engine, config, tell)
     with _run_folder(folder, job.spec()) as journal:
         if journal.resumed:
             tell(RunResumed(str(journal.folder)))
@@ -135,7 +142,8 @@ def _finish(output: Path, volume: Volume, labels: LabelsZarr, table: ParticleTab
     """Write what is small and quickly done again."""
     remove_unfinished(output)
     write_table(table, output, overwrite=True)
-    write_report(output / "report.html", run, table, take_slices(volume.read, labels.read, volume.shape))
+    pictures = take_pictures(volume.read, labels.read, volume.shape, table)
+    write_report(output / REPORT, run, table, pictures)
     (output / MARK).write_text(json.dumps(run, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -144,3 +152,78 @@ def _publish(output: Path, folder: Path, replaced: Path) -> None:
     if folder.exists():
         folder.rename(replaced)
     output.rename(folder)
+
+
+def report_again(
+    folder: Path,
+    image: Path | None = None,
+    *,
+    dtype: str | None = None,
+    sieve: bool = False,
+    edge_correction: bool = True,
+) -> Path:
+    """Write the report of an output once more, from its labels, table and ``run.json``.
+
+    Args:
+        folder: the output.
+        image: the scan; without it, where the run found it. If it is not there, particles are shown without it.
+        dtype: of a raw file's voxels; without it, the run's, in this machine's byte order.
+        sieve: size particles by the sieve diameter.
+        edge_correction: correct the size distribution for the faces of the volume.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: if the folder is no output of ours, a file in it is damaged, or the scan has another shape.
+    """
+    with open_output(folder, image, dtype=dtype) as output:
+        run, table, scan, labels = output.run, output.table, output.scan, output.labels
+        run["size_distribution"] = size_facts(table, labels.shape if edge_correction else None, sieve=sieve)
+        pictures = take_pictures(None if scan is None else scan.read, labels.read, labels.shape, table)
+    write_report(folder / REPORT, run, table, pictures)
+    return folder / REPORT
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a run has left behind, opened to read."""
+
+    run: dict[str, Any]
+    """The content of ``run.json``."""
+    table: ParticleTable
+    labels: Volume
+    labels_path: Path
+    """The OME-Zarr that holds the labels at all resolutions."""
+    scan: Volume | None
+    """None if it is not where the run found it."""
+
+
+@contextmanager
+def open_output(folder: Path, image: Path | None = None, *, dtype: str | None = None) -> Iterator[Output]:
+    """Open an output.
+
+    Args:
+        folder: the output.
+        image: the scan; without it, where the run found it.
+        dtype: of a raw file's voxels; without it, the run's, in this machine's byte order.
+
+    Raises:
+        InputError: if the folder is no output of ours, a file in it is damaged, or the scan has another shape.
+    """
+    if not (folder / MARK).is_file():
+        raise InputError(f"{folder} has no {MARK}; give a folder that `ps3d-rt predict` wrote.")
+    run, table = json.loads((folder / MARK).read_text(encoding="utf-8")), read_table(folder)
+    scan = run["scan"]
+    found = Path(scan["source"]) if image is None else image
+    path = folder / f"{scan['name']}.ome.zarr"
+    with ExitStack() as files:
+        labels = files.enter_context(open_volume(path))
+        volume = None
+        if image is not None or file_and_inside(found)[0].exists():
+            bare = ending_of(found) in RAW_ENDINGS and layout_beside(found) is None
+            layout = {"shape": scan["shape"], "dtype": dtype or scan["dtype"]} if bare else {}
+            volume = files.enter_context(open_volume(found, **layout))
+            if volume.shape != labels.shape:
+                raise InputError(f"{found} has shape {volume.shape} and the labels {labels.shape}; give their scan.")
+        yield Output(run, table, labels, path, volume)

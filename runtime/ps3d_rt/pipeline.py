@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,18 +16,33 @@ from typing import Any, Protocol
 import numpy as np
 
 from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Store
+from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import ParticleTable, merge_sums, renumber, to_table
-from ps3d_rt.core.normalize import GrayScale, gray_scale
+from ps3d_rt.core.normalize import GrayScale
+from ps3d_rt.core.particle_size import SizeEstimate
 from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.events import Listener, RunDone, RunStarted, StageAdvanced, StageDone, StageStarted, ignore
+from ps3d_rt.engines.cards import OWN_CARD, variables_of
+from ps3d_rt.errors import InputError
+from ps3d_rt.events import (
+    Listener,
+    RunDone,
+    RunStarted,
+    SizeMismatch,
+    StageAdvanced,
+    StageDone,
+    StageStarted,
+    ignore,
+)
 from ps3d_rt.io.volume import Volume
 from ps3d_rt.journal import Journal
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.plan import HALO, SHARD, PredictConfig, RunPlan
-from ps3d_rt.stages.device import DeviceStore, memory_limit
+from ps3d_rt.plan import HALO, SHARD, PredictConfig, RunPlan, check_particle_size
+from ps3d_rt.sizing import estimate_size, sizing_facts
+from ps3d_rt.stages.device import DeviceStore, LimitedTask, memory_limit
+from ps3d_rt.stages.gray import volume_scale
 from ps3d_rt.stages.segment import PatchCount, Segmentation, segment
 from ps3d_rt.stages.source_grid import LabelsTarget, SourceGrid, box_tasks, measure_box, renamed, write_box
 from ps3d_rt.versions import versions
@@ -34,16 +50,14 @@ from ps3d_rt.workers import Workers, usable_cores
 
 Array = np.ndarray[Any, Any]
 
-_SCALE_PLANES = 64
-_SCALE_PLANE_VOXELS = 65_536
-
 
 @dataclass(frozen=True)
 class Result:
     """What a prediction gives."""
 
-    labels: Array
-    """(z, y, x) uint32 on the source grid: particles 1..N in raster order of their first voxels, 0 elsewhere."""
+    labels: Any
+    """(z, y, x) uint32 on the source grid: particles 1..N in raster order of their first voxels, 0 elsewhere. A NumPy
+    array, or a CuPy array if the labels were asked for on a card."""
     particles: ParticleTable
     """One row a particle."""
     run: dict[str, Any]
@@ -60,17 +74,27 @@ class Job:
     config: PredictConfig
     plan: RunPlan
     scale: GrayScale
+    estimate: SizeEstimate | None = None
+    """How the particle size came about; None if it was given."""
 
     @classmethod
-    def of(cls, volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig) -> Job:
-        """Plan the run and look at the gray values.
+    def of(
+        cls, volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig, tell: Listener = ignore
+    ) -> Job:
+        """Look at the gray values, estimate the particle size if the config has none, and plan the run.
 
         Raises:
-            InputError: if the particle size does not fit the volume, or the volume has no contrast.
+            InputError: if the particle size does not fit the volume or cannot be estimated, or the volume has no
+                contrast.
         """
-        plan = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config, engine.spec.device)
-        scale = gray_scale_of(volume, model)
-        return cls(volume=volume, model=model, engine=engine, config=config, plan=plan, scale=scale)
+        if config.particle_size_mm is not None:
+            check_particle_size(volume.shape, config)
+        scale, estimate = gray_scale_of(volume, model), None
+        if config.particle_size_mm is None:
+            estimate = estimate_size(volume, model, engine, config, scale, tell)
+            config = replace(config, particle_size_mm=estimate.particle_size_mm)
+        plan = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config, engine.spec.devices)
+        return cls(volume=volume, model=model, engine=engine, config=config, plan=plan, scale=scale, estimate=estimate)
 
     def spec(self) -> dict[str, Any]:
         """Give what decides the bytes of the output and the list of tasks, as JSON: runs of one spec are one run.
@@ -88,6 +112,7 @@ class Job:
                 "sha256": self.model.hash,
                 "min_relative_volume": self.model.min_relative_volume,
                 "min_confidence": self.model.min_confidence,
+                "max_doubt": self.model.max_doubt,
                 "core_bias": self.model.core_bias,
             },
             "lowpass": self.model.lowpass,
@@ -156,7 +181,12 @@ def predict_volume(
     Raises:
         InputError: if the particle size does not fit the volume, or the volume has NaN, Inf or no contrast.
     """
-    job = Job.of(volume, model, engine, config)
+    if engine.spec.more_devices:
+        raise InputError(
+            f"{len(engine.spec.devices)} cards work on a scan that is on disk, in processes of their own (ps3d-rt "
+            "predict); a run in memory takes one: pass device='cuda:0'."
+        )
+    job = Job.of(volume, model, engine, config, tell)
     labels = LabelsInMemory(volume.shape)
     table, facts = run_stages(job, Places(store=MemoryStore(job.plan.shape), labels=labels), tell)
     return Result(labels.array, table, facts)
@@ -174,27 +204,29 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
     """
     started = datetime.now(UTC)
     plan, spec = job.plan, job.engine.spec
-    engine = f"{spec.name} {spec.precision} on {spec.device}"
-    tell(RunStarted(job.volume.name, plan.source, plan.shape, plan.patches, engine, job.config.workers))
+    engine = f"{spec.name} {spec.precision} on {', '.join(plan.devices)}"
+    processes = max(job.config.workers, len(plan.devices))
+    tell(RunStarted(job.volume.name, plan.source, plan.shape, plan.patches, engine, processes))
     clock, voxels = _Clock(tell), prod(plan.source)
     with (
         memory_limit(spec.device, job.config.gpu_memory_bytes),
         Workers(job.config.workers, threads=job.config.threads) as workers,
+        _card_processes(job) as cards,
     ):
         tasks = _Tasks(workers, places.journal)
         with clock.stage("network", plan.patches, "patches", voxels) as advance:
-            counts = _segment(job, places, workers, advance)
-        rounds = 4 if job.model.min_confidence else 3
+            counts = _segment(job, places, cards or workers, advance)
         with (
-            clock.stage("particles", rounds * len(plan.chunks.boxes) - 1, "tasks", voxels) as advance,
-            _chunk_workers(job, workers) as chunk_workers,
+            clock.stage("particles", 4 * len(plan.chunks.boxes) - 1, "tasks", voxels) as advance,
+            nullcontext(cards) if cards else _chunk_workers(job, workers) as chunk_workers,
         ):
-            parts, particles = to_particles(
-                places.store if plan.card is None else DeviceStore(places.store, spec.device),
+            parts, particles, sure = to_particles(
+                places.store if plan.card is None else DeviceStore(places.store, OWN_CARD if cards else spec.device),
                 plan.shape,
                 plan.chunks.chunk,
                 min_relative_volume=job.model.min_relative_volume,
                 min_confidence=job.model.min_confidence,
+                max_doubt=job.model.max_doubt,
                 halo=HALO,
                 map_tasks=partial(replace(tasks, workers=chunk_workers).map, advance=advance),
             )
@@ -204,20 +236,24 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
         with clock.stage("table", len(boxes), "boxes", voxels) as advance:
             sums = tasks.map(partial(measure_box, grid), box_tasks(grid, parts, boxes), advance=advance)
             merged, names = renumber(merge_sums(sums), largest=particles)
-            table = to_table(merged, plan.source, job.config.spacing_mm)
+            confidence = np.zeros(len(merged.label) + 1)
+            confidence[names[1:]] = sure  # entry 0 is for particles that vanished
+            table = to_table(merged, plan.source, job.config.spacing_mm, confidence[1:])
         with clock.stage("labels", len(boxes), "boxes", voxels) as advance:
             write = partial(write_box, grid, places.labels)
             tasks.run(write, box_tasks(grid, renamed(parts, names), boxes), advance=advance)
             for level in range(1, places.labels.levels):
                 tasks.run(partial(_coarsen, places.labels, level), places.labels.boxes(level))
+    facts = _facts(job, started, clock.seconds, counts, table)
+    if facts["particle_size"]["mismatch"]:
+        tell(SizeMismatch(facts["parameters"]["particle_size_mm"], facts["particle_size"]["mean_found_mm"]))
     tell(RunDone(len(table), round(sum(clock.seconds.values()), 3)))
-    return table, _facts(job, started, clock.seconds, counts, len(table))
+    return table, facts
 
 
-def _segment(job: Job, places: Places, workers: Workers, advance: Callable[[int], None]) -> PatchCount:
-    """Run the sweeps: one after the other in this process, or one a worker."""
-    keep_foreground = job.model.min_confidence > 0
-    for name in (BORDER_CORE, FOREGROUND) if keep_foreground else (BORDER_CORE,):
+def _segment(job: Job, places: Places, workers: Mapper, advance: Callable[[int], None]) -> PatchCount:
+    """Run the sweeps: one after the other in this process, or one a process."""
+    for name in (BORDER_CORE, FOREGROUND):
         places.store.create(name, np.uint8)
     stage = Segmentation(
         volume=job.volume,
@@ -231,11 +267,11 @@ def _segment(job: Job, places: Places, workers: Workers, advance: Callable[[int]
         lowpass=job.model.lowpass,
         skip_empty=job.config.skip_empty,
         core_bias=job.model.core_bias,
-        keep_foreground=keep_foreground,
         slab_planes=job.plan.shard[0],
     )
-    # In one process the engine has all cores, so sweeps take turns.
-    with Workers(threads=1) if job.config.workers == 1 else nullcontext(workers) as sweepers:
+    # In one process the engine has all cores or the card, so sweeps take turns.
+    alone = job.config.workers == len(job.plan.devices) == 1
+    with Workers(threads=1) if alone else nullcontext(workers) as sweepers:
         counts = list(sweepers.map(partial(segment, stage), job.plan.sweeps, tell=advance))
     return PatchCount(
         sum(c.computed for c in counts), sum(c.skipped for c in counts), sum(c.engine_seconds for c in counts)
@@ -245,9 +281,43 @@ def _segment(job: Job, places: Places, workers: Workers, advance: Callable[[int]
 def _chunk_workers(job: Job, workers: Workers) -> AbstractContextManager[Workers]:
     """Choose who puts particles together: ``workers``, but on a card no more threads than chunks fit its memory."""
     card = job.plan.card
-    if card is None or job.config.workers > 1:
+    if card is None:
         return nullcontext(workers)
     return Workers(threads=min(card.tasks, job.config.threads or usable_cores()))
+
+
+class Mapper(Protocol):
+    """What maps tasks as :meth:`ps3d_rt.workers.Workers.map` does."""
+
+    def map(
+        self, task: Callable[[Any], Any], items: Iterable[Any], tell: Callable[[Any], object] | None = None
+    ) -> Iterator[Any]:
+        """Yield the results in the order of the items."""
+
+
+@dataclass(frozen=True)
+class _Cards:
+    """Processes that have a card each, under the name OWN_CARD."""
+
+    workers: Workers
+    limit_bytes: int
+
+    def map(
+        self, task: Callable[[Any], Any], items: Iterable[Any], tell: Callable[[Any], object] | None = None
+    ) -> Iterator[Any]:
+        return self.workers.map(LimitedTask(task, OWN_CARD, self.limit_bytes), items, tell)
+
+
+@contextmanager
+def _card_processes(job: Job) -> Iterator[_Cards | None]:
+    """Start a process a card, if there are several. What is computed on the CPU stays with the threads of this one."""
+    devices = job.plan.devices
+    if len(devices) == 1:
+        yield None
+        return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    with Workers(len(devices), variables=[variables_of(device, visible) for device in devices]) as workers:
+        yield _Cards(workers, job.config.gpu_memory_bytes)
 
 
 def _coarsen(labels: LabelLevels, level: int, box: Box) -> None:
@@ -258,7 +328,7 @@ def _coarsen(labels: LabelLevels, level: int, box: Box) -> None:
 class _Tasks:
     """Maps tasks over the workers; with a journal, finished ones are not done again."""
 
-    workers: Workers
+    workers: Mapper
     journal: Journal | None
     _numbers: Iterator[int] = field(default_factory=count)
 
@@ -310,28 +380,22 @@ class _Clock:
 
 
 def gray_scale_of(volume: Volume, model: ModelBundle) -> GrayScale:
-    """Gray scale of a volume under the model's scheme.
-
-    The scheme ``volume`` looks at voxels on a fixed raster of at most 64 planes, which belongs to the volume, so
-    that neither chunks nor workers can change it.
-    """
+    """Gray scale of a volume under the model's scheme."""
     if model.gray_mean is not None and model.gray_std is not None:
         return GrayScale(model.gray_mean, model.gray_std, model.gray_floor)
-    depth, height, width = volume.shape
-    step = max(1, int(np.sqrt(height * width / _SCALE_PLANE_VOXELS)))
-    planes = np.unique(np.linspace(0, depth - 1, min(depth, _SCALE_PLANES)).round().astype(int))
-    sample = [volume.read(Box((z, 0, 0), (z + 1, height, width)))[0, ::step, ::step] for z in planes.tolist()]
-    return replace(gray_scale(np.stack(sample)), floor=model.gray_floor)
+    return replace(volume_scale(volume), floor=model.gray_floor)
 
 
 def _facts(
-    job: Job, started: datetime, seconds: dict[str, float], counts: PatchCount, particles: int
+    job: Job, started: datetime, seconds: dict[str, float], counts: PatchCount, table: ParticleTable
 ) -> dict[str, Any]:
     """Give the content of ``run.json``."""
     volume, model, config, plan = job.volume, job.model, job.config, job.plan
     return {
         "date": started.isoformat(timespec="seconds"),
-        "particles": particles,
+        "particles": len(table),
+        "particle_size": sizing_facts(config, job.estimate, table),
+        "size_distribution": size_facts(table, plan.source),
         "scan": {
             "name": volume.name,
             "source": volume.source,
@@ -354,6 +418,7 @@ def _facts(
             "gray_floor": job.scale.floor,
             "min_relative_volume": model.min_relative_volume,
             "min_confidence": model.min_confidence,
+            "max_doubt": model.max_doubt,
             "core_bias": model.core_bias,
             "workers": config.workers,
             "chunk_voxels": plan.chunks.chunk,

@@ -10,7 +10,7 @@ from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.grid import PatchLattice, Sweep, Zyx, plan_sweeps
 from ps3d_rt.core.normalize import normalized_shape, size_zoom
 from ps3d_rt.core.resample import Zoom
-from ps3d_rt.errors import InputError
+from ps3d_rt.errors import InputError, Ps3dError
 from ps3d_rt.io.volume import SpacingMm
 from ps3d_rt.model import ModelBundle
 
@@ -33,8 +33,8 @@ class PredictConfig:
 
     spacing_mm: SpacingMm
     """Side lengths of a voxel, z, y, x."""
-    particle_size_mm: float
-    """Rough mean diameter of the particles."""
+    particle_size_mm: float | None
+    """Rough mean diameter of the particles; None if it is to be estimated first."""
     overlap: float
     """Least share of a patch covered again by the next one, in [0, 1)."""
     skip_empty: bool = True
@@ -91,20 +91,20 @@ class CardPlan:
         """
         half = budget_bytes // 2
         z, y, x = chunk
-        while z > SHARD[0] and _chunk_bytes((z, y, x)) > half:
+        while z > SHARD[0] and chunk_bytes((z, y, x)) > half:
             z -= SHARD[0]
-        while y > SHARD[1] and _chunk_bytes((z, y, x)) > half:
+        while y > SHARD[1] and chunk_bytes((z, y, x)) > half:
             y, x = y - SHARD[1], x - SHARD[2]
-        tasks = half // _chunk_bytes((z, y, x))
+        tasks = half // chunk_bytes((z, y, x))
         if tasks < 1:
             raise InputError(
                 f"a budget of {budget_bytes / 2**30:.2f} GiB of GPU memory holds no chunk of {(z, y, x)} voxels; "
-                f"pass --gpu-memory {ceil(2 * _chunk_bytes(SHARD) / 2**30)} or more, or use --device cpu."
+                f"pass --gpu-memory {ceil(2 * chunk_bytes(SHARD) / 2**30)} or more, or use --device cpu."
             )
         return cls(half, (z, y, x), tasks)
 
 
-def _chunk_bytes(chunk: Zyx) -> int:
+def chunk_bytes(chunk: Zyx) -> int:
     """Memory on a card of a task of a chunk."""
     return prod(n + 2 * HALO for n in chunk) * CARD_BYTES_PER_VOXEL
 
@@ -127,10 +127,17 @@ class RunPlan:
     """Of the working arrays."""
     card: CardPlan | None
     """None if the run uses no card."""
+    devices: tuple[str, ...]
+    """What the network and the particles are computed on: ``cpu``, or cards, a process each if there are several."""
 
     @classmethod
     def of(
-        cls, source: Zyx, bytes_per_voxel: int, model: ModelBundle, config: PredictConfig, device: str = "cpu"
+        cls,
+        source: Zyx,
+        bytes_per_voxel: int,
+        model: ModelBundle,
+        config: PredictConfig,
+        devices: tuple[str, ...] = ("cpu",),
     ) -> RunPlan:
         """Plan a run.
 
@@ -139,30 +146,38 @@ class RunPlan:
             bytes_per_voxel: of the scan.
             model: patch and target size.
             config: spacing, particle size, overlap, chunk, workers, budget of GPU memory.
-            device: where the network runs, ``cpu`` or ``cuda:N``.
+            devices: where the network runs, ``cpu`` or one card or more.
 
         Raises:
-            InputError: if the particle size does not fit the volume, or the budget of GPU memory is too small.
+            InputError: if the particle size does not fit the volume, the budget of GPU memory is too small, or worker
+                processes are asked for beside cards.
         """
-        check_particle_size(source, config)
-        zoom = size_zoom(config.spacing_mm, config.particle_size_mm, model.target_size_voxels)
+        size_mm = check_particle_size(source, config)
+        on_cards = devices != ("cpu",)
+        if on_cards and config.workers > 1:
+            raise InputError(
+                f"workers is {config.workers}, but a card has one process, and no more help; leave --workers out, "
+                "use several cards (--device cuda:0,cuda:1), or the CPU (--device cpu)."
+            )
+        zoom = size_zoom(config.spacing_mm, size_mm, model.target_size_voxels)
         shape = normalized_shape(source, zoom)
         lattice = PatchLattice.plan(shape, model.patch, config.overlap)
         chunk = _whole_shards(config.chunk)
-        card = None if device == "cpu" else CardPlan.of(config.gpu_memory_bytes, chunk)
+        card = CardPlan.of(config.gpu_memory_bytes, chunk) if on_cards else None
+        processes = len(devices) if on_cards else config.workers
         column_bytes = _column_bytes(model.patch[0], zoom, bytes_per_voxel)
-        # A worker has a card of its own, and its share of the host's memory.
-        sweep_bytes = SWEEP_BYTES // config.workers if card is None else card.sweep_bytes
+        sweep_bytes = SWEEP_BYTES // processes if card is None else card.sweep_bytes
         plane_voxels = max(1, sweep_bytes // column_bytes)
         return cls(
             source=source,
             zoom=zoom,
             shape=shape,
             lattice=lattice,
-            sweeps=plan_sweeps(lattice, shape, SHARD, workers=config.workers, most_plane_voxels=plane_voxels),
+            sweeps=plan_sweeps(lattice, shape, SHARD, workers=processes, most_plane_voxels=plane_voxels),
             chunks=ChunkGrid(shape, chunk if card is None else card.chunk),
             shard=SHARD,
             card=card,
+            devices=devices,
         )
 
     @property
@@ -208,8 +223,10 @@ def _whole_shards(side: int) -> Zyx:
     return z, y, x
 
 
-def check_particle_size(shape: Zyx, config: PredictConfig) -> None:
-    """Refuse a particle size that the volume cannot hold, or that no voxel grid can show."""
+def check_particle_size(shape: Zyx, config: PredictConfig) -> float:
+    """Return the particle size, mm; refuse one that the volume cannot hold, or that no voxel grid can show."""
+    if config.particle_size_mm is None:
+        raise Ps3dError("the particle size is to be estimated before the run is planned.")
     sides = [n * s for n, s in zip(shape, config.spacing_mm, strict=True)]
     if not config.particle_size_mm > 0:
         raise InputError(f"the particle size is {config.particle_size_mm} mm; pass a length above 0 mm.")
@@ -223,3 +240,4 @@ def check_particle_size(shape: Zyx, config: PredictConfig) -> None:
             f"the particle size is {config.particle_size_mm:g} mm, less than two voxels of "
             f"{min(config.spacing_mm):g} mm; check --particle-size and --spacing, both are in mm."
         )
+    return config.particle_size_mm

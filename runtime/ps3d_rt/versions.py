@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = (
@@ -13,15 +14,18 @@ PACKAGES = (
     "zarr",
     "openvino",
     "onnxruntime",
+    "onnxruntime-gpu",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "tensorrt",
+    "tensorrt-rtx-cu13-bindings",
 )
 
 
 def versions() -> dict[str, str]:
-    """Name → version of Python, the system and the packages of the base installation."""
+    """Name → version of Python, the system, and what is installed of :data:`PACKAGES`."""
     found = {"python": platform.python_version(), "system": platform.platform()}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
     return found

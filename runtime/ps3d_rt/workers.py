@@ -14,7 +14,7 @@ import os
 import pickle
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar
 from itertools import islice
@@ -59,12 +59,15 @@ class Workers:
             spawned processes, one task at a time each.
         threads: threads that run tasks if ``processes`` is 1; default: the cores this process may use. Not used with
             more processes: how many threads a library takes inside a task is for the task to say.
+        variables: environment variables of the processes beside those of this one, for each in turn; default: none.
 
     Raises:
         InputError: if a number is below 1.
     """
 
-    def __init__(self, processes: int = 1, threads: int | None = None) -> None:
+    def __init__(
+        self, processes: int = 1, threads: int | None = None, variables: Sequence[Mapping[str, str]] = ()
+    ) -> None:
         if processes < 1 or (threads is not None and threads < 1):
             raise InputError(f"{processes} processes and {threads} threads; 1 or more of each are needed.")
         self._run = _run_here if processes == 1 else self._run_in_process
@@ -73,6 +76,7 @@ class Workers:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="ps3d-worker")
         self._mine = local()
         self._hiring = Lock()
+        self._variables = variables or ({},)
         self._hired: list[_Process] = []
         self._stopped = False
 
@@ -147,7 +151,7 @@ class Workers:
         with self._hiring:
             if self._stopped:
                 raise InterruptedRun("the run was stopped; start the same command again.")
-            process = _Process()
+            process = _Process(self._variables[len(self._hired) % len(self._variables)])
             self._hired.append(process)
         return process
 
@@ -186,10 +190,10 @@ def _run_here(task: Callable[[Item], Found], item: Item, tell: Tell) -> Found:
 class _Process:
     """A worker process and the pipe to it, used by one thread of the parent."""
 
-    def __init__(self) -> None:
+    def __init__(self, variables: Mapping[str, str]) -> None:
         context = get_context("spawn")
         self._pipe, far_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far_end,), daemon=True)
+        self._process = context.Process(target=_serve, args=(far_end, dict(variables)), daemon=True)
         self._process.start()
         # With a second holder, the pipe would not end when the process does.
         far_end.close()
@@ -228,8 +232,9 @@ class _Process:
         self._process.close()
 
 
-def _serve(pipe: Connection[Any, Any]) -> None:
+def _serve(pipe: Connection[Any, Any], variables: dict[str, str]) -> None:
     """Do what comes through the pipe until it ends: the whole life of a worker process."""
+    os.environ.update(variables)  # before the first task imports what looks at them
     # Ctrl-C reaches every process of a terminal; the parent decides what becomes of the run.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_die_with_parent, daemon=True).start()

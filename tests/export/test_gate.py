@@ -11,6 +11,7 @@ import pytest
 
 from ps3d_export import verdicts
 from ps3d_export.gate import judge, reason
+from ps3d_export.samples import GATE, read_samples, simulate
 from ps3d_export.variant import export_variant
 from ps3d_export.verdicts import judge_model, record, record_in_bundle, reference_of
 from ps3d_rt.engines import Engine, EngineSpec, open_engine
@@ -115,6 +116,17 @@ def test_samples_that_the_reference_cannot_segment_judge_nobody(bundle, balls):
         judge(blind, blind, bundle, [balls("a")])
     with pytest.raises(InputError, match="no sample"):
         judge(blind, blind, bundle, [])
+
+
+def test_the_default_model_passes_in_half_precision_in_onnx_runtime(tmp_path):
+    """On two small samples. Eight bits take all of the gate's to judge: of so few particles one merger decides."""
+    whole = load_model()
+    samples = simulate(tmp_path / "samples", [GATE[0] | {"count": 2, "shape": "64"}])
+    variant = export_variant(whole, tmp_path / "low.ps3d", precision="fp16")
+    with open_engine(variant, engine="onnxruntime") as low, open_engine(whole, engine="onnxruntime") as full:
+        verdict = judge(low, full, whole, read_samples(samples))
+    assert verdict.passed, reason(verdict)
+    assert verdict.measured["reference"]["f1_instance"] > 0.6
 
 
 @pytest.fixture

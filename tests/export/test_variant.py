@@ -122,4 +122,5 @@ def test_openvino_agrees_with_onnx_runtime_about_8_bits(default, tmp_path):
     onnx.save(eight, tmp_path / "eight.onnx")
     with CPU_ENGINES["openvino"](tmp_path / "eight.onnx", patches.shape[3:], precision="fp32") as engine:
         scores = engine.infer(patches[2])
+        assert "int8" in engine.spec.precision.split("+")
     assert (scores.argmax(1) == run_network(eight, patches[2]).argmax(1)).mean() > 0.998

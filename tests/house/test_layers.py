@@ -16,6 +16,8 @@ PURE = {"numpy", "scipy", "numba"}
 """Third-party packages that core may import."""
 ON_USE = {"cupy", "cupyx"}
 """Those it may import inside a function: a CPU installation has none of them."""
+EXTRAS = {"napari"}
+"""Those that the rest of the runtime may import inside a function, from an extra."""
 OUTSIDE = {"io", "logging", "os", "pathlib", "shutil", "socket", "subprocess", "sys", "tempfile"}
 """Standard modules that reach files, processes or the terminal."""
 
@@ -31,7 +33,11 @@ LAYERS = {
     "journal": {"core", "errors"},
     "stages": {"ahead", "core", "engines", "errors", "io", "journal", "workers"},
     "plan": {"core", "errors", "io", "model"},
-    "pipeline": {"core", "engines", "events", "io", "journal", "model", "plan", "stages", "versions", "workers"},
+    "sizing": {"core", "engines", "events", "io", "model", "plan", "stages", "workers"},
+    "pipeline": {
+        *("core", "engines", "errors", "events", "io", "journal", "model", "plan", "sizing", "stages", "versions"),
+        "workers",
+    },
 }
 """Part of the runtime → the other parts it may import. Parts not listed may import all but cli."""
 
@@ -107,6 +113,12 @@ def test_the_runtime_imports_neither_training_nor_export_nor_what_they_need():
         assert not tops(imports(path)) & {"torch", "torchvision", "nnunetv2", "ps3d_training", "ps3d_export"}, path
 
 
+def test_nobody_makes_a_cuda_context_beside_cupys():
+    for folder in HOME.values():
+        for path in sources(folder):
+            assert "pycuda" not in tops(imports(path)), path
+
+
 def test_training_and_export_do_not_know_each_other():
     for path in sources("training"):
         assert not tops(imports(path)) & {"ps3d_export", "torchvision"}, path
@@ -139,4 +151,4 @@ def test_the_runtime_uses_exactly_the_base_dependencies():
     declared = {re.match(r"[\w.-]+", line)[0].lower() for line in project["dependencies"]}
     used = set().union(*(tops(imports(path)) for path in sources("runtime"))) - sys.stdlib_module_names - HOME.keys()
     owners = packages_distributions()
-    assert {owners[name][0].lower().replace("_", "-") for name in used - ON_USE} == declared
+    assert {owners[name][0].lower().replace("_", "-") for name in used - ON_USE - EXTRAS} == declared

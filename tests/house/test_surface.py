@@ -11,7 +11,8 @@ import pytest
 import ps3d_rt
 
 ROOT = Path(__file__).parents[2]
-HEAVY = {"cupy", "edt", "nnunetv2", "onnx", "onnxruntime", "openvino", "tensorrt", "torch", "torchvision"}
+HEAVY = {"cupy", "edt", "nnunetv2", "onnx", "onnxruntime", "openvino", "torch", "torchvision"}
+HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings"}
 
 
 def test_the_public_api_is_this_list_and_all_of_it_is_there():

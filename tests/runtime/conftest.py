@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from math import pi
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,32 @@ _LAYERS: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
+collect_ignore = ["card_process.py"]
+"""Not to be imported here: it puts the stand-in in the place of CuPy."""
+
+
+@pytest.fixture(scope="session")
+def cubes() -> Callable[..., Array]:
+    """Make labels of separate cubes along x of the sides given, none on a face except with side 9."""
+
+    def make(*sides: int) -> Array:
+        labels = np.zeros((9, 9, sum(sides) + len(sides) + 1), np.uint8)
+        x = 1
+        for label, side in enumerate(sides, start=1):
+            at = 0 if side == 9 else 1
+            labels[at : at + side, at : at + side, x : x + side] = label
+            x += side + 1
+        return labels
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def diameter() -> Callable[[int], float]:
+    """Equivalent diameter of a cube."""
+    return lambda side: (6 * side**3 / pi) ** (1 / 3)
+
+
 @pytest.fixture(scope="session")
 def tiny_networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two ONNX networks of one shape with different weights."""
@@ -124,6 +151,17 @@ def tiny_bundle(tmp_path: Path, tiny_networks: tuple[Path, Path]) -> ModelBundle
         name="tiny", patch=TINY_PATCH, target_size_voxels=8, border_thickness_voxels=1, members=("a.onnx",)
     )
     return write_bundle(tmp_path / "tiny.ps3d", draft, {"a.onnx": tiny_networks[0]})
+
+
+@pytest.fixture(scope="session")
+def fake_model() -> Callable[..., ModelBundle]:
+    """A bundle for the engine ``fake``, which reads no network; patches are cubes of ``patch`` voxels."""
+
+    def make(patch: int = 32, **fields: Any) -> ModelBundle:
+        about = {"target_size_voxels": 12.0, "border_thickness_voxels": 2.0, "sha256": {"a.onnx": "0"}}
+        return ModelBundle(name="fake", patch=(patch,) * 3, members=("a.onnx",), **(about | fields))
+
+    return make
 
 
 @pytest.fixture(scope="session")

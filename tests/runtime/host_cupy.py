@@ -22,6 +22,7 @@ from pathlib import Path
 from threading import local
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -97,9 +98,12 @@ _mine = local()
 class Stream:
     """Counts what it was asked to do, and how much of that somebody waited for."""
 
+    every: WeakSet[Stream] = WeakSet()  # noqa: RUF012 - of all streams, as it says
+
     def __init__(self, non_blocking: bool = False) -> None:
         assert non_blocking, "the default stream waits for all others"
         self.asked = self.done = 0
+        Stream.every.add(self)
 
     def use(self) -> None:
         _mine.stream = self
@@ -210,8 +214,8 @@ class ndarray:  # noqa: N801 - as CuPy calls it
         return lambda *args, **kwargs: on_arrays(getattr(np.ndarray, name))(self, *args, **kwargs)
 
     @property
-    def device(self) -> SimpleNamespace:
-        return SimpleNamespace(id=0)
+    def device(self) -> Device:
+        return Device(0)
 
     def get(self, out: np.ndarray | None = None) -> np.ndarray:
         assert out is not None
@@ -284,6 +288,11 @@ class Device:
     def __init__(self, number: int) -> None:
         if number != 0:
             raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+        self.id = number
+
+    def synchronize(self) -> None:
+        for stream in Stream.every:
+            stream.synchronize()
 
     def use(self) -> None:
         pass
@@ -310,12 +319,28 @@ class Pool:
         pass
 
 
+def at_its_address(x: Any) -> np.ndarray:
+    """See what a CUDA array interface describes, which lies on the host here."""
+    facts = x.__cuda_array_interface__
+    kind, (address, _) = np.dtype(facts["typestr"]), facts["data"]
+    count = int(np.prod(facts["shape"])) * kind.itemsize
+    return np.frombuffer((ctypes.c_char * count).from_address(address), kind).reshape(facts["shape"])
+
+
+def asarray(x: Any, dtype: Any = None) -> ndarray:
+    if isinstance(x, ndarray):
+        return x
+    return ndarray(at_its_address(x) if hasattr(x, "__cuda_array_interface__") else np.array(x, dtype))
+
+
 def modules() -> dict[str, ModuleType]:
     """Make ``cupy`` and ``cupyx`` as modules."""
     cupy, cupyx = ModuleType("cupy"), ModuleType("cupyx")
     pool = Pool()
     cupy.ndarray, cupy.RawKernel = ndarray, RawKernel
-    cupy.asarray = lambda x, dtype=None: x if isinstance(x, ndarray) else ndarray(np.array(x, dtype))
+    cupy.__version__ = "0"
+    cupy.asarray = asarray
+    cupy.from_dlpack = lambda x: ndarray(x.__dlpack__())  # its capsule is the host array itself here
     cupy.ascontiguousarray = lambda x: ndarray(np.ascontiguousarray(lowered(x)))
     cupy.get_default_memory_pool = lambda: pool
     cupy.cuda = SimpleNamespace(

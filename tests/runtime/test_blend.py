@@ -62,12 +62,14 @@ def through_ring(ring, lattice, scores, xp=np, skip=()):
                 ring.skip(at)
             else:
                 ring.add(xp.asarray(scores[number[at]]), at)
-        z, classes, foreground = ring.take()
-        assert classes.dtype == foreground.dtype == xp.uint8
-        assert np.array_equal(np.asarray(foreground) > 0, np.asarray(classes) > 0)
+        z, taken = ring.take()
+        assert taken.dtype == xp.uint8
+        classes, *foreground = np.asarray(taken)
+        for percent in foreground:
+            assert np.array_equal(percent > 0, classes > 0)
         assert classes.shape[1:] == ring.write.shape[1:]
         assert z == ring.write.start[0] + sum(len(p) for p in planes)
-        planes.append(np.asarray(classes))
+        planes.append(classes)
     return np.concatenate(planes)
 
 
@@ -189,15 +191,18 @@ def test_any_plan_gives_the_same_bytes(lattice, align, workers, most):
 
 
 def assert_kernels_equal_the_array_api(lattice, scores, write):
-    kernels, plain = BlendRing(lattice, write), BlendRing(lattice, write, xp=array_api_strict)
+    kernels, plain = (BlendRing(lattice, write, foreground=True, xp=xp) for xp in (np, array_api_strict))
+    classes_only = BlendRing(lattice, write)
     number = {at: i for i, at in enumerate(patches_of(lattice))}
     for _, patches in kernels.layers():
         for at in patches:
             kernels.add(scores[number[at]], at)
+            classes_only.add(scores[number[at]], at)
             plain.add(array_api_strict.asarray(scores[number[at]]), at)
         np.testing.assert_array_equal(kernels._sums.view(np.uint32), np.asarray(plain._sums).view(np.uint32))
-        for ours, standard in zip(kernels.take()[1:], plain.take()[1:], strict=True):
-            np.testing.assert_array_equal(ours, np.asarray(standard))
+        (_, ours), (_, standard), (_, alone) = (ring.take() for ring in (kernels, plain, classes_only))
+        np.testing.assert_array_equal(ours, np.asarray(standard))
+        np.testing.assert_array_equal(alone, ours[:1])
 
 
 @given(tiling=tilings(), seed=st.integers(0, 99))
@@ -237,12 +242,11 @@ def test_planes_come_out_as_soon_as_no_later_patch_touches_them():
     came = []
     for at in patches_of(lattice, ring.write):
         ring.skip(at)
-        z, classes, foreground = ring.take()
-        assert foreground.shape == classes.shape
+        z, (classes,) = ring.take()
         came.append((z, classes.shape))
     counts = [(3, 0), (3, 0), (3, 0), (3, 1), (4, 0), (4, 2), (6, 0), (6, 3)]
     assert came == [(z, (n, 4, 5)) for z, n in counts]
-    assert ring.take()[1].shape == (0, 4, 5)
+    assert ring.take()[1].shape == (1, 0, 4, 5)
 
 
 def test_a_part_expects_only_the_patches_that_touch_it():
@@ -289,7 +293,7 @@ def test_an_axis_window_of_one_voxel_weighs_1():
 @pytest.mark.parametrize("xp", [np, array_api_strict])
 def test_the_foreground_score_is_the_blended_one_in_percent(xp) -> None:
     lattice = PatchLattice.plan((4, 4, 6), (4, 4, 4), 0.5)
-    ring = BlendRing(lattice, xp=xp)
+    ring = BlendRing(lattice, foreground=True, xp=xp)
     for _, boxes in ring.layers():
         for number, at in enumerate(boxes):
             scores = np.zeros((3, 4, 4, 4), np.float32)
@@ -297,7 +301,7 @@ def test_the_foreground_score_is_the_blended_one_in_percent(xp) -> None:
             scores[:, 2] = np.array([0.6, 0.2, 0.2])[:, None, None]
             scores[:, 3] = np.array([0.0, 1.0, 0.0])[:, None, None]
             ring.add(xp.asarray(scores), at)
-    _, classes, foreground = (np.asarray(part) for part in ring.take())
+    classes, foreground = np.asarray(ring.take()[1])
     assert np.all(foreground[:2] == 90)
     assert not np.any(classes[2] | foreground[2]), "background is not scored"
     assert np.all(foreground[3] == 100)
@@ -315,7 +319,7 @@ def test_a_core_bias_moves_the_line_between_core_and_border_and_never_the_foregr
             for ring in rings:
                 ring.add(ring._xp.asarray(scores), at)
         for ring, taken in zip(rings, planes, strict=True):
-            taken.append(np.asarray(ring.take()[1]))
+            taken.append(np.asarray(ring.take()[1])[0])
     plain, biased, strict = (np.concatenate(taken) for taken in planes)
     assert np.array_equal(biased, strict)
     assert np.array_equal(biased > 0, plain > 0)

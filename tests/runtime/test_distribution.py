@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from math import isnan, pi
 
@@ -11,27 +12,13 @@ from ps3d_rt.core.distribution import (
     edge_weights,
     sieve_diameter_mm,
     size_distribution,
+    size_facts,
 )
 from ps3d_rt.core.measure import measure
 from ps3d_rt.errors import InputError
 
 
-def cubes(*sides: int) -> np.ndarray:
-    """Separate cubes along x, none on a face except with side 9."""
-    labels = np.zeros((9, 9, sum(sides) + len(sides) + 1), np.uint8)
-    x = 1
-    for label, side in enumerate(sides, start=1):
-        at = 0 if side == 9 else 1
-        labels[at : at + side, at : at + side, x : x + side] = label
-        x += side + 1
-    return labels
-
-
-def diameter(side: int) -> float:
-    return (6 * side**3 / pi) ** (1 / 3)
-
-
-def test_percentiles_worked_by_hand():
+def test_percentiles_worked_by_hand(cubes, diameter):
     # volumes 1, 8, 27, 64: shares by number .25 .5 .75 1, by volume .01 .09 .36 1
     sizes = size_distribution(measure(cubes(3, 1, 4, 2), (1, 1, 1)))
     assert sizes.particles == 4
@@ -47,7 +34,7 @@ def test_a_share_reached_exactly_counts():
     assert sizes.d10_by_volume_mm == pytest.approx((6 * 8 / pi) ** (1 / 3))
 
 
-def test_particles_on_the_edge_count_unless_the_shape_is_given():
+def test_particles_on_the_edge_count_unless_the_shape_is_given(cubes, diameter):
     labels = cubes(1, 9, 2)
     table = measure(labels, (1, 1, 1))
     assert size_distribution(table).d90_by_number_mm == pytest.approx(diameter(9))
@@ -74,7 +61,7 @@ def test_weights_are_one_over_the_share_of_places_inside():
         edge_weights(table, (5, 4, 9))
 
 
-def test_particles_too_small_to_be_found_are_counted():
+def test_particles_too_small_to_be_found_are_counted(cubes):
     sizes = size_distribution(measure(cubes(1, 2, 3, 4), (0.1, 0.2, 0.4)))
     assert sizes.below_limit == 2  # a ball 3 voxels across has 14.1 voxels
     assert sizes.detection_limit_mm == pytest.approx(0.6)
@@ -158,7 +145,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     assert 51 <= hits <= 60
 
 
-def test_intervals_are_the_same_every_time_and_follow_the_seed():
+def test_intervals_are_the_same_every_time_and_follow_the_seed(cubes):
     table = measure(cubes(1, 2, 3, 4, 5, 6, 7), (1, 1, 1))
     assert confidence_interval(table) == confidence_interval(table)
     low, high = confidence_interval(table)
@@ -166,8 +153,29 @@ def test_intervals_are_the_same_every_time_and_follow_the_seed():
     assert confidence_interval(table, seed=1) != (low, high)
 
 
-def test_curves_end_at_all():
+def test_curves_end_at_all(cubes):
     q0, q3 = Sample.of(measure(cubes(2, 4), (1, 1, 1))).curves()
     assert q0.shares.tolist() == [0.5, 1.0]
     assert q3.shares.tolist() == [8 / 72, 1.0]
     assert q0.up_to(q0.diameters_mm * 0.999).tolist() == [0.0, 0.5]
+
+
+def test_facts_say_how_the_sizes_were_made_and_what_is_known(cubes):
+    labels = cubes(1, 9, 2, 3)
+    table = measure(labels, (1, 1, 1))
+    facts = size_facts(table, labels.shape)
+    assert (facts["diameter"], facts["edge_correction"], facts["particles"]) == ("equivalent", True, 3)
+    sizes, (low, high) = size_distribution(table, labels.shape), confidence_interval(table, labels.shape)
+    for name in PERCENTILES:
+        assert facts[name] == getattr(sizes, name)
+        assert facts[name.replace("_mm", "_interval_mm")] == [getattr(low, name), getattr(high, name)]
+    other = size_facts(table, sieve=True)
+    assert (other["diameter"], other["edge_correction"], other["particles"]) == ("sieve", False, 4)
+    assert other["d50_by_number_mm"] == size_distribution(table, sieve=True).d50_by_number_mm
+
+
+def test_facts_of_nothing_are_json():
+    facts = size_facts(measure(np.zeros((2, 2, 2), np.uint8), (1, 1, 1)), (2, 2, 2))
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+    assert facts["d50_by_number_mm"] is None
+    assert facts["d90_by_volume_interval_mm"] == [None, None]

@@ -19,6 +19,7 @@ from ps3d_rt.cli.model import model_app
 from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES, cards
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.model import ModelBundle
+from ps3d_rt.versions import PACKAGES
 
 app = typer.Typer()
 app.command()(doctor)
@@ -53,6 +54,8 @@ def test_a_working_machine_is_ready() -> None:
     assert found["models"] == [{"model": "default", "ok": True, "detail": model_module.load_model().hash}]
     assert found["devices"][0]["device"] == "cpu"
     assert found["versions"]["numpy"][0].isdigit()
+    assert "cupy-cuda13x" in PACKAGES
+    assert set(found["versions"].values()).isdisjoint({"", "not installed"})
 
 
 @pytest.mark.usefixtures("installed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +15,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ps3d_rt.engines import tensorrt_build
-from ps3d_rt.engines.cache import EngineCache
+from ps3d_rt.engines.cache import EngineCache, Verdict
 from ps3d_rt.engines.cards import Card
-from ps3d_rt.engines.tensorrt import check_alignment, pool_allocator
+from ps3d_rt.engines.tensorrt import check_alignment, check_gate, pool_allocator
 from ps3d_rt.engines.tensorrt_build import build, build_into, engine_key, is_installed, load_tensorrt, log_of
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.model import ModelBundle, load_model
@@ -79,6 +80,17 @@ def test_the_default_model_becomes_an_engine_without_a_card(tmp_path: Path) -> N
     assert len(engine) > network.stat().st_size, "the weights are inside"
     assert cache.find(key) == stored
     assert cache.find(dataclasses.replace(key, version="1.0.0")) is None, "another version builds its own"
+    stored.path.write_bytes(engine[:-1])
+    assert cache.find(key) is None
+    anew = build_into(cache, key, network)
+    assert anew.path.read_bytes() == engine
+    check_gate(anew, allow_failed=False)
+    anew.record_gate(Verdict(False, {"f1_instance": [0.8, 0.9]}))
+    judged = cache.find(key)
+    assert judged is not None
+    with pytest.raises(CapabilityError, match="failed the accuracy gate"):
+        check_gate(judged, allow_failed=False)
+    check_gate(judged, allow_failed=True)
 
 
 @needs_rtx
@@ -129,6 +141,18 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path, content: bytes, sa
 def test_what_a_flavour_has_not_is_a_missing_capability(tiny_bundle: ModelBundle) -> None:
     with pytest.raises(CapabilityError, match="no 'plugin' instance normalization; use native"):
         build(tiny_bundle.onnx_paths[0], flavour="tensorrt-rtx", patch=PATCH, norm="plugin")
+
+
+@needs_rtx
+def test_of_what_tensorrt_says_only_errors_are_heard(caplog: pytest.LogCaptureFixture) -> None:
+    trt = load_tensorrt("tensorrt-rtx")
+    log, severity = log_of(trt), trt.ILogger.Severity
+    with caplog.at_level(logging.DEBUG):
+        log.log(severity.ERROR, "it broke")
+        for kind in (severity.WARNING, severity.INFO):
+            log.log(kind, "converting scales")
+    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.INFO, logging.DEBUG]
+    assert log.error == "it broke"
 
 
 @needs_rtx

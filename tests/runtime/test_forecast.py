@@ -11,21 +11,19 @@ import numpy as np
 import pytest
 
 from ps3d_rt.core.grid import Box
-from ps3d_rt.forecast import _Crop, _middle, memory_bytes
+from ps3d_rt.engines.fake import FakeEngine
+from ps3d_rt.forecast import _middle, card_bytes, memory_bytes
+from ps3d_rt.io.crop import Crop
 from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.io.volume_writer import write_volume
-from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import PredictConfig, RunPlan
 
-MODEL = ModelBundle(
-    name="fake",
-    patch=(32, 32, 32),
-    target_size_voxels=12.0,
-    border_thickness_voxels=2.0,
-    members=("a.onnx",),
-    sha256={"a.onnx": "0"},
-)
 CONFIG = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.12, overlap=0.25)
+
+
+@pytest.fixture(scope="module")
+def model(fake_model: Any) -> Any:
+    return fake_model(patch=32)
 
 
 @pytest.fixture
@@ -69,10 +67,10 @@ def test_a_scan_that_predict_would_refuse_is_refused(cli: Any, scan: Path) -> No
     assert (code, "longest side" in err) == (2, True)
 
 
-def test_memory_grows_with_the_plane_and_not_with_the_depth() -> None:
+def test_memory_grows_with_the_plane_and_not_with_the_depth(model: Any) -> None:
     def need(shape: tuple[int, int, int], **changes: Any) -> int:
         config = replace(CONFIG, **changes)
-        return memory_bytes(RunPlan.of(shape, 2, MODEL, config), config, 2)
+        return memory_bytes(RunPlan.of(shape, 2, model, config), config, 2)
 
     assert need((4000, 600, 600)) == need((8000, 600, 600))
     assert need((600, 2500, 2500)) > need((600, 600, 600))
@@ -82,9 +80,35 @@ def test_memory_grows_with_the_plane_and_not_with_the_depth() -> None:
             assert need(shape, workers=workers) < 4 * 2**30, "the promise, at any size"
 
 
-def test_the_piece_is_in_the_middle_and_as_large_as_asked() -> None:
-    plan = RunPlan.of((400, 300, 50), 2, MODEL, replace(CONFIG, particle_size_mm=0.24))
+def test_a_card_holds_what_the_host_does_not(model: Any) -> None:
+    spec = FakeEngine((32, 32, 32)).spec
+    config = replace(CONFIG, gpu_memory_bytes=4 * 2**30)
+    shape = (997, 1256, 1256)
+    on_cpu, one, two = (RunPlan.of(shape, 2, model, config, d) for d in (("cpu",), ("cuda:0",), ("cuda:0", "cuda:1")))
+    assert card_bytes(on_cpu, config, spec, 2) == 0
+    assert config.network_bytes < card_bytes(one, config, spec, 2) <= config.gpu_memory_bytes
+    assert card_bytes(one, config, replace(spec, memory_bytes=1), 2) < card_bytes(one, config, spec, 2)
+    assert memory_bytes(one, config, 2) < 4 * 2**30
+    assert memory_bytes(two, config, 2) == 2 * memory_bytes(replace(two, devices=("cuda:0",)), config, 2)
+    assert len(two.sweeps) >= 2
+
+
+def test_the_budget_of_a_card_is_an_option(cli: Any, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def opened(bundle: Any, *, use: Any, **options: Any) -> Any:
+        seen.append(use)
+        return FakeEngine(bundle.patch)
+
+    monkeypatch.setattr("ps3d_rt.cli.opened.open_engine", opened)
+    for options in ((), ("--gpu-memory", "1.5")):
+        assert cli("plan", scan, "--particle-size", "0.12", "--no-trial", *options)[0] == 0
+    assert [use.memory_bytes for use in seen] == [3 * 2**30, 3 * 2**27]
+
+
+def test_the_piece_is_in_the_middle_and_as_large_as_asked(model: Any) -> None:
+    plan = RunPlan.of((400, 300, 50), 2, model, replace(CONFIG, particle_size_mm=0.24))
     assert _middle((400, 300, 50), plan, 100) == Box((100, 50, 0), (300, 250, 50))
     array = np.arange(400 * 30 * 5, dtype=np.uint16).reshape(400, 30, 5)
-    crop = _Crop(ArrayVolume(array), Box((100, 5, 1), (300, 25, 4)))
+    crop = Crop(ArrayVolume(array), Box((100, 5, 1), (300, 25, 4)))
     assert np.array_equal(crop.read(Box((3, 2, 1), (9, 20, 3))), array[103:109, 7:25, 2:4])

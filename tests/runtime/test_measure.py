@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from ps3d_rt.api import measure as api_measure
 from ps3d_rt.cli.measure import measure as measure_command
+from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.feret import DIRECTIONS, LONGEST_AXIS
 from ps3d_rt.core.gray import QUANTILES, GrayBins
 from ps3d_rt.core.grid import Box
@@ -23,6 +25,7 @@ from ps3d_rt.core.measure import (
     renumber,
     to_table,
 )
+from ps3d_rt.core.normalize import gray_scale
 from ps3d_rt.core.surface import STEPS, surface_mm2
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.table import read_table
@@ -126,7 +129,7 @@ def test_no_image_no_gray_columns_and_no_bins_no_quantiles():
     assert measure(labels, (1, 1, 1), bins=BINS).gray_bins is None
     without = measure(labels, (1, 1, 1), labels)
     assert (without.gray_p50, without.gray_histogram) == (None, None)
-    every = measure(labels, (1, 1, 1), labels, BINS).columns()
+    every = to_table(partial_sums(labels, labels, bins=BINS), (1, 1, 1), (1, 1, 1), np.ones(1)).columns()
     assert list(every) == [field.name for field in fields(ParticleTable) if field.name not in NO_COLUMNS]
 
 
@@ -394,21 +397,6 @@ def test_wrong_arrays_and_spacings_are_refused():
             merge_sums([partial_sums(labels, one[0], bins=one[1]), partial_sums(labels, other[0], bins=other[1])])
 
 
-def cubes(*sides: int) -> np.ndarray:
-    """Separate cubes along x, none on a face except with side 9."""
-    labels = np.zeros((9, 9, sum(sides) + len(sides) + 1), np.uint8)
-    x = 1
-    for label, side in enumerate(sides, start=1):
-        at = 0 if side == 9 else 1
-        labels[at : at + side, at : at + side, x : x + side] = label
-        x += side + 1
-    return labels
-
-
-def diameter(side: int) -> float:
-    return (6 * side**3 / pi) ** (1 / 3)
-
-
 @pytest.fixture
 def app():
     app = typer.Typer()
@@ -416,7 +404,7 @@ def app():
     return app
 
 
-def test_the_command_writes_the_table_and_prints_the_sizes(tmp_path, app):
+def test_the_command_writes_the_table_and_prints_the_sizes(tmp_path, app, cubes, diameter):
     labels = cubes(1, 2)
     image = labels.astype(np.uint16) * 10
     np.save(tmp_path / "labels.npy", labels)
@@ -427,8 +415,8 @@ def test_the_command_writes_the_table_and_prints_the_sizes(tmp_path, app):
     assert result.exit_code == 0
     printed = json.loads(result.stdout)
     assert printed["particles"] == 2
-    assert printed["d90_by_number_mm"] == pytest.approx(0.5 * diameter(2))
-    assert same(read_table(printed["parquet"]), measure(labels, (0.5, 0.5, 0.5), image))
+    assert printed["size_distribution"]["d90_by_number_mm"] == pytest.approx(0.5 * diameter(2))
+    assert same(read_table(printed["parquet"]), api_measure(labels, spacing=0.5, image=image))
     again = CliRunner().invoke(app, arguments)
     assert isinstance(again.exception, InputError)
     assert CliRunner().invoke(app, [*arguments, "--overwrite"]).exit_code == 0
@@ -437,7 +425,42 @@ def test_the_command_writes_the_table_and_prints_the_sizes(tmp_path, app):
 def test_the_command_prints_null_where_there_is_no_particle(tmp_path, capsys):
     np.save(tmp_path / "labels.npy", np.zeros((2, 2, 2), np.uint8))
     measure_command(tmp_path / "labels.npy", tmp_path / "out", spacing=1.0)
-    assert json.loads(capsys.readouterr().out)["d50_by_volume_mm"] is None
+    assert json.loads(capsys.readouterr().out)["size_distribution"]["d50_by_volume_mm"] is None
+
+
+def test_the_command_corrects_for_the_faces_unless_told_not_to_and_sieves_if_told_to(tmp_path, capsys, cubes):
+    labels = cubes(9, 2)
+    np.save(tmp_path / "labels.npy", labels)
+    sizes = {}
+    for name, options in {"corrected": {}, "raw": {"edge_correction": False}, "sieve": {"sieve": True}}.items():
+        measure_command(tmp_path / "labels.npy", tmp_path / name, spacing=1.0, **options)
+        sizes[name] = json.loads(capsys.readouterr().out)["size_distribution"]
+    table = measure(labels, (1, 1, 1))
+    assert sizes == {
+        "corrected": size_facts(table, labels.shape),
+        "raw": size_facts(table),
+        "sieve": size_facts(table, labels.shape, sieve=True),
+    }
+
+
+def test_measure_gives_the_gray_columns_that_predict_gives():
+    rng = np.random.default_rng(4)
+    labels = np.zeros((6, 7, 8), np.uint8)
+    labels[1:5, 1:6, 2:7] = 1
+    image = rng.integers(0, 60_000, labels.shape).astype(np.uint16)
+    table = api_measure(labels, spacing=1.0, image=image)
+    assert table.gray_bins == GrayBins.of(gray_scale(image))
+    assert table.gray_histogram.sum() == table.volume_voxels[0]
+    assert abs(table.gray_p50[0] - np.median(image[labels > 0])) < 2 * table.gray_bins.width
+
+
+@pytest.mark.parametrize("background", [7, np.nan])
+def test_measure_takes_an_image_without_contrast_or_with_nan_around_the_particles(background):
+    labels = np.zeros((3, 20, 20), np.uint8)
+    labels[1, 5, 5:7] = 1
+    image = np.where(labels > 0, 7, background).astype(np.float32)
+    table = api_measure(labels, spacing=1.0, image=image)
+    assert table.gray_mean.tolist() == table.gray_p50.tolist() == [7]
 
 
 def test_the_command_refuses_to_overwrite_before_it_reads(tmp_path):

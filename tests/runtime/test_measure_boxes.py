@@ -7,7 +7,7 @@ from ps3d_rt.core.chunks import ChunkGrid, MemoryStore
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import measure, merge_sums, renumber, to_table
 from ps3d_rt.core.normalize import normalized_shape
-from ps3d_rt.core.particles import BORDER_CORE, to_particles
+from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
 from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.stages import source_grid
 from ps3d_rt.stages.source_grid import SourceGrid, box_tasks, measure_box, renamed, write_box
@@ -41,8 +41,11 @@ def test_the_table_of_boxes_is_that_of_the_labels_they_write(monkeypatch, zoom, 
     shape, chunk = normalized_shape(SOURCE, zoom), (9, 10, 8)
     store, target = MemoryStore(shape), Target()
     store.create(BORDER_CORE, np.uint8)
-    store.write(BORDER_CORE, Box.of_shape(shape), packed_cells(shape, 0))
-    parts, count = to_particles(store, shape, chunk)
+    cells = packed_cells(shape, 0)
+    store.write(BORDER_CORE, Box.of_shape(shape), cells)
+    percent = np.random.default_rng(2).integers(40, 101, shape, np.uint8)
+    store.arrays[FOREGROUND] = np.where(cells > 0, percent, 0)
+    parts, count, _ = to_particles(store, shape, chunk)
     image = np.random.default_rng(1).integers(0, 65_536, SOURCE, np.uint16)
     stage = SourceGrid(volume=ArrayVolume(image), store=store, grid=ChunkGrid(shape, chunk), zoom=zoom)
     boxes = ChunkGrid(SOURCE, (side, side, side)).boxes

@@ -23,7 +23,7 @@ from ps3d_rt.core.pieces import find_pieces
 from ps3d_rt.core.resample import PlaneStream
 from ps3d_rt.core.stitch import relabel
 from ps3d_rt.errors import CapabilityError, InputError, Ps3dError
-from ps3d_rt.stages.device import DeviceStore, finish, memory_limit, use
+from ps3d_rt.stages.device import DeviceStore, LimitedTask, finish, memory_limit, use
 
 # A fixture that is made once for all examples is what is wanted: CuPy, or its stand-in.
 ONE_FIXTURE = [HealthCheck.function_scoped_fixture]
@@ -226,15 +226,15 @@ def test_scores_blend_to_the_bytes_of_the_cpu(cupy, core_bias):
     lattice = PatchLattice.plan((21, 20, 19), (9, 8, 7), 0.5)
     write = Box((2, 0, 4), (20, 20, 16))
     rng = np.random.default_rng(0)
-    rings = [BlendRing(lattice, write, core_bias=core_bias, xp=xp) for xp in (np, cupy)]
+    rings = [BlendRing(lattice, write, core_bias=core_bias, foreground=True, xp=xp) for xp in (np, cupy)]
     for _, patches in rings[0].layers():
         for k, at in enumerate(patches):
             scores = rng.dirichlet((1, 1, 1), (9, 8, 7)).transpose(3, 0, 1, 2).astype(np.float32)
             for ring, xp in zip(rings, (np, cupy), strict=True):
                 ring.skip(at) if k == 3 else ring.add(xp.asarray(scores), at)
-        (z, *want), (found_z, *found) = (ring.take() for ring in rings)
+        (z, want), (found_z, found) = (ring.take() for ring in rings)
         assert z == found_z
-        np.testing.assert_array_equal([asnumpy(plane) for plane in found], want)
+        np.testing.assert_array_equal(asnumpy(found), want)
 
 
 def test_what_has_no_body_for_a_card_says_so(cupy):
@@ -290,3 +290,17 @@ def test_the_memory_limit_holds_inside_and_running_out_is_explained(cupy):
     with memory_limit("cpu", 1):
         use("cpu")
         finish("cpu")
+
+
+def test_a_process_with_a_card_of_its_own_keeps_the_limit_too(cupy):
+    pool = cupy.get_default_memory_pool()
+
+    def too_much(item):
+        raise cupy.cuda.memory.OutOfMemoryError(2**31, 0, 2**30)
+
+    try:
+        assert LimitedTask(lambda item: (item, pool.get_limit()), "cuda:0", 2**30)(7) == (7, 2**30)
+        with pytest.raises(CapabilityError, match=r"1\.0 GiB.*--gpu-memory"):
+            LimitedTask(too_much, "cuda:0", 2**30)(7)
+    finally:
+        pool.set_limit(size=0)

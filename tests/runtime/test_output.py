@@ -21,21 +21,17 @@ from ps3d_rt.io.table import read_table
 from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.journal import Journal
-from ps3d_rt.model import ModelBundle
 from ps3d_rt.output import check_output, predict_to_folder
 from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig
 
 PATCH = (16, 16, 16)
 CONFIG = PredictConfig(spacing_mm=(0.01, 0.01, 0.02), particle_size_mm=0.12, overlap=0.5, chunk=16)
-MODEL = ModelBundle(
-    name="fake",
-    patch=PATCH,
-    target_size_voxels=12.0,
-    border_thickness_voxels=2.0,
-    members=("a.onnx",),
-    sha256={"a.onnx": "0"},
-)
+
+
+@pytest.fixture(scope="module")
+def model(fake_model: Any) -> Any:
+    return fake_model(patch=PATCH[0])
 
 
 @pytest.fixture(autouse=True)
@@ -53,8 +49,12 @@ def volume() -> ArrayVolume:
     return ArrayVolume((np.where(distance < 6, 30000, 9000) + noise).astype(np.uint16), name="ore")
 
 
-def predict(volume: ArrayVolume, folder: Path, **options: Any) -> dict[str, Any]:
-    return predict_to_folder(volume, MODEL, FakeEngine(PATCH, threshold=1.0), CONFIG, folder, **options)
+@pytest.fixture
+def predict(model: Any) -> Any:
+    def call(volume: ArrayVolume, folder: Path, **options: Any) -> dict[str, Any]:
+        return predict_to_folder(volume, model, FakeEngine(PATCH, threshold=1.0), CONFIG, folder, **options)
+
+    return call
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -66,7 +66,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_folder_holds_what_the_design_says_and_the_labels_of_the_python_api(
-    tmp_path: Path, volume: ArrayVolume
+    tmp_path: Path, volume: ArrayVolume, model: Any, predict: Any
 ) -> None:
     run = predict(volume, tmp_path / "deep" / "out")
     out = tmp_path / "deep" / "out"
@@ -77,7 +77,7 @@ def test_the_folder_holds_what_the_design_says_and_the_labels_of_the_python_api(
         "report.html",
         "run.json",
     }
-    want = predict_volume(volume, MODEL, FakeEngine(PATCH, threshold=1.0), CONFIG)
+    want = predict_volume(volume, model, FakeEngine(PATCH, threshold=1.0), CONFIG)
     assert len(want.particles) > 3
     with ps3d_rt.open_volume(out / "ore.ome.zarr") as labels:
         assert labels.spacing_mm == (0.01, 0.01, 0.02)
@@ -106,7 +106,7 @@ class Stop:
 
 @pytest.mark.parametrize("step", ["store", "journal", "labels"])
 def test_a_run_stopped_anywhere_goes_on_and_ends_with_the_same_bytes(
-    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, step: str
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, step: str, predict: Any
 ) -> None:
     predict(volume, tmp_path / "want")
     where, name = {
@@ -132,7 +132,7 @@ def test_a_run_stopped_anywhere_goes_on_and_ends_with_the_same_bytes(
 
 
 def test_a_resumed_run_does_not_do_again_what_is_done(
-    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, model: Any
 ) -> None:
     class Counting(FakeEngine.__mro__[1]):  # the abstract engine: a final class takes no subclass
         def __init__(self) -> None:
@@ -144,7 +144,7 @@ def test_a_resumed_run_does_not_do_again_what_is_done(
             return self.inner.infer(patches)
 
     engine = Counting()
-    run = partial(predict_to_folder, volume, MODEL, engine, CONFIG, tmp_path / "out")
+    run = partial(predict_to_folder, volume, model, engine, CONFIG, tmp_path / "out")
     with monkeypatch.context() as patched:
         patched.setattr("ps3d_rt.pipeline.to_particles", Stop(0, KeyboardInterrupt()).before(None))
         with pytest.raises(InterruptedRun, match="start the same command again"):
@@ -156,7 +156,9 @@ def test_a_resumed_run_does_not_do_again_what_is_done(
     assert facts["patches"]["computed"] == first
 
 
-def test_another_spec_starts_afresh(tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_spec_starts_afresh(
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, predict: Any
+) -> None:
     with monkeypatch.context() as patched:
         patched.setattr("ps3d_rt.pipeline.to_particles", Stop(0, KeyboardInterrupt()).before(None))
         with pytest.raises(InterruptedRun):
@@ -168,7 +170,7 @@ def test_another_spec_starts_afresh(tmp_path: Path, volume: ArrayVolume, monkeyp
 
 
 def test_killed_between_the_two_names_of_the_output_it_is_made_again(
-    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, predict: Any
 ) -> None:
     monkeypatch.setattr("ps3d_rt.output.shutil.rmtree", lambda *args, **options: None)
     predict(volume, tmp_path / "out")
@@ -183,7 +185,7 @@ def test_killed_between_the_two_names_of_the_output_it_is_made_again(
 
 @pytest.mark.parametrize("step", ["store", "labels"])
 def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(
-    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, step: str
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, step: str, predict: Any
 ) -> None:
     where = {"store": ZarrStore, "labels": ps3d_rt.output.LabelsZarr}[step]
     full = OSError(errno.ENOSPC, "No space left on device")
@@ -195,7 +197,7 @@ def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(
     assert predict(volume, tmp_path / "out")["resumed"]
 
 
-def test_a_scan_that_cannot_be_used_leaves_nothing(tmp_path: Path) -> None:
+def test_a_scan_that_cannot_be_used_leaves_nothing(tmp_path: Path, predict: Any) -> None:
     image = np.random.default_rng(0).normal(0, 1, (40, 36, 36)).astype(np.float32)
     image[3, 3, 3] = np.nan
     image[0] = 0
@@ -205,7 +207,7 @@ def test_a_scan_that_cannot_be_used_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_failed_replacement_keeps_the_old_output(
-    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, predict: Any
 ) -> None:
     predict(volume, tmp_path / "out")
     old = content(tmp_path / "out")
@@ -218,7 +220,7 @@ def test_a_failed_replacement_keeps_the_old_output(
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_existing_folders_are_not_touched_without_leave(tmp_path: Path, volume: ArrayVolume) -> None:
+def test_existing_folders_are_not_touched_without_leave(tmp_path: Path, volume: ArrayVolume, predict: Any) -> None:
     predict(volume, tmp_path / "out")
     with pytest.raises(InputError, match="--overwrite"):
         check_output(tmp_path / "out", overwrite=False)
@@ -227,7 +229,7 @@ def test_existing_folders_are_not_touched_without_leave(tmp_path: Path, volume: 
         check_output(tmp_path / "thesis", overwrite=True)
 
 
-def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path, volume: ArrayVolume) -> None:
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path, volume: ArrayVolume, predict: Any) -> None:
     (tmp_path / "file").write_text("a file, not a folder")
     with pytest.raises(InputError, match="cannot be written"):
         predict(volume, tmp_path / "file" / "out")

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 
 from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.chunks import MemoryStore, read_ids
+from ps3d_rt.core.doubt import is_sure
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
 
@@ -10,8 +12,9 @@ from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
 def confident(border_core, percent, chunk, **options):
     store = MemoryStore(border_core.shape)
     store.arrays |= {BORDER_CORE: border_core, FOREGROUND: percent}
-    parts, number_of = to_particles(store, store.shape, chunk, **options)
-    return number_of, read_ids(store, [part for part in parts if part.ids.size > 1], Box.of_shape(store.shape))
+    found = to_particles(store, store.shape, chunk, **options)
+    labels = read_ids(store, [part for part in found.parts if part.ids.size > 1], Box.of_shape(store.shape))
+    return found.largest, labels, found.confidence
 
 
 @pytest.mark.parametrize("chunk", [(40, 12, 12), (7, 5, 12), (3, 3, 3)])
@@ -22,11 +25,38 @@ def test_particles_that_the_network_is_unsure_of_are_dropped(chunk):
     border_core = to_border_core(instances, 1.5)
     percent = np.select([instances == k for k in range(1, 5)], [81, 80, 79, 95], 0).astype(np.uint8)
     percent[11, 5, 5] -= 1  # the second one's mean is now below 80 by a five-hundredth
-    number_of, found = confident(border_core, percent, chunk, min_confidence=0.8)
+    number_of, found, confidence = confident(border_core, percent, chunk, min_confidence=0.8)
     assert number_of == 2
+    assert confidence.tolist() == [0.81, 0.95]
     assert np.array_equal(found, np.select([instances == 1, instances == 4], [1, 2], 0))
     percent[11, 5, 5] += 1
     assert confident(border_core, percent, chunk, min_confidence=0.8)[0] == 3
+
+
+def test_what_is_unsure_deeper_than_the_typical_particle_is_dropped_in_any_chunks():
+    """Two grains and a fine one, unsure at their surface; and a body that is unsure all through."""
+    instances = np.zeros((44, 24, 24), np.uint32)
+    for label, (z, side) in enumerate([(1, 18), (21, 14), (36, 4), (36, 7)], start=1):
+        at = 2 if label < 4 else 14
+        instances[z : z + side, at : at + side, at : at + side] = label
+    border_core = to_border_core(instances, 1.5)
+    inner = np.zeros(instances.shape, bool)
+    for label in (1, 2, 3):
+        inner |= binary_erosion(instances == label)
+    percent = np.select([instances == 4, inner, instances > 0], [80, 100, 85], 0).astype(np.uint8)
+    confidence_of = {label: percent[instances == label].mean() for label in (3, 4)}
+    assert confidence_of[3] > confidence_of[4] > 79, "hardly to be told apart by the score"
+    for chunk in ((44, 24, 24), (9, 7, 24), (4, 5, 6)):
+        number_of, found, _ = confident(border_core, percent, chunk, min_confidence=0.5, max_doubt=1.5)
+        assert number_of == 3
+        assert np.array_equal(found, np.where(instances < 4, instances, 0))
+        assert confident(border_core, percent, chunk, min_confidence=0.5)[0] == 4
+        assert confident(border_core, percent, chunk, min_confidence=0.5, max_doubt=0.1)[0] == 0
+
+
+def test_a_volume_of_nothing_has_no_typical_particle():
+    assert is_sure(np.zeros(3, np.int64), np.zeros(3, np.int64), 0.0, 3.0).tolist() == [False] * 3
+    assert is_sure(np.zeros(0, np.int64), np.zeros(0, np.int64), 0.0, 3.0).tolist() == []
 
 
 def test_unsure_particles_do_not_count_in_the_mean_volume():
@@ -36,7 +66,17 @@ def test_unsure_particles_do_not_count_in_the_mean_volume():
     percent = np.where(instances == 1, 50, 99).astype(np.uint8)
     options = {"chunk": (12, 12, 12), "min_relative_volume": 0.5}
     border_core = to_border_core(instances, 1.0)
-    assert confident(border_core, percent, **options)[0] == 1, "the small one is under half of the mean"
-    number_of, found = confident(border_core, percent, min_confidence=0.8, **options)
+    number_of, _, confidence = confident(border_core, percent, min_confidence=0.0, **options)
+    assert (number_of, confidence.tolist()) == (1, [0.5]), "the small one is under half of the mean"
+    number_of, found, _ = confident(border_core, percent, min_confidence=0.8, **options)
     assert number_of == 1
     assert np.array_equal(found > 0, instances == 2), "it is the mean now"
+
+
+def test_without_scores_nothing_is_known_of_how_sure_the_network_is():
+    instances = np.zeros((8, 8, 8), np.uint32)
+    instances[1:7, 1:7, 1:7] = 1
+    store = MemoryStore(instances.shape)
+    store.arrays[BORDER_CORE] = to_border_core(instances, 1.0)
+    found = to_particles(store, store.shape, (8, 8, 8))
+    assert (found.largest, found.confidence) == (1, None)

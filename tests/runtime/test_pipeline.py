@@ -10,6 +10,7 @@ import pytest
 
 import ps3d_rt
 import ps3d_rt.plan
+from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import InputError
@@ -149,7 +150,7 @@ def test_events_tell_the_run_from_start_to_end() -> None:
 def test_run_says_what_ran() -> None:
     facts = run(gray(LABELS)).run
     engine = {"name": "fake", "patch": PATCH, "device": "cpu", "precision": "fp32", "batch": 2}
-    engine |= {"mirror_axes": (), "memory_bytes": None}
+    engine |= {"mirror_axes": (), "memory_bytes": None, "more_devices": ()}
     assert facts["engine"] == engine
     assert facts["model"]["name"] == "fake"
     assert len(facts["model"]["sha256"]) == 64
@@ -172,18 +173,33 @@ def test_the_table_has_gray_quantiles_and_histograms() -> None:
     assert np.array_equal(particles.gray_histogram.sum(axis=1), particles.volume_voxels)
 
 
+def test_the_table_says_how_sure_the_network_is() -> None:
+    image = gray(LABELS)
+    faint = LABELS == 2
+    image[faint] = image[faint] * 0.59
+    for size_mm in (0.13, 0.26):
+        particles = run(image, particle_size_mm=size_mm).particles
+        assert np.argmin(particles.confidence) == 1, "the faint one, whatever its number on the normalized grid"
+        assert 0.5 < particles.confidence[1] < 0.9 < np.delete(particles.confidence, 1).min() <= 1
+
+
+def test_run_says_how_large_the_particles_are() -> None:
+    result = run(gray(LABELS))
+    assert result.run["size_distribution"] == size_facts(result.particles, LABELS.shape)
+
+
 def test_a_model_can_ask_for_sure_particles() -> None:
     image = gray(LABELS)
     faint = LABELS == 2
     image[faint] = image[faint] * 0.59
     volume = ArrayVolume(image, 0.01)
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5)
-    found = {}
-    for least in (0.0, 0.8):
-        result = predict_volume(volume, bundle(min_confidence=least), FakeEngine(PATCH, threshold=HALFWAY), config)
-        assert result.run["parameters"]["min_confidence"] == least
-        found[least] = np.unique(LABELS[(result.labels > 0) & (LABELS > 0)]).tolist()
-    assert found == {0.0: [1, 2, 3, 4, 5], 0.8: [1, 3, 4, 5]}
+    found = []
+    for wish in ({}, {"min_confidence": 0.8}, {"max_doubt": 1.5}):
+        result = predict_volume(volume, bundle(**wish), FakeEngine(PATCH, threshold=HALFWAY), config)
+        assert wish.items() <= result.run["parameters"].items()
+        found.append(np.unique(LABELS[(result.labels > 0) & (LABELS > 0)]).tolist())
+    assert found == [[1, 2, 3, 4, 5], [1, 3, 4, 5], [1, 3, 4, 5]]
 
 
 @pytest.mark.parametrize("scheme", [{}, {"gray_scheme": "constants", "gray_mean": 9000.0, "gray_std": 5000.0}])

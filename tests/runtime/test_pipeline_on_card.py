@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, final
 
@@ -9,24 +10,20 @@ import numpy as np
 import pytest
 
 import ps3d_rt.plan
+from ps3d_rt.api import as_volume
 from ps3d_rt.core.arrays import asnumpy, is_cupy_array
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import CapabilityError
-from ps3d_rt.io.volume import ArrayVolume
-from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Result, predict_volume
 from ps3d_rt.plan import PredictConfig
 
 PATCH = (24, 24, 24)
-BUNDLE = ModelBundle(
-    name="fake",
-    patch=PATCH,
-    target_size_voxels=13.0,
-    border_thickness_voxels=2.0,
-    members=("a.onnx",),
-    sha256={"a.onnx": "0"},
-)
+
+
+@pytest.fixture(scope="module")
+def model(fake_model: Any) -> Any:
+    return fake_model(patch=PATCH[0], target_size_voxels=13.0)
 
 
 @final
@@ -55,15 +52,19 @@ def scan(dtype: Any = np.uint16) -> np.ndarray[Any, Any]:
     return image.astype(dtype)
 
 
-def run(engine: Engine, image: Any, **changes: Any) -> Result:
-    fields: dict[str, Any] = {"spacing_mm": (0.01,) * 3, "particle_size_mm": 0.13, "overlap": 0.5}
-    return predict_volume(ArrayVolume(image, 0.01), BUNDLE, engine, PredictConfig(**(fields | changes)))
+@pytest.fixture
+def run(model: Any) -> Callable[..., Result]:
+    def call(engine: Engine, image: Any, **changes: Any) -> Result:
+        fields: dict[str, Any] = {"spacing_mm": (0.01,) * 3, "particle_size_mm": 0.13, "overlap": 0.5}
+        return predict_volume(as_volume(image, 0.01), model, engine, PredictConfig(**(fields | changes)))
+
+    return call
 
 
 @pytest.mark.parametrize(
     ("dtype", "size_mm", "skip"), [(np.uint16, 0.13, True), (np.uint8, 0.2, False), (np.float32, 0.1, True)]
 )
-def test_a_card_gives_the_bytes_of_the_cpu(cupy, monkeypatch, dtype, size_mm, skip):
+def test_a_card_gives_the_bytes_of_the_cpu(cupy, monkeypatch, dtype, size_mm, skip, run):
     want = run(FakeEngine(PATCH, threshold=2.0), scan(dtype), particle_size_mm=size_mm, skip_empty=skip)
     monkeypatch.setattr(ps3d_rt.plan, "SHARD", (8, 16, 16))
     found = run(CardEngine(cupy), scan(dtype), particle_size_mm=size_mm, skip_empty=skip, chunk=16)
@@ -75,6 +76,28 @@ def test_a_card_gives_the_bytes_of_the_cpu(cupy, monkeypatch, dtype, size_mm, sk
     assert found.run["engine"]["device"] == "cuda:0"
 
 
-def test_a_card_that_runs_out_of_memory_is_no_bug(cupy):
+def test_a_scan_on_the_card_gives_the_bytes_of_one_on_the_host(cupy, run, monkeypatch):
+    want = run(FakeEngine(PATCH, threshold=2.0), scan())
+    monkeypatch.setattr(ps3d_rt.plan, "SHARD", (8, 16, 16))
+    found = run(CardEngine(cupy), cupy.asarray(scan()), chunk=16)
+    assert found.labels.tobytes() == want.labels.tobytes()
+    np.testing.assert_array_equal(found.particles.gray_mean, want.particles.gray_mean)
+
+
+def test_calls_are_full_though_patches_between_are_empty(cupy, run, monkeypatch):
+    sizes = []
+    image = scan()
+    image[:, :, 30:60] = 80  # nothing in there: some patches of every layer are empty
+    engine = CardEngine(cupy)
+    infer = engine._infer
+    monkeypatch.setattr(engine, "_infer", lambda patches: sizes.append(len(patches)) or infer(patches))
+    found = run(engine, image)
+    patches, layers = found.run["patches"], 3
+    assert patches["skipped"] > 0
+    assert sum(sizes) == patches["computed"]
+    assert sum(size < engine.spec.batch for size in sizes) <= layers, "only the last call of a layer may be short"
+
+
+def test_a_card_that_runs_out_of_memory_is_no_bug(cupy, run):
     with pytest.raises(CapabilityError, match=r"cuda:0: 2\.0 GiB.*--gpu-memory"):
         run(CardEngine(cupy, most_patches=3), scan(), gpu_memory_bytes=2**31)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from math import prod
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import (
     CARD_BYTES_PER_VOXEL,
     HALO,
@@ -20,14 +20,10 @@ from ps3d_rt.plan import (
     RunPlan,
 )
 
-MODEL = ModelBundle(
-    name="fake",
-    patch=(96, 96, 96),
-    target_size_voxels=60.0,
-    border_thickness_voxels=2.0,
-    members=("a.onnx",),
-    sha256={"a.onnx": "0"},
-)
+
+@pytest.fixture(scope="module")
+def model(fake_model: Any) -> Any:
+    return fake_model(patch=96, target_size_voxels=60.0)
 
 
 def wanted(side: int) -> tuple[int, int, int]:
@@ -58,12 +54,12 @@ def test_more_memory_gives_larger_and_more_chunks():
     assert [plan.tasks for plan in plans] == [1, 1, 1, 2, 4]
 
 
-def test_a_run_is_cut_by_the_budget_of_its_card_and_only_there():
+def test_a_run_is_cut_by_the_budget_of_its_card_and_only_there(model):
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.6, overlap=0.4, gpu_memory_bytes=4 * 2**30)
     source = (997, 1256, 1256)
-    on_cpu = RunPlan.of(source, 2, MODEL, config)
+    on_cpu = RunPlan.of(source, 2, model, config)
     tight, wide = (
-        RunPlan.of(source, 2, MODEL, config_, "cuda:0")
+        RunPlan.of(source, 2, model, config_, ("cuda:0",))
         for config_ in (config, PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.6, overlap=0.4))
     )
     assert on_cpu.card is None
@@ -75,8 +71,8 @@ def test_a_run_is_cut_by_the_budget_of_its_card_and_only_there():
         assert widest * plan.column_bytes(2) <= plan.card.sweep_bytes
 
 
-def test_a_budget_that_holds_no_chunk_is_refused():
+def test_a_budget_that_holds_no_chunk_is_refused(model):
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.6, overlap=0.4, gpu_memory_bytes=2**28)
     with pytest.raises(InputError, match="--gpu-memory 1 or more"):
-        RunPlan.of((500, 500, 500), 2, MODEL, config, "cuda:0")
-    RunPlan.of((500, 500, 500), 2, MODEL, config)
+        RunPlan.of((500, 500, 500), 2, model, config, ("cuda:0",))
+    RunPlan.of((500, 500, 500), 2, model, config)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import doctest
 import re
-from base64 import b64decode
-from functools import partial
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from math import log
 
-import imagecodecs
 import numpy as np
 import pytest
 
-from ps3d_rt.core.grid import Box
-from ps3d_rt.core.measure import measure, size_distribution
-from ps3d_rt.errors import InputError
-from ps3d_rt.report import Slice, overlay, render_report, take_slices, wording, write_report
+from ps3d_rt.core.distribution import size_distribution, size_facts
+from ps3d_rt.core.measure import measure
+from ps3d_rt.report import Pictures, render_report, take_pictures, wording, write_report
 from ps3d_rt.report.cautions import cautions
 from ps3d_rt.report.distribution import (
     CURVE_BOTTOM,
@@ -31,7 +28,7 @@ from ps3d_rt.report.distribution import (
     size_classes,
     size_plot,
 )
-from ps3d_rt.report.slices import label_colours, pictures
+from ps3d_rt.report.shapes import shape_plot, shape_section
 from ps3d_rt.report.wording import MICROMETRE
 
 SPACING_MM = (0.01, 0.01, 0.01)
@@ -61,13 +58,19 @@ def facts(**more):
     } | more
 
 
-def slices_of(labels):
+def pictures_of(labels):
     image = labels.astype(np.uint16) * 100 + np.arange(labels.shape[2], dtype=np.uint16)
-    return take_slices(lambda box: image[box.slices], lambda box: labels[box.slices], labels.shape)
+    table = measure(labels, SPACING_MM)
+    return take_pictures(lambda box: image[box.slices], lambda box: labels[box.slices], labels.shape, table)
+
+
+def sure(labels, spacing_mm=SPACING_MM, confidence=0.95):
+    table = measure(labels, spacing_mm)
+    return replace(table, confidence=np.full(len(table), confidence))
 
 
 def page(labels, **more):
-    return render_report(facts(**more), measure(labels, SPACING_MM), slices_of(labels))
+    return render_report(facts(**more), sure(labels), pictures_of(labels))
 
 
 class Balance(HTMLParser):
@@ -108,16 +111,17 @@ def parsed(html):
         page(boxes(6, 8, 10)),
         page(boxes(6)),
         page(boxes()),
-        render_report({}, measure(boxes(6), SPACING_MM), []),
-        render_report({}, measure(boxes(), SPACING_MM), slices_of(boxes())),
+        render_report({}, measure(boxes(6), SPACING_MM), Pictures()),
+        render_report({}, measure(boxes(), SPACING_MM), pictures_of(boxes())),
     ],
     ids=["three", "one", "none", "no facts", "nothing"],
 )
 def test_page_is_balanced_and_refers_to_nothing_outside(html):
     found = parsed(html)
-    assert not {"script", "link", "iframe", "object"} & set(found.tags)
-    assert all(r.startswith(("data:image/png;base64,", "#")) for r in found.references)
-    assert not re.search(r"https?:|//[a-z]|url\(|@import", re.sub(r"base64,[^\"]+", "", html))
+    assert not {"link", "iframe", "object"} & set(found.tags)
+    assert found.tags.count("script") == 1
+    assert all(r.startswith(("data:image/png;base64,", "data:image/jpeg;base64,", "#")) for r in found.references)
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|fetch|import", re.sub(r"base64,[^\"]+", "", html))
 
 
 def test_page_names_what_ran():
@@ -147,7 +151,8 @@ def test_key_figures():
     tiles = dict(re.findall(r"<dt>([^<]+)</dt><dd>(.*?)</dd><dd", html))
     d = size_distribution(measure(labels, SPACING_MM))
     assert tiles["Particles"] == "4"
-    assert tiles["Touching the edge"] == "1"
+    assert tiles["At the faces"] == "1"
+    assert tiles["Confidence"] == "0.95"
     assert tiles["Foreground"] == f"{100 * (216 + 512 + 1000 + 1) / (24 * 48 * 48):.1f}\u202f%"
     assert tiles["D50 by number"].startswith(f"{d.d50_by_number_mm * 1000:.1f} ")
     assert tiles["D50 by volume"] == f"{d.d50_by_volume_mm * 1000:.0f} <small>µm</small>"
@@ -157,8 +162,33 @@ def test_no_particles_is_said():
     html = page(boxes())
     assert "No particle was found" in html
     assert "there is no size distribution" in html
-    assert html.count("<img") == 3
+    assert html.count("<img") == 3 * 15
     assert "<svg" not in html
+
+
+def test_the_distribution_is_the_one_that_the_run_recorded():
+    labels = boxes(6, 8, 10)
+    labels[0, 0, 0] = 4
+    table = measure(labels, SPACING_MM)
+    for given in (size_facts(table), size_facts(table, labels.shape), size_facts(table, labels.shape, sieve=True)):
+        html = page(labels, size_distribution=given)
+        for mark in ("d10", "d50", "d90"):
+            for kind in ("number", "volume"):
+                value, (low, high) = given[f"{mark}_by_{kind}_mm"], given[f"{mark}_by_{kind}_interval_mm"]
+                digits = [wording.number(mm * 1000) for mm in (value, low, high)]
+                assert "<td>{}<small>{}–{}</small></td>".format(*digits) in html
+        assert f"{given['diameter']} diameter, µm" in html
+        left_out = "1 particles at the faces of the volume are left out" in html
+        assert left_out == given["edge_correction"]
+        assert ("1 particles are below" if not given["edge_correction"] else "No particles are below") in html
+
+
+def test_particles_that_all_touch_a_face_have_no_distribution():
+    labels = np.ones((6, 6, 6), np.uint8)
+    table = measure(labels, SPACING_MM)
+    html = render_report(facts(size_distribution=size_facts(table, labels.shape)), table, Pictures())
+    assert "the size of none is known" in html
+    assert "No particle is whole" in html
 
 
 def test_everything_from_outside_is_escaped():
@@ -172,123 +202,38 @@ def test_everything_from_outside_is_escaped():
         warnings=[evil],
         date=evil,
     )
-    html = render_report(given, measure(labels, SPACING_MM), slices_of(labels))
-    assert "<script" not in html
+    html = render_report(given, measure(labels, SPACING_MM), pictures_of(labels))
+    assert html.count("<script") == 1, "ours"
     assert '">&' not in html.replace('"&gt;', "")
-    assert "script" not in parsed(html).tags
+    assert parsed(html).tags.count("script") == 1
     assert html.count("&lt;script&gt;") >= 12
 
 
-def test_slices_are_the_middle_planes():
-    labels = np.arange(3 * 4 * 5, dtype=np.uint32).reshape(3, 4, 5)
-    asked = []
-
-    def read(factor, box: Box):
-        asked.append(box.shape)
-        return labels[box.slices] * factor
-
-    z, y, x = take_slices(partial(read, 2), partial(read, 1), labels.shape)
-    assert asked == [(1, 4, 5)] * 2 + [(3, 1, 5)] * 2 + [(3, 4, 1)] * 2  # no more than the planes
-    np.testing.assert_array_equal(z.labels, labels[1])
-    np.testing.assert_array_equal(y.labels, labels[:, 2])
-    np.testing.assert_array_equal(x.gray, labels[:, :, 2] * 2)
-    assert [(s.axis, s.index, s.length) for s in (z, y, x)] == [(0, 1, 3), (1, 2, 4), (2, 2, 5)]
+def test_every_plane_has_its_place_on_a_slider_and_the_middle_one_is_shown_and_printed():
+    html = page(boxes(6, 8, 10))
+    figures = re.findall(r'<figure id="slice-([zyx])".*?</figure>', html, re.DOTALL)
+    assert figures == ["z", "y", "x"]
+    for axis, length in zip("zyx", (24, 48, 48), strict=True):
+        figure = re.search(rf'<figure id="slice-{axis}".*?</figure>', html, re.DOTALL)[0]
+        indices = [int(i) for i in re.findall(r'data-index="(\d+)"', figure)]
+        assert indices == sorted(set(indices))
+        assert f'max="{len(indices) - 1}" value="{len(indices) // 2}"' in figure
+        assert re.findall(r'class="middle shown" data-index="(\d+)"', figure) == [str(length // 2)]
+        assert f"of {length}" in figure
 
 
-def coloured(rgb):
-    return (rgb != rgb[..., :1]).any(axis=-1)
+def test_without_the_scan_the_page_says_so():
+    labels = boxes(6)
+    pictures = take_pictures(None, lambda box: labels[box.slices], labels.shape, measure(labels, SPACING_MM))
+    assert "particles are white" in render_report(facts(), measure(labels, SPACING_MM), pictures)
+    assert "particles are white" not in page(labels)
 
 
-def test_outline_lies_on_label_boundaries_only():
-    labels = np.zeros((7, 8), np.uint32)
-    labels[1:6, 1:5] = 1
-    labels[1:6, 5:] = 2  # touches 1 and the edge of the picture
-    expected = [
-        "........",
-        ".#######",
-        ".#..##..",
-        ".#..##..",
-        ".#..##..",
-        ".#######",
-        "........",
-    ]
-    outline = coloured(overlay(np.arange(56).reshape(7, 8), labels))
-    assert ["".join(".#"[int(v)] for v in row) for row in outline] == expected
-
-
-def test_outline_is_one_pixel_on_an_enlarged_picture():
-    labels = np.zeros((3, 3), np.uint32)
-    labels[1, 1] = 5
-    gray = np.arange(9.0).reshape(3, 3)
-    rgb = overlay(gray, labels, scale=4)
-    ring = np.ones((4, 4), bool)
-    ring[1:-1, 1:-1] = False
-    np.testing.assert_array_equal(coloured(rgb)[4:8, 4:8], ring)
-    assert coloured(rgb).sum() == 12
-    np.testing.assert_array_equal(rgb[~coloured(rgb)], overlay(gray, labels * 0, scale=4)[~coloured(rgb)])
-
-
-def test_outline_has_the_colour_of_the_label():
-    labels = np.array([[3, 3, 70_000, 70_000]], np.uint32)
-    rgb = overlay(np.zeros((1, 4)), labels)
-    colours = label_colours(np.array([3, 70_000]))
-    np.testing.assert_array_equal(rgb[0, 1:3], colours)
-
-
-def test_gray_values_are_stretched_between_percentiles():
-    gray = np.arange(10_001).reshape(1, -1)
-    gray[0, -1] = 10**6  # one hot voxel must not darken the rest
-    rgb = overlay(gray, np.zeros(gray.shape, np.uint32))[0, :, 0]
-    assert rgb[[0, 50, 2525, 5000, 9950]].tolist() == [0, 0, 64, 128, 255]
-
-
-@pytest.mark.parametrize("gray", [np.full((4, 4), 7), np.full((4, 4), np.nan), np.zeros((4, 4), bool)])
-def test_gray_values_without_contrast_are_mid_gray(gray):
-    assert (overlay(gray, np.zeros((4, 4), np.uint32)) == 128).all()
-
-
-@pytest.mark.parametrize(
-    ("gray", "labels", "scale", "message"),
-    [((3, 3), (3, 4), 1, "one 2-D shape"), ((3,), (3,), 1, "one 2-D shape"), ((3, 3), (3, 3), 0, "at least 1")],
-)
-def test_overlay_refuses(gray, labels, scale, message):
-    with pytest.raises(InputError, match=message):
-        overlay(np.zeros(gray), np.zeros(labels, np.uint32), scale)
-
-
-def test_colours_are_stable_vivid_and_apart():
-    ids = np.arange(1, 2001, dtype=np.uint64)
-    colours = label_colours(ids).astype(int)
-    np.testing.assert_array_equal(label_colours(ids[[999, 3]]), colours[[999, 3]])
-    assert np.ptp(colours, axis=1).min() > 60  # never taken for gray
-    for step in range(1, 13):
-        assert np.linalg.norm(colours[step:] - colours[:-step], axis=1).min() > 20
-
-
-@pytest.mark.parametrize(
-    ("side", "expected"), [(10, 800), (200, 800), (500, 1000), (1200, 1200), (1201, 600), (2500, 833)]
-)
-def test_pictures_have_a_useful_size(side, expected):
-    gray, labels = np.zeros((2, side)), np.zeros((2, side), np.uint32)
-    assert pictures([Slice(0, 0, 1, gray, labels)])[0].shape[1] == expected
-
-
-def test_shrunk_picture_keeps_means_and_labels_aligned():
-    gray = np.zeros((2402, 4))
-    gray[1201:] = 8  # within the voxels 1200, 1201, 1202 of pixel 400: the middle one decides
-    labels = (gray > 0).astype(np.uint32)
-    picture = pictures([Slice(2, 0, 1, gray, labels)])[0]
-    assert picture.shape == (800, 1, 3)  # 3 × 3 voxels a pixel
-    assert coloured(picture)[:, 0].nonzero()[0].tolist() == [400, 401]
-    assert picture[[0, 399, 402, 799], 0, 0].tolist() == [0, 0, 255, 255]
-
-
-def test_embedded_pngs_are_the_pictures():
-    slices = slices_of(boxes(6, 8, 10))
-    html = render_report(facts(), measure(boxes(6, 8, 10), SPACING_MM), slices)
-    pngs = [imagecodecs.png_decode(b64decode(p)) for p in re.findall(r"base64,([^\"]+)", html)]
-    for png, picture in zip(pngs, pictures(slices), strict=True):
-        np.testing.assert_array_equal(png, picture)
+def test_the_time_of_all_stages_is_the_total_and_the_rest_is_named():
+    html = page(boxes(6), seconds={"network": 3.0, "table": 1.0, "all": 5.0})
+    rows = re.findall(r"<th scope='row'>(\w+)</th><td>([\d.]+)", html)
+    assert rows == [("Network", "3.0"), ("Table", "1.0"), ("Rest", "1.0")]
+    assert "<td>5.0\u202fs</td>" in html
 
 
 def test_slices_share_one_physical_scale():
@@ -303,6 +248,11 @@ def test_slices_share_one_physical_scale():
     assert bars == [(pytest.approx(20.83, abs=0.01), "100 µm")] * 2 + [(pytest.approx(33.33, abs=0.01), "100 µm")]
 
 
+def plotted(table):
+    sizes = size_facts(table)
+    return size_plot(*curves(table, sizes), MICROMETRE, sizes)
+
+
 def marks(svg, colour):
     return [
         (float(x), float(y)) for x, y in re.findall(rf'<circle cx="([\d.]+)" cy="([\d.]+)" r="4" fill="{colour}"', svg)
@@ -311,7 +261,7 @@ def marks(svg, colour):
 
 def test_marks_lie_at_the_percentiles():
     table = measure(boxes(2, 4, 6, 8, 10), SPACING_MM)
-    svg = size_plot(*curves(table), MICROMETRE)
+    svg = plotted(table)
     d = size_distribution(table)
     low, high = table.equivalent_diameter_mm.min() * 1000, table.equivalent_diameter_mm.max() * 1000
     axis = LogAxis.around(low, high)
@@ -330,7 +280,7 @@ def test_marks_lie_at_the_percentiles():
 
 def test_curves_pass_through_their_marks_and_end_at_all():
     table = measure(boxes(2, 4, 6, 8, 10), SPACING_MM)
-    svg = size_plot(*curves(table), MICROMETRE)
+    svg = plotted(table)
     for colour in (NUMBER_COLOUR, VOLUME_COLOUR):
         line = re.search(rf'<polyline points="([^"]+)" fill="none" stroke="{colour}"', svg)[1]
         points = [tuple(float(v) for v in p.split(",")) for p in line.split()]
@@ -343,7 +293,8 @@ def test_curves_pass_through_their_marks_and_end_at_all():
 
 
 def test_volume_curve_weighs_by_volume():
-    by_number, by_volume = curves(measure(boxes(2, 4), SPACING_MM))
+    table = measure(boxes(2, 4), SPACING_MM)
+    by_number, by_volume = curves(table, size_facts(table))
     assert by_number.shares.tolist() == [0.5, 1.0]
     assert by_volume.shares.tolist() == [8 / 72, 1.0]
     assert by_number.up_to(by_number.diameters_mm).tolist() == [0.5, 1.0]
@@ -360,7 +311,7 @@ def test_size_classes_hold_every_particle(low, high):
 
 def test_bars_of_a_kind_sum_to_all():
     table = measure(boxes(2, 4, 6, 8, 10), SPACING_MM)
-    svg = size_plot(*curves(table), MICROMETRE)
+    svg = plotted(table)
     for colour in (NUMBER_COLOUR, VOLUME_COLOUR):
         heights = [float(h) for h in re.findall(rf'height="([\d.]+)" fill="{colour}"', svg)]
         top = float(re.findall(r'text-anchor="end" font-weight="400">([\d.]+)</text>', svg)[9]) / 100
@@ -380,7 +331,7 @@ def test_axis_always_has_numbers(low, span):
 @pytest.mark.parametrize(("spacing", "unit"), [(0.01, "µm"), (1.0, "mm")])
 def test_unit_follows_the_size(spacing, unit):
     labels = boxes(6, 8)
-    html = render_report({}, measure(labels, (spacing,) * 3), [])
+    html = render_report({}, measure(labels, (spacing,) * 3), Pictures())
     assert f"equivalent diameter, {unit}" in html
     assert f"D50, {unit}" in html
 
@@ -393,24 +344,78 @@ def many(side, count=125, step=12):
     return measure(labels, SPACING_MM)
 
 
+def cautions_of(table, shape=None, **facts):
+    return cautions(facts, table, size_facts(table, shape))
+
+
 def test_a_sound_run_has_no_cautions():
-    assert cautions({"parameters": {"particle_size_mm": 0.08}}, many(8)) == []
-    assert "Please note" not in render_report({"parameters": {"particle_size_mm": 0.08}}, many(8), [])
+    sound = {"parameters": {"particle_size_mm": 0.08}}
+    table = replace(many(8), confidence=np.full(125, 0.9))
+    assert cautions_of(table, **sound) == []
+    assert "Please note" not in render_report(sound, table, Pictures())
+
+
+def unsure():
+    return replace(many(8), confidence=np.full(125, 0.82))
 
 
 @pytest.mark.parametrize(
     ("facts", "table", "expected"),
     [
         ({}, measure(boxes(6), SPACING_MM), "Only 1 particle was found"),
-        ({}, measure(np.ones((6, 6, 6), np.uint32), SPACING_MM), "touch the edge"),
-        ({}, many(2), "D10 by number is below 3 voxels"),
-        ({"parameters": {"particle_size_mm": 0.3}}, many(8), "run again with --particle-size 0.0993"),
-        ({"parameters": {"particle_size_mm": 0.05}}, many(8), "run again with --particle-size 0.0993"),
+        ({}, measure(np.ones((6, 6, 6), np.uint32), SPACING_MM), "touch a face"),
+        ({}, many(2), "100 % of the particles are less than 3 voxels across, 30.0 µm"),
+        ({}, unsure(), "mean confidence is 0.82"),
+        ({"parameters": {"particle_size_mm": 0.2}}, many(8), "run again with --particle-size 0.0993"),
+        ({"parameters": {"particle_size_mm": 0.045}}, many(8), "run again with --particle-size 0.0993"),
         ({"warnings": ["the disk is slow"]}, many(8), "the disk is slow"),
     ],
 )
 def test_cautions(facts, table, expected):
-    assert any(expected in sentence for sentence in cautions(facts, table))
+    assert any(expected in sentence.replace("\u202f", " ") for sentence in cautions_of(table, **facts))
+
+
+def test_cautions_say_what_became_of_the_particles_at_the_faces():
+    table = measure(np.ones((6, 6, 6), np.uint32), SPACING_MM)
+    assert any("the others count for them" in s for s in cautions_of(table, (6, 6, 6)))
+    assert any("look smaller than they are" in s for s in cautions_of(table))
+
+
+def test_intervals_and_the_detection_limit_are_drawn():
+    table = measure(boxes(2, 4, 6, 8, 10), SPACING_MM)
+    svg = plotted(table)
+    low, high = (float(table.equivalent_diameter_mm[k]) * 1000 for k in (0, -1))
+    axis, sizes = LogAxis.around(low, high), size_facts(table)
+    for kind, colour in (("number", NUMBER_COLOUR), ("volume", VOLUME_COLOUR)):
+        found = re.findall(rf'<line x1="([\d.]+)" y1="[\d.]+" x2="([\d.]+)" y2="[\d.]+" stroke="{colour}"', svg)
+        for ends, mark in zip(found, ("d10", "d50", "d90"), strict=True):
+            expected = [axis.x(mm * 1000) for mm in sizes[f"{mark}_by_{kind}_interval_mm"]]
+            assert [float(end) for end in ends] == pytest.approx(expected, abs=0.06)
+    assert "3 voxels" in svg
+    assert "3 voxels" not in plotted(measure(boxes(8, 10), SPACING_MM))
+
+
+def test_the_shape_plot_shares_out_whole_particles_of_some_size():
+    labels = np.zeros((40, 40, 90), np.uint8)
+    labels[2:12, 2:12, 2:12] = 1  # a spheroid
+    labels[2:12, 20:30, 2:5] = 2  # a disc
+    labels[20:30, 2:6, 2:6] = 3  # a rod
+    labels[20:30, 20:25, 2:4] = 4  # a blade
+    labels[0:10, 2:12, 40:50] = 5  # at a face
+    labels[20:22, 20:22, 40:42] = 6  # too small
+    table = measure(labels, (1, 1, 1))
+    html = shape_section(table)
+    shares = re.findall(r">(discs|spheroids|blades|rods)\u202f([\d.]+)\u202f%<", html)
+    assert shares == [(name, "25") for name in ("discs", "spheroids", "blades", "rods")]
+    assert html.count("<circle") == 4
+    disc = next(p for p in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', html) if float(p[0]) < 200 and float(p[1]) < 20)
+    assert disc == ("176.8", "14.0"), "b/a = 1 at the top, c/b = 0.3"
+    assert re.findall(r'row">elongation</th><td>([\d.]+)</td><td>([\d.]+)', html) == [("0.43", "0.75")]
+
+
+def test_the_shape_plot_draws_a_bounded_number_of_points():
+    shape = np.random.default_rng(0).uniform(0, 1, (2, 9_999))
+    assert 1_000 < shape_plot(*shape).count("<circle") <= 2_000
 
 
 def test_wording_examples():
@@ -419,6 +424,6 @@ def test_wording_examples():
 
 
 def test_written_file_is_the_page(tmp_path):
-    table, slices = measure(boxes(6, 8), SPACING_MM), slices_of(boxes(6, 8))
-    write_report(tmp_path / "report.html", facts(), table, slices)
-    assert (tmp_path / "report.html").read_bytes().decode("utf-8") == render_report(facts(), table, slices)
+    table, pictures = measure(boxes(6, 8), SPACING_MM), pictures_of(boxes(6, 8))
+    write_report(tmp_path / "report.html", facts(), table, pictures)
+    assert (tmp_path / "report.html").read_bytes().decode("utf-8") == render_report(facts(), table, pictures)

@@ -1,16 +1,18 @@
 import weakref
+from collections import Counter
 from unittest.mock import patch
 
 import array_api_strict
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
 from ps3d_rt.core.grid import Box
+from ps3d_rt.core.measure import measure
 from ps3d_rt.core.normalize import normalized_shape
-from ps3d_rt.core.resample import PlaneStream, resample, resample_labels, resample_labels_box
+from ps3d_rt.core.resample import SURFACE_PERCENT, PlaneStream, resample, resample_labels, smooth_labels_box
 from ps3d_rt.core.taps import resample_plane
 from ps3d_rt.errors import InputError, Ps3dError
 
@@ -201,22 +203,85 @@ def test_more_planes_than_are_left_are_refused(n):
     assert stream.take(3).shape == (3, 4, 4)
 
 
-@both
-@given(data=st.data(), source=shapes, shape=shapes, zoom=zooms)
-def test_labels_of_any_box_are_those_of_the_whole(xp, data, source, shape, zoom):
-    labels = np.random.default_rng(3).integers(0, 1000, source).astype(np.uint32)
+def smooth_plainly(labels, percent, shape, zoom):
+    """Say the same voxel by voxel: weights of the eight voxels around, their score, and a vote."""
+    out = np.zeros(shape, labels.dtype)
+    for at in np.ndindex(shape):
+        place = [np.clip((i + 0.5) * f - 0.5, 0, n - 1) for i, f, n in zip(at, zoom, labels.shape, strict=True)]
+        votes, score = Counter(), 0.0
+        for corner in np.ndindex(2, 2, 2):
+            voxel = [min(int(p) + c, n - 1) for p, c, n in zip(place, corner, labels.shape, strict=True)]
+            weight = np.prod([p - int(p) if c else 1 - (p - int(p)) for p, c in zip(place, corner, strict=True)])
+            label, here = int(labels[tuple(voxel)]), int(percent[tuple(voxel)])
+            score += weight * (max(here, SURFACE_PERCENT) if label else here if here < SURFACE_PERCENT else 0)
+            votes[label] += weight
+        del votes[0]
+        if votes and score >= SURFACE_PERCENT - 1e-9:
+            out[at] = min(votes, key=lambda label: (-round(votes[label], 9), label))
+    return out
+
+
+smooth_inputs = {"data": st.data(), "source": shapes, "shape": shapes, "zoom": zooms}
+
+
+def smooth_sample(source):
+    """Labels and scores that fit each other as little as they may."""
+    draw = np.random.default_rng(4)
+    return draw.integers(0, 3, source).astype(np.uint32), draw.integers(0, 101, source).astype(np.uint8)
+
+
+@given(**smooth_inputs)
+def test_smooth_labels_of_any_box_are_those_of_the_whole(data, source, shape, zoom):
+    labels, percent = smooth_sample(source)
     box = data.draw(boxes(shape))
-    reads = Reads(labels, xp)
-    part = np.asarray(resample_labels_box(reads, box, source, shape, zoom=zoom))
+    reads, scores = Reads(labels), Reads(percent)
+    part = smooth_labels_box(reads, scores, box, source, shape, zoom=zoom)
     assert len(reads.boxes) == 1
+    assert scores.boxes in ([], reads.boxes)
+    whole = smooth_labels_box(Reads(labels), Reads(percent), Box.of_shape(shape), source, shape, zoom=zoom)
     assert part.dtype == labels.dtype
-    np.testing.assert_array_equal(part, resample_labels(labels, shape, zoom=zoom)[box.slices])
+    np.testing.assert_array_equal(part, whole[box.slices])
 
 
-def test_a_box_of_labels_reads_only_what_it_needs():
-    reads = Reads(np.zeros((100, 4, 40), np.uint32))
-    resample_labels_box(reads, Box((20, 0, 3), (30, 4, 5)), (100, 4, 40), (200, 4, 20), zoom=(0.5, 1, 2))
-    assert reads.boxes == [Box((10, 0, 7), (15, 4, 10))]
+@settings(max_examples=30)
+@given(source=shapes, shape=shapes, zoom=st.sampled_from([(0.5, 0.25, 0.75), (0.375, 1.0, 2.0), (1.5, 0.4, 0.7)]))
+def test_smooth_labels_are_what_the_eight_voxels_around_say(source, shape, zoom):
+    labels, percent = smooth_sample(source)
+    found = smooth_labels_box(Reads(labels), Reads(percent), Box.of_shape(shape), source, shape, zoom=zoom)
+    np.testing.assert_array_equal(found, smooth_plainly(labels, percent, shape, zoom))
+
+
+def test_a_surface_lies_where_the_score_says_and_unlabelled_scores_do_not_move_it():
+    labels = np.array([[[0, 0, 5, 5]]], np.uint32)
+    for percent, first in (((0, 0, 90, 100), 20), ((0, 40, 90, 100), 16), ((0, 80, 90, 100), 20)):
+        scores = np.array([[percent]], np.uint8)
+        out = smooth_labels_box(
+            Reads(labels), Reads(scores), Box.of_shape((1, 1, 40)), (1, 1, 4), (1, 1, 40), zoom=(1, 1, 0.1)
+        )
+        assert np.flatnonzero(out[0, 0])[0] == first
+        assert set(out[0, 0, first:]) == {5}
+
+
+def test_a_ball_comes_back_round():
+    z, y, x = np.indices((20, 20, 20)) - 9.5
+    distance = np.sqrt(z**2 + y**2 + x**2)
+    labels, percent = (distance < 6.3).astype(np.uint32), np.clip(45 + 50 * (6.3 - distance), 0, 100).astype(np.uint8)
+    whole = Box.of_shape((60, 60, 60))
+    smooth = smooth_labels_box(Reads(labels), Reads(percent), whole, (20, 20, 20), (60, 60, 60), zoom=(1 / 3,) * 3)
+    steps = resample_labels(labels, (60, 60, 60), zoom=(1 / 3,) * 3)
+    sphere = 4 * np.pi * 18.9**2
+    assert measure(smooth, (1.0,) * 3).surface_mm2[0] == pytest.approx(sphere, rel=0.02)
+    assert measure(steps, (1.0,) * 3).surface_mm2[0] > 1.1 * sphere
+    assert smooth.sum() == pytest.approx(4 / 3 * np.pi * 18.9**3, rel=0.02)
+
+
+def test_smooth_labels_read_only_what_they_need():
+    reads, scores = Reads(np.ones((100, 4, 40), np.uint32)), Reads(np.ones((100, 4, 40), np.uint8))
+    box = Box((20, 0, 3), (30, 4, 5))
+    smooth_labels_box(reads, scores, box, (100, 4, 40), (200, 4, 20), zoom=(0.5, 1, 2))
+    assert reads.boxes == scores.boxes == [Box((9, 0, 6), (16, 4, 10))]
+    empty = Reads(np.zeros((100, 4, 40), np.uint32))
+    assert not smooth_labels_box(empty, None, box, (100, 4, 40), (200, 4, 20), zoom=(0.5, 1, 2)).any()
 
 
 def test_a_read_of_another_shape_is_refused():
@@ -224,7 +289,7 @@ def test_a_read_of_another_shape_is_refused():
     with pytest.raises(Ps3dError, match=r"gave \(4, 4, 3\) voxels; it must give \(4, 4, 4\)"):
         PlaneStream(lambda box: np.zeros((4, 4, 3)), whole, (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1)).take(1)
     with pytest.raises(Ps3dError, match=r"gave \(4, 4, 3\) voxels; it must give \(4, 4, 4\)"):
-        resample_labels_box(lambda box: np.zeros((4, 4, 3)), whole, (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))
+        smooth_labels_box(lambda box: np.zeros((4, 4, 3)), None, whole, (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))
 
 
 @both
@@ -276,4 +341,4 @@ def test_boxes_outside_the_grid_are_refused(start, stop):
     with pytest.raises(InputError, match="inside it"):
         PlaneStream(read, Box(start, stop), (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))
     with pytest.raises(InputError, match="inside it"):
-        resample_labels_box(read, Box(start, stop), (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))
+        smooth_labels_box(read, read, Box(start, stop), (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))

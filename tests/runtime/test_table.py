@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +20,11 @@ TOUCHING = np.array([[[9, 9, 4, 4], [1, 9, 9, 0]]], np.uint32)
 @pytest.mark.parametrize("bins", [None, GrayBins(0.1, 1 / 3)])
 @pytest.mark.parametrize("image", [None, IMAGE])
 @pytest.mark.parametrize("labels", [LABELS, np.zeros((1, 1, 4), np.uint8), TOUCHING])
-def test_a_table_comes_back_as_written(tmp_path, labels, image, bins):
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_table_comes_back_as_written(tmp_path, labels, image, bins, sure):
     image = None if image is None else image.repeat(labels.shape[1], axis=1)
     table = measure(labels, (0.1, 0.2, 0.3), image, bins)
+    table = replace(table, confidence=np.linspace(0.8, 1, len(table)) if sure else None)
     parquet_path, _ = write_table(table, tmp_path / "made" / "out")
     for path in (parquet_path, parquet_path.parent):
         back = read_table(path)

@@ -242,12 +242,13 @@ def test_ctrl_c_is_for_the_parent_to_act_on(processes, tasks):
 
 
 SCRIPT = """
-import sys
+import signal, sys
 from functools import partial
 from pathlib import Path
 from worker_tasks import note_pid_and_hang
 from ps3d_rt.workers import Workers
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
     with Workers(processes=2) as workers:
         try:
             list(workers.map(partial(note_pid_and_hang, Path(sys.argv[1])), range(1, 9)))

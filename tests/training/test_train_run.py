@@ -261,12 +261,23 @@ def test_the_commands_keep_stdout_for_data(samples: Path, tmp_path: Path) -> Non
     assert ran.stdout.strip().endswith("checkpoint_latest.pth"), ran.output
     assert [line[:9] for line in ran.stderr.splitlines()] == ["epoch 1/1"], "and nnU-Net says nothing"
     assert "F1_instance 0." in ran.stderr
-    settings = ["--patch", "16", "--overlap", "0.3", "--min-confidence", "0.7", "--core-bias", "-0.2"]
+    settings = [
+        "--patch",
+        "16",
+        "--overlap",
+        "0.3",
+        "--min-confidence",
+        "0.7",
+        "--core-bias",
+        "-0.2",
+        "--max-doubt",
+        "5",
+    ]
     exported = commands.invoke(app, ["export", str(out), str(tmp_path / "m.ps3d"), *settings])
     assert exported.stdout.strip() == str(tmp_path / "m.ps3d"), exported.output
     bundle = load_model(tmp_path / "m.ps3d")
     assert (bundle.patch, bundle.overlap) == ((16, 16, 16), 0.3)
-    assert (bundle.min_confidence, bundle.core_bias) == (0.7, -0.2)
+    assert (bundle.min_confidence, bundle.core_bias, bundle.max_doubt) == (0.7, -0.2, 5)
 
 
 def test_what_nnunet_prints_does_not_reach_stdout(

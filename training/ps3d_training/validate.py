@@ -88,5 +88,5 @@ def segment(score: Scorer, image: Array, patch: Zyx) -> Array:
                 ring.skip(at)
             else:
                 ring.add(score(voxels), at)
-        planes.append(ring.take()[1])
+        planes.append(ring.take()[1][0])
     return np.concatenate(planes)[Box.of_shape(image.shape).slices]

@@ -15,6 +15,8 @@ from ps3d_rt.cli.measure import measure
 from ps3d_rt.cli.model import model_app
 from ps3d_rt.cli.plan import plan
 from ps3d_rt.cli.predict import predict
+from ps3d_rt.cli.report import report
+from ps3d_rt.cli.view import view
 from ps3d_rt.errors import Ps3dError
 
 COMMANDS = "ps3d_rt.commands"
@@ -29,7 +31,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    for command in (predict, plan, evaluate, measure, convert, doctor):
+    for command in (predict, plan, report, view, evaluate, measure, convert, doctor):
         app.command()(command)
     groups = {"": app, "model": model_app()}
     app.add_typer(groups["model"], name="model")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
-from ps3d_rt.api import configure
-from ps3d_rt.engines import open_engine
+from ps3d_rt.api import AUTO, configure
+from ps3d_rt.engines import CardUse, open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import Volume, open_volume
@@ -20,13 +21,15 @@ from ps3d_rt.workers import usable_cores
 def opened(
     scan: Path,
     *,
-    particle_size: float,
+    particle_size: str,
     spacing: str | None,
     model: str,
     engine: str,
     device: str,
+    gpu_memory_gib: float,
     threads: int | None,
     overlap: float | None,
+    mirror: bool | None,
     shape: str | None,
     dtype: str | None,
     workers: int,
@@ -46,16 +49,25 @@ def opened(
         config = configure(
             volume,
             bundle,
-            particle_size=particle_size,
+            particle_size=_size(particle_size),
             overlap=overlap,
             skip_empty=skip_empty,
             chunk=chunk,
             workers=workers,
             threads=threads,
+            gpu_memory_bytes=int(gpu_memory_gib * 2**30),
         )
+        use = CardUse(memory_bytes=config.network_bytes)
         share = threads if workers == 1 else max(1, (threads or usable_cores()) // workers)
-        with open_engine(bundle, engine=engine, device=device, threads=share) as ready:
+        with open_engine(bundle, engine=engine, device=device, threads=share, mirror=mirror, use=use) as ready:
             yield volume, bundle, ready, config
+
+
+def _size(text: str) -> float | Literal["auto"]:
+    try:
+        return AUTO if text == AUTO else float(text)
+    except ValueError as error:
+        raise InputError(f"--particle-size is {text!r}; give a length in mm, or {AUTO}.") from error
 
 
 def numbers(text: str, option: str) -> list[float]:

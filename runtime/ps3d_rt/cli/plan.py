@@ -17,8 +17,10 @@ def plan(
     model: options.Model = "default",
     engine: options.EngineName = "auto",
     device: options.Device = "auto",
+    gpu_memory: options.GpuMemory = 12,
     threads: options.Threads = None,
     overlap: options.Overlap = None,
+    mirror: options.Mirror = None,
     shape: options.RawShape = None,
     dtype: options.RawDtype = None,
     workers: options.WorkerCount = 1,
@@ -32,7 +34,9 @@ def plan(
     from dataclasses import asdict  # noqa: PLC0415
 
     from ps3d_rt.cli.opened import opened  # noqa: PLC0415
-    from ps3d_rt.forecast import forecast, memory_bytes  # noqa: PLC0415
+    from ps3d_rt.cli.progress import listening  # noqa: PLC0415
+    from ps3d_rt.forecast import card_bytes, forecast, memory_bytes  # noqa: PLC0415
+    from ps3d_rt.pipeline import Job  # noqa: PLC0415
     from ps3d_rt.plan import RunPlan  # noqa: PLC0415
 
     with opened(
@@ -42,22 +46,30 @@ def plan(
         model=model,
         engine=engine,
         device=device,
+        gpu_memory_gib=gpu_memory,
         threads=threads,
         overlap=overlap,
+        mirror=mirror,
         shape=shape,
         dtype=dtype,
         workers=workers,
         chunk=chunk,
     ) as (volume, bundle, ready, config):
-        run = RunPlan.of(volume.shape, volume.dtype.itemsize, bundle, config)
+        if config.particle_size_mm is None:
+            with listening() as tell:
+                config = Job.of(volume, bundle, ready, config, tell).config  # noqa: PLW2901 - now it is known
+        run = RunPlan.of(volume.shape, volume.dtype.itemsize, bundle, config, ready.spec.devices)
         facts = {
+            "particle_size_mm": config.particle_size_mm,
             "shape": run.source,
             "normalized_shape": run.shape,
             "patches": run.patches,
             "seam_factor": round(run.seam_factor, 3),
             "sweeps": len(run.sweeps),
             "chunks": len(run.chunks.boxes),
+            "devices": run.devices,
             "memory_bytes": memory_bytes(run, config, volume.dtype.itemsize),
+            "gpu_memory_bytes": card_bytes(run, config, ready.spec, volume.dtype.itemsize),
         }
         if trial:
             facts |= asdict(forecast(volume, bundle, ready, config))

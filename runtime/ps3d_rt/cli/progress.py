@@ -18,6 +18,9 @@ from ps3d_rt.events import (
     RunDone,
     RunResumed,
     RunStarted,
+    SizeEstimated,
+    SizeMismatch,
+    SizeTried,
     StageAdvanced,
     StageDone,
     StageStarted,
@@ -53,11 +56,27 @@ def _sentence(event: Event) -> str | None:
             return f"{name}: {size} voxels → {' × '.join(map(str, normalized))}, {patches} patches, {engine}{many}"
         case RunResumed(folder):
             return f"going on where an earlier run stopped ({folder})"
+        case SizeTried() | SizeEstimated() | SizeMismatch():
+            return _about_size(event)
         case StageDone(stage, seconds):
             return f"{stage}: {seconds:.1f} s"
         case RunDone(particles, seconds):
             return f"{particles} particles in {seconds:.1f} s"
     return None
+
+
+def _about_size(event: SizeTried | SizeEstimated | SizeMismatch) -> str:
+    match event:
+        case SizeTried(assumed, found, particles):
+            what = "nothing whole" if found is None else f"{particles} particles, {found:.3g} mm on average"
+            return f"particle size: {assumed:.3g} mm assumed, {what} found"
+        case SizeEstimated(size, patches, seconds):
+            return f"particle size: {size:.3g} mm ({patches} patches, {seconds:.1f} s)"
+        case SizeMismatch(given, found):
+            return (
+                f"warning: the run was told that particles are {given:.3g} mm wide, those found are {found:.3g} mm on "
+                f"average; run again with --particle-size {found:.3g}"
+            )
 
 
 def _rate(start: StageStarted, done: int, seconds: float) -> str:

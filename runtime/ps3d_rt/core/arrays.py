@@ -69,6 +69,52 @@ def asnumpy(x: Any) -> NDArray[Any]:
     return cast(NDArray[Any], array_namespace(x).ascontiguousarray(x).get(out=out))
 
 
+def borrowed(x: Any) -> Any:
+    """See the memory of somebody else's array as a NumPy or CuPy array; nothing is copied.
+
+    Args:
+        x: an array of NumPy or CuPy, or of a library that hands out its memory by DLPack or by the CUDA array
+            interface: torch on a CPU or a card, pycuda, numba, JAX and so on.
+
+    Returns:
+        A NumPy array, or a CuPy array on the card that ``x`` is on, ready to be used on any stream. What knows its
+        shape and dtype and neither protocol, such as an array of zarr, comes back as it is.
+
+    Raises:
+        CapabilityError: if it is on a card and CuPy does not load.
+        InputError: if it is no array, or does not hand out its memory.
+
+    >>> borrowed(np.arange(3))
+    array([0, 1, 2])
+    """
+    if isinstance(x, np.ndarray):
+        return x
+    ours: Any
+    try:
+        if hasattr(x, "__dlpack__") and not is_cupy_array(x):
+            on_card = x.__dlpack_device__()[0] in _DLPACK_CUDA
+            ours = namespace_of("cuda:0").from_dlpack(x) if on_card else np.from_dlpack(x)
+        elif hasattr(x, "__cuda_array_interface__"):
+            ours = namespace_of("cuda:0").asarray(x)
+        elif hasattr(x, "shape") and hasattr(x, "dtype"):
+            return x
+        else:
+            raise InputError(f"got a {type(x).__name__}; an array is needed. Convert it with numpy.asarray.")
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise InputError(
+            f"the {type(x).__module__}.{type(x).__name__} does not hand out its memory ({error}); "
+            "pass a plain array of numbers: detached, in one piece, on the CPU or an NVIDIA card."
+        ) from error
+    if is_cupy_array(ours):
+        with ours.device as device:
+            device.synchronize()  # our threads work on streams of their own
+    return ours
+
+
+_DLPACK_CUDA = (2, 13)
+"""kDLCUDA and kDLCUDAManaged."""
+
+
 def array_namespace(x: Any) -> ModuleType:
     """Find the module whose functions work on ``x``: numpy, cupy, array_api_strict and so on.
 

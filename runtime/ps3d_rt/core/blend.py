@@ -132,7 +132,7 @@ class BlendRing:
         for z, patches in ring.layers():
             for at in patches:
                 ring.skip(at) if empty(at) else ring.add(engine.infer(...)[0], at)
-            z, classes, foreground = ring.take()        # may be no plane at all
+            z, (classes,) = ring.take()        # may be no plane at all
 
     Every patch that touches the write box must come, in the order of :meth:`layers`: so a forgotten one cannot pass
     for background, and the float sums of a voxel are added in one order whatever the write box: same bytes for any
@@ -142,6 +142,7 @@ class BlendRing:
         lattice: the patches of the volume.
         write: voxels to emit. Default all, the padding too.
         core_bias: as for :func:`classes_of`.
+        foreground: hand out what :func:`foreground_of` says too.
         xp: array library of the scores.
 
     Memory: 2 · 4 bytes · patch_z · Y · X of the write box.
@@ -151,7 +152,13 @@ class BlendRing:
     """
 
     def __init__(
-        self, lattice: PatchLattice, write: Box | None = None, *, core_bias: float = 0.0, xp: ModuleType = np
+        self,
+        lattice: PatchLattice,
+        write: Box | None = None,
+        *,
+        core_bias: float = 0.0,
+        foreground: bool = False,
+        xp: ModuleType = np,
     ) -> None:
         whole = Box.of_shape(lattice.padded)
         self.write = whole if write is None else write
@@ -159,6 +166,7 @@ class BlendRing:
             raise InputError(f"{self.write} is empty or not inside the volume of {lattice.padded} voxels.")
         self._lattice = lattice
         self._core_bias = float(np.float32(core_bias))
+        self._kinds = 1 + foreground
         self._xp = xp
         self._window = gaussian_window(lattice.patch, xp=xp)
         _, height, width = self.write.shape
@@ -202,38 +210,35 @@ class BlendRing:
         """
         self._expect(at)
 
-    def take(self) -> tuple[int, Any, Any]:
+    def take(self) -> tuple[int, Any]:
         """Hand out the planes that no later patch touches, and free their room.
 
         Returns:
-            first plane in the volume, and of it and the following planes the classes and what :func:`foreground_of`
-            says: both uint8 (n, Y, X) of the write box, n ≥ 0.
+            first plane in the volume, and of it and the following planes the classes and, if asked for, what
+            :func:`foreground_of` says: uint8 (1 or 2, n, Y, X) of the write box, n ≥ 0.
         """
         first = self._base
         self._base = self.write.shape[0] if self._next is None else self._begin(self._next)
         z, (_, height, width) = self.write.start[0] + first, self.write.shape
         weight_z, weight_y, weight_x = self._weights
         weight_z = weight_z[first : self._base]
+        taken = self._xp.empty((self._kinds, self._base - first, height, width), dtype=self._xp.uint8)
         if isinstance(self._sums, np.ndarray):
-            classes, foreground = np.empty((2, self._base - first, height, width), np.uint8)
-            bias = np.float32(self._core_bias)
-            _take_planes(self._sums, first, weight_z, weight_y, weight_x, bias, classes, foreground)
-            return z, classes, foreground
-        planes = [self._take_plane(at, weight) for at, weight in enumerate(weight_z, first)]
-        if not planes:
-            none = self._xp.zeros((0, height, width), dtype=self._xp.uint8)
-            return z, none, none
-        classes, foreground = (self._xp.stack(list(part)) for part in zip(*planes, strict=True))
-        return z, classes, foreground
+            _take_planes(self._sums, first, weight_z, weight_y, weight_x, np.float32(self._core_bias), taken)
+        else:
+            for n, weight in enumerate(weight_z):
+                self._take_plane(first + n, weight, taken, n)
+        return z, taken
 
-    def _take_plane(self, z: int, weight_z: np.float32) -> tuple[Any, Any]:
+    def _take_plane(self, z: int, weight_z: np.float32, taken: Any, n: int) -> None:
         at = z % self._lattice.patch[0]
         weight = self._plane_weight * float(weight_z)
         core, border = self._sums[0, at, :, :], self._sums[1, at, :, :]
         classes = classes_of(core, border, weight, self._core_bias)
-        foreground = foreground_of(core, border, weight, classes)
+        taken[0, n, :, :] = classes
+        if self._kinds > 1:
+            taken[1, n, :, :] = foreground_of(core, border, weight, classes)
         self._sums[:, at, :, :] = 0.0
-        return classes, foreground
 
     def _begin(self, patch: Box) -> int:
         """First plane of the write box that a patch touches."""
@@ -255,26 +260,27 @@ def _take_planes(
     weight_y: Array,
     weight_x: Array,
     core_bias: np.float32,
-    classes: Array,
-    foreground: Array,
+    taken: Array,
 ) -> None:
-    """Do :func:`classes_of` and :func:`foreground_of` for the planes from ``first`` on, and leave zeros behind."""
+    """Do :func:`classes_of`, and :func:`foreground_of` for a second kind, from ``first`` on; leave zeros behind."""
     depth, width = sums.shape[1], sums.shape[3]
-    for z in range(classes.shape[0]):
+    scored = taken.shape[0] > 1
+    for z in range(taken.shape[1]):
         for y in range(sums.shape[2]):
             core = sums[0, (first + z) % depth, y]
             border = sums[1, (first + z) % depth, y]
-            row, percents = classes[z, y], foreground[z, y]
+            row, percents = taken[0, z, y], taken[-1, z, y]
             for x in range(width):
                 weight = weight_y[y] * weight_x[x] * weight_z[z]
                 background = weight - core[x] - border[x]
                 if core[x] <= background and border[x] <= background:
-                    row[x] = 0
                     percents[x] = 0
-                else:
-                    row[x] = 2 if border[x] > core[x] + weight * core_bias else 1
+                    row[x] = 0
+                    continue
+                if scored:
                     percent = np.floor((core[x] + border[x]) / weight * np.float32(100) + np.float32(0.5))
                     percents[x] = np.uint8(min(max(percent, np.float32(0)), np.float32(100)))
+                row[x] = 2 if border[x] > core[x] + weight * core_bias else 1
             core[:] = 0.0
             border[:] = 0.0
 

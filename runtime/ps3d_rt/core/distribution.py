@@ -20,8 +20,8 @@ fixed seed, as if particles were independent of each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from math import nan, pi
+from dataclasses import asdict, dataclass, fields
+from math import isnan, nan, pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -216,6 +216,30 @@ def confidence_interval(
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(found, (tail, 1 - tail), axis=0).tolist()
     return _distribution(sample, low), _distribution(sample, high)
+
+
+def size_facts(table: ParticleTable, shape: Zyx | None = None, *, sieve: bool = False) -> dict[str, Any]:
+    """Give the distribution with its intervals, and how it was made, as JSON.
+
+    Args:
+        table: the particles.
+        shape: as for :func:`size_distribution`.
+        sieve: as for :func:`size_distribution`.
+
+    Returns:
+        ``diameter``, ``edge_correction``, the fields of :class:`SizeDistribution` and, for every percentile
+        ``d50_by_number_mm``, its ``d50_by_number_interval_mm``; None for what is not known.
+    """
+    ends = confidence_interval(table, shape, sieve=sieve)
+    found = asdict(size_distribution(table, shape, sieve=sieve))
+    for name in PERCENTILES:
+        found[name.replace("_mm", "_interval_mm")] = [_or_none(getattr(end, name)) for end in ends]
+    known = {name: value if isinstance(value, list) else _or_none(value) for name, value in found.items()}
+    return {"diameter": "sieve" if sieve else "equivalent", "edge_correction": shape is not None, **known}
+
+
+def _or_none(value: float) -> float | None:
+    return None if isnan(value) else value
 
 
 def _distribution(sample: Sample, percentiles: list[float]) -> SizeDistribution:

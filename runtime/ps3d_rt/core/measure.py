@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.contacts import Contacts, find_contacts, merge_contacts
-from ps3d_rt.core.distribution import size_distribution as size_distribution  # noqa: PLC0414 - callers move on
 from ps3d_rt.core.feret import LONGEST_AXIS, feret_mm
 from ps3d_rt.core.gray import GrayBins, quantiles, statistics
 from ps3d_rt.core.grid import Box, Zyx
@@ -41,7 +40,7 @@ Spacing = tuple[float, float, float]
 class ParticleTable:
     """One row a particle, in ascending order of the label. Every column is (n,); the units are in the names.
 
-    A column is None if it needs an image, or gray bins, and there were none.
+    A column is None if it needs an image, gray bins, or the scores of a network, and there were none.
     """
 
     label: NDArray[np.uint64]
@@ -84,6 +83,7 @@ class ParticleTable:
     gray_p75: NDArray[np.float64] | None = None
     gray_p95: NDArray[np.float64] | None = None
     gray_max: NDArray[np.float64] | None = None
+    confidence: NDArray[np.float64] | None = None
 
     contact_pairs: Contacts
     """Which particles touch; no column."""
@@ -337,13 +337,16 @@ def renumber(sums: PartialSums, largest: int = 0) -> tuple[PartialSums, NDArray[
     return PartialSums(label=label, contacts=contacts, gray_bins=sums.gray_bins, **columns), table
 
 
-def to_table(sums: PartialSums, shape: Zyx, spacing_mm: Spacing) -> ParticleTable:
+def to_table(
+    sums: PartialSums, shape: Zyx, spacing_mm: Spacing, confidence: NDArray[np.float64] | None = None
+) -> ParticleTable:
     """Turn the sums of a whole volume into the particle table.
 
     Args:
         sums: from :func:`merge_sums`, or from :func:`partial_sums` of the whole volume.
         shape: of the volume, voxels z, y, x.
         spacing_mm: voxel size along z, y, x.
+        confidence: (n,) mean score of foreground of every particle, 0 to 1; None if no network found them.
 
     Raises:
         InputError: if a spacing is not a positive number.
@@ -377,6 +380,7 @@ def to_table(sums: PartialSums, shape: Zyx, spacing_mm: Spacing) -> ParticleTabl
         touches_edge=np.any((sums.start == 0) | (sums.stop == np.array(shape)), axis=1),
         **_contact_columns(sums),
         **_gray_columns(sums),
+        confidence=confidence,
         contact_pairs=sums.contacts,
         gray_histogram=sums.gray_histogram,
         gray_bins=sums.gray_bins,

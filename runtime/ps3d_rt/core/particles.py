@@ -6,9 +6,9 @@
 3. :func:`to_seeds`, tables only: join pieces into cores and groups of the volume, drop the small cores, give cores and
    coreless groups their ids.
 4. :func:`ps3d_rt.core.growth.grow`, per chunk in rounds: claim the rest of the foreground.
-5. :func:`sum_foreground`, per chunk, if unsure particles are to go: add up the foreground score of every particle.
+5. :func:`sum_foreground`, per chunk, if there are scores: add up the foreground score of every particle.
 6. :func:`number`, tables only: drop the unsure and the small particles, count the others in raster order of their first
-   voxels.
+   voxels. :func:`mean_scores`: how sure the network is of each.
 7. :func:`write_instances`, per chunk, if asked for: put the final ids in place.
 
 Tasks pass on whole-number tables, which are put together in the order of the chunks, so neither the chunk size nor
@@ -25,23 +25,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ps3d_rt.core.arrays import array_namespace, asnumpy, compiled
 from ps3d_rt.core.chunks import ChunkGrid, Part, Store, Tally, TaskMap, read_ids, tally
+from ps3d_rt.core.doubt import is_sure
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.growth import UNCLAIMED, Labels, grow
-from ps3d_rt.core.pieces import DEEP_REACH, check_border_core, find_pieces
+from ps3d_rt.core.pieces import DEEP_REACH, PieceFacts, check_border_core, find_pieces
 from ps3d_rt.core.stitch import face_pairs, merge
 from ps3d_rt.errors import InputError
 
 BORDER_CORE, PIECES, INSTANCES = "border-core", "pieces", "instances"
 """Arrays of the store: the map to start from, what :func:`survey` writes, the result."""
 FOREGROUND = "foreground"
-"""Array of the store: score of foreground, percent, uint8; needed only to drop unsure particles."""
+"""Array of the store: score of foreground, percent, uint8; there may be none."""
+
+
+class Particles(NamedTuple):
+    """What :func:`to_particles` finds."""
+
+    parts: list[Part]
+    """The labels of every chunk, with the final ids 1..N, of :func:`label_dtype`, and 0 for what was dropped.
+    :func:`ps3d_rt.core.chunks.read_ids` reads them."""
+    largest: int
+    """N."""
+    confidence: NDArray[np.float64] | None
+    """(N,) mean score of foreground, 0 to 1; None without scores."""
 
 
 def to_instances_chunked(
@@ -57,7 +70,7 @@ def to_instances_chunked(
 
     The array gets the type of the ids; it is 0 where nothing is written if the store makes it so.
     """
-    parts, count = to_particles(
+    parts, count, _ = to_particles(
         store, shape, chunk, min_relative_volume=min_relative_volume, halo=halo, map_tasks=map_tasks
     )
     store.create(INSTANCES, label_dtype(count))
@@ -72,25 +85,25 @@ def to_particles(
     chunk: Zyx,
     *,
     min_relative_volume: float = 0.005,
-    min_confidence: float = 0.0,
+    min_confidence: float | None = None,
+    max_doubt: float = 0.0,
     halo: int = 16,
     map_tasks: TaskMap = map,
-) -> tuple[list[Part], int]:
+) -> Particles:
     """Turn the border-core map in ``store`` into particles; the labels are those of ``to_instances``.
 
     Args:
-        store: holds :data:`BORDER_CORE`, uint8, and :data:`FOREGROUND` if ``min_confidence`` is above 0; gets working
+        store: holds :data:`BORDER_CORE`, uint8, and :data:`FOREGROUND` if ``min_confidence`` is given; gets working
             arrays, which the result names.
         shape: the volume, voxels.
         chunk: what a task owns, voxels; a task holds about 8 bytes a voxel of ``chunk`` with its halo, 14 in noise.
         min_relative_volume: share of the mean particle volume below which a particle is dropped.
-        min_confidence: mean score of foreground, 0 to 1, below which a particle is dropped before the mean is taken.
+        min_confidence: mean score of foreground, 0 to 1, below which a particle is dropped before the mean is taken;
+            None if there are no scores.
+        max_doubt: thickness of the unsure layer at a particle's surface, in typical ones, above which it is dropped
+            too; 0 asks for nothing. See :mod:`ps3d_rt.core.doubt`.
         halo: voxels that a task of growth reads beyond its chunk; wider than most borders are thick, one round does.
         map_tasks: ``map``, or the map of a pool. It gets picklable tasks; the results must keep their order.
-
-    Returns:
-        The labels of every chunk, with the final ids 1..N, of :func:`label_dtype`, and 0 for what was dropped; and N.
-        :func:`ps3d_rt.core.chunks.read_ids` reads them.
 
     Raises:
         InputError: if the map is not a border-core map, or ``chunk`` or ``halo`` cannot be used.
@@ -108,32 +121,17 @@ def to_particles(
     del surveys, touching, seeds
     labels = grow(store, grid, labels, halo, map_tasks)
     parts = [part for part, _ in labels]
-    sums = list(map_tasks(partial(sum_foreground, store), parts)) if min_confidence else None
-    numbers = number(labels, min_relative_volume, sums, min_confidence)
-    return [Part(part.source, part.box, numbers[part.ids]) for part, _ in labels], int(numbers.max())
+    sums = None if min_confidence is None else list(map_tasks(partial(sum_foreground, store), parts))
+    numbers = number(labels, min_relative_volume, sums, min_confidence or 0.0, max_doubt)
+    confidence = None if sums is None else mean_scores(labels, sums, numbers)
+    return Particles([Part(part.source, part.box, numbers[part.ids]) for part in parts], int(numbers.max()), confidence)
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
-    """The pieces of one chunk; arrays are indexed by piece, entry 0 means nothing."""
+class Survey(PieceFacts):
+    """The pieces of one chunk."""
 
     tally: Tally
-    home: NDArray[np.uint32]
-    """The border piece that stands for the group of a piece; it may be a piece without voxels."""
-    thin: NDArray[np.int64]
-    """By core: voxels at distance ≤ 1 to outside the core; 0 if it is deep."""
-    deep: NDArray[np.bool_]
-    """By core: whether a voxel has distance ≥ 3; if so the core stays, however many voxels are thin."""
-
-    @property
-    def count(self) -> int:
-        """Number of pieces."""
-        return self.home.size - 1
-
-    @property
-    def cores(self) -> int:
-        """Number of cores, which are the pieces 1..cores; the others are border."""
-        return self.deep.size - 1
 
 
 def survey(store: Store, shape: Zyx, near_voxels: int, chunk: Box) -> Survey:
@@ -144,10 +142,10 @@ def survey(store: Store, shape: Zyx, near_voxels: int, chunk: Box) -> Survey:
     check_border_core(classes)
     found = find_pieces(classes, chunk.relative_to(read))
     del classes
-    if found.home.size > 1:
+    if found.count:
         store.write(PIECES, chunk, found.labels)
-    counted = tally(found.labels, found.home.size - 1, chunk, shape, near_voxels)
-    return Survey(counted, found.home, found.thin, found.deep)
+    counted = tally(found.labels, found.count, chunk, shape, near_voxels)
+    return Survey(found.home, found.thin, found.deep, counted)
 
 
 @dataclass(frozen=True)
@@ -289,6 +287,7 @@ def number(
     min_relative_volume: float,
     foreground: Sequence[NDArray[np.int64]] | None = None,
     min_confidence: float = 0.0,
+    max_doubt: float = 0.0,
 ) -> NDArray[Any]:
     """Apply rule 5, after the particles that the network is unsure of are dropped.
 
@@ -297,6 +296,7 @@ def number(
         min_relative_volume: share of the mean particle volume, 0 or more.
         foreground: of every chunk, from :func:`sum_foreground`; None drops no unsure particle.
         min_confidence: mean score of foreground that a particle needs, 0 to 1.
+        max_doubt: as of :func:`~ps3d_rt.core.doubt.is_sure`.
 
     Returns:
         Table, id of the volume → 1..N in raster order of the first voxel, 0 for particles that are dropped; of
@@ -313,13 +313,31 @@ def number(
     if foreground is not None:
         score = np.zeros(volume.size, np.int64)
         np.add.at(score, ids, _joined(foreground)[some])
-        volume[score < 100 * min_confidence * volume] = 0
+        volume[~is_sure(volume, score, min_confidence, max_doubt)] = 0
     # In float64: as integers, volume times count would overflow at 10^10 voxels.
     kept = (volume > 0) & (volume.astype(np.float64) * np.count_nonzero(volume) >= min_relative_volume * volume.sum())
     order = np.flatnonzero(kept)
     numbers = np.zeros(volume.size, label_dtype(order.size))
     numbers[order[np.argsort(first[order])]] = np.arange(1, order.size + 1)
     return numbers
+
+
+def mean_scores(
+    labels: Sequence[Labels], foreground: Sequence[NDArray[np.int64]], numbers: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Mean score of foreground, 0 to 1, of the particles 1..N.
+
+    Args:
+        labels: of every chunk, after growth.
+        foreground: of every chunk, from :func:`sum_foreground`.
+        numbers: from :func:`number`.
+    """
+    final = numbers[_joined([part.ids for part, _ in labels])]
+    volume, score = (np.zeros(int(numbers.max()) + 1, np.int64) for _ in range(2))
+    np.add.at(volume, final, _joined([counted.volumes for _, counted in labels]))
+    np.add.at(score, final, _joined(foreground))
+    means: NDArray[np.float64] = score[1:] / (100 * volume[1:])
+    return means
 
 
 def write_instances(store: Store, part: Part) -> None:

@@ -34,6 +34,13 @@ class EngineSpec:
     """Axes along which scores are averaged over mirror images: 0, 1, 2 for z, y, x."""
     memory_bytes: int | None = None
     """Memory of the card that the network and a call of ``batch`` patches take; None: not known."""
+    more_devices: tuple[str, ...] = ()
+    """Cards that a run uses beside ``device``, each by a process with an engine of its own; all of one kind."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Everything that a run works on."""
+        return (self.device, *self.more_devices)
 
 
 class Engine(ABC):

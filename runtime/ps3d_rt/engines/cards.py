@@ -14,6 +14,9 @@ from typing import Any
 from ps3d_rt.core.arrays import card_of, namespace_of
 from ps3d_rt.errors import CapabilityError, InputError
 
+OWN_CARD = "cuda:0"
+"""The card of a process that was started to work on one of several: it sees no other."""
+
 _LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
@@ -79,6 +82,48 @@ def find_card(device: str) -> Card:
         listed = ", ".join(f"{card.device} ({card.name})" for card in cards)
         raise CapabilityError(f"device cuda:{index} is not there; this machine has {listed}.")
     return cards[index]
+
+
+def find_devices(device: str) -> tuple[str, ...]:
+    """Take apart what a run is to work on: one device, or several cards of one kind.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda:N``, several cards as ``cuda:0,cuda:1``, or ``cuda:all``.
+
+    Returns:
+        Each by its name; ``auto``, ``cpu`` and ``cuda:N`` as they are, and not looked for.
+
+    Raises:
+        CapabilityError: if one of several cards is not there.
+        InputError: if the text is none of these, names a card twice, or the cards differ: then labels would depend on
+            which card did what.
+    """
+    names = tuple(device.split(","))
+    if device == "cuda:all":
+        names = tuple(card.device for card in find_cards())
+    if len(names) == 1:
+        return names
+    if None in map(card_of, names) or len(set(names)) < len(names):
+        raise InputError(f"device is {device!r}; several devices are cards, each named once: cuda:0,cuda:1.")
+    kinds = {name: find_card(name).identity for name in names}
+    if len(set(kinds.values())) > 1:
+        listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
+        raise InputError(f"a run takes several cards of one kind only; these are {listed}. Name one, or equal ones.")
+    return names
+
+
+def variables_of(device: str, visible: str | None) -> dict[str, str]:
+    """Give the environment of a process that sees one card only, as :data:`OWN_CARD`.
+
+    Args:
+        device: ``cuda:N``, as this process numbers its cards.
+        visible: CUDA_VISIBLE_DEVICES of this process; None: not set.
+
+    >>> variables_of("cuda:1", None), variables_of("cuda:1", "4,6")
+    ({'CUDA_VISIBLE_DEVICES': '1'}, {'CUDA_VISIBLE_DEVICES': '6'})
+    """
+    number = card_of(device) or 0
+    return {"CUDA_VISIBLE_DEVICES": str(number) if visible is None else visible.split(",")[number].strip()}
 
 
 def load_cupy(card: Card) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ps3d_rt.core.arrays import card_of
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.batches import CardUse
-from ps3d_rt.engines.cards import Card, find_card
+from ps3d_rt.engines.cards import OWN_CARD, Card, find_card, find_devices
 from ps3d_rt.engines.ensemble import EnsembleEngine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.engines.mirrored import MirroredEngine
@@ -64,7 +64,9 @@ def open_engine(
         bundle: the model.
         engine: one of :data:`GPU_ENGINES` or :data:`CPU_ENGINES` by name, or ``fake``; ``auto`` takes the first that
             loads on the device, and none that failed the accuracy gate.
-        device: ``cpu``, or ``cuda:N``; ``auto`` is the first card if an engine loads there, else the CPU.
+        device: ``cpu``, or ``cuda:N``; ``auto`` is the first card if an engine loads there, else the CPU. Several
+            cards are ``cuda:0,cuda:1``, or ``cuda:all``: the engine is opened on the first, and the ``spec`` lists
+            the others, where :mod:`ps3d_rt.pipeline` opens it in processes of their own.
         precision: ``auto``; on a CPU also ``fp32`` or ``bf16``. On a card it is the one the model was exported in.
         threads: CPU threads to use; None means all physical cores.
         mirror: whether scores are averaged over mirror images; None: along the model's axes, if it names any;
@@ -78,7 +80,13 @@ def open_engine(
         CapabilityError: if the engine, device or precision is not available here, or failed the accuracy gate.
         InputError: if it is none that ps3d-rt knows, or the model's network cannot be read.
     """
-    return _open(bundle, Wish(engine, device, precision, threads, mirror, use or CardUse()))
+    first, *others = find_devices(device)
+    opened = _open(bundle, Wish(engine, first, precision, threads, mirror, use or CardUse()))
+    if others and opened.spec.device == first:
+        wish = Wish(opened.spec.name, OWN_CARD, precision, threads, mirror, use or CardUse())
+        opened.spec = replace(opened.spec, more_devices=tuple(others))
+        opened.reopen = partial(_reopened, bundle.path, wish)
+    return opened
 
 
 def _open(bundle: ModelBundle, wish: Wish) -> Engine:

@@ -17,8 +17,9 @@ from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
 from ps3d_rt.errors import CapabilityError, InputError
 
-# Our names of the arithmetic against OpenVINO's.
+# Our names of the arithmetic against OpenVINO's: what can be asked for, and what a layer says of itself.
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
+_COMPUTED = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
 _ARITHMETIC = ("Convolution", "Deconvolution", "MatMul", "FullyConnected")
 
 
@@ -116,7 +117,6 @@ def _read(core: Any, onnx_path: Path, patch: Zyx) -> Any:
 
 def _actual_precision(compiled: Any) -> str:
     """Ask the compiled graph what its convolutions compute in; the hint is only a wish."""
-    names = {hint: name for name, hint in _HINTS.items()}
     layers = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
     found = {str(info["runtimePrecision"].value) for info in layers if info["layerType"].value in _ARITHMETIC}
-    return "+".join(sorted(names.get(precision, precision) for precision in found)) or "fp32"
+    return "+".join(sorted({_COMPUTED.get(precision, precision) for precision in found})) or "fp32"

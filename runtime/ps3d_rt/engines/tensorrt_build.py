@@ -72,7 +72,8 @@ def is_installed(name: str) -> bool:
 def log_of(tensorrt: Any) -> Any:
     """Make the logger that all of TensorRT shares: it passes messages on, and keeps the last error in ``error``."""
     severity = tensorrt.ILogger.Severity
-    levels = {severity.INTERNAL_ERROR: logging.ERROR, severity.ERROR: logging.ERROR, severity.WARNING: logging.WARNING}
+    # Its warnings are nothing to act on: every scale of an 8-bit network makes one.
+    levels = {severity.INTERNAL_ERROR: logging.ERROR, severity.ERROR: logging.ERROR, severity.WARNING: logging.INFO}
 
     class Log(tensorrt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:

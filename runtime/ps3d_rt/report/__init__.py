@@ -1,14 +1,21 @@
 """``report.html``: what was found in one sample, on one page that needs nothing but itself.
 
-facts (run.json) + table + slices ──▶ page.render_report ──▶ str
-                                         │
-    slices.py         three planes with coloured outlines, as PNG
+facts (run.json) + table + pictures ──▶ page.render_report ──▶ str
+
+    pictures.py       all pictures of a sample
+    slices.py         planes along every axis, as JPEG; figures.py: with sliders on the page
+    noteworthy.py     the largest and the most doubtful particles, with thumbnails
+    drawing.py        outlines over gray values
     distribution.py   cumulative size distributions, as SVG
+    shapes.py         elongation over flatness, as SVG; svg.py: what both are drawn with
     cautions.py       what a reader must know before using the numbers
+    run_facts.py      what ran
     wording.py        numbers, units and names as text; everything is escaped here
 """
 
+from ps3d_rt.report.drawing import overlay
 from ps3d_rt.report.page import render_report, write_report
-from ps3d_rt.report.slices import Slice, overlay, take_slices
+from ps3d_rt.report.pictures import Pictures, take_pictures
+from ps3d_rt.report.slices import take_slices
 
-__all__ = ["Slice", "overlay", "render_report", "take_slices", "write_report"]
+__all__ = ["Pictures", "overlay", "render_report", "take_pictures", "take_slices", "write_report"]

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from ps3d_rt.core.measure import ParticleTable, size_distribution
+from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS
+from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.report.wording import count, percent, unit_for
 
 FEW_PARTICLES = 100
 """Below this, less than ten particles lie under D10."""
 MANY_AT_EDGE = 0.2
-DETECTION_LIMIT_VOXELS = 3.0
-"""Particles under about 3 voxels across are missed (Gotkowski et al., 2024)."""
-SIZE_MISMATCH = 1.5
-"""The network knows particles of one size; a stated size this far outside the two medians is worth correcting."""
+MANY_AT_LIMIT = 0.1
+"""So many particles at the detection limit, and D10 by number says nothing."""
+LOW_CONFIDENCE = 0.85
+"""Mean over the particles; the model that comes with ps3d-rt drops particles below 0.8."""
+SIZE_MISMATCH = 2.0
+"""The network knows particles of one size: given and found sizes further apart than this are worth another run."""
 
 
-def cautions(facts: Mapping[str, Any], table: ParticleTable) -> list[str]:
-    """Sentences, most important first; the run's own ``warnings`` come last. Plain text, not escaped."""
-    particles = len(table)
-    found = [*_about_sizes(facts, table), *_about_counts(table)] if particles else [NO_PARTICLES]
+def cautions(facts: Mapping[str, Any], table: ParticleTable, sizes: Mapping[str, Any]) -> list[str]:
+    """Sentences, most important first; the run's own ``warnings`` come last. Plain text, not escaped.
+
+    Args:
+        facts: the content of ``run.json``.
+        table: the particles.
+        sizes: from :func:`ps3d_rt.core.distribution.size_facts`.
+    """
+    found = [*_about_sizes(facts, table, sizes), *_about_counts(table, sizes)] if len(table) else [NO_PARTICLES]
     return found + [str(w) for w in facts.get("warnings") or ()]
 
 
@@ -32,36 +40,40 @@ NO_PARTICLES = (
 )
 
 
-def _about_counts(table: ParticleTable) -> list[str]:
-    particles, at_edge = len(table), int(np.count_nonzero(table.touches_edge))
-    found = []
-    if at_edge > MANY_AT_EDGE * particles:
-        found.append(
-            f"{percent(at_edge / particles)} of the particles touch the edge of the volume and are cut there: "
-            "they look smaller than they are. A larger field of view helps."
-        )
-    if particles < FEW_PARTICLES:
-        noun = "particle was found" if particles == 1 else "particles were found"
-        found.append(f"Only {count(particles)} {noun}: D10 and D90 rest on a handful of them.")
-    return found
-
-
-def _about_sizes(facts: Mapping[str, Any], table: ParticleTable) -> list[str]:
-    sizes, mean = size_distribution(table), float(np.mean(table.equivalent_diameter_mm))
-    low, high = sizes.d50_by_number_mm / SIZE_MISMATCH, sizes.d50_by_volume_mm * SIZE_MISMATCH
+def _about_sizes(facts: Mapping[str, Any], table: ParticleTable, sizes: Mapping[str, Any]) -> Iterator[str]:
+    mean = float(np.mean(table.equivalent_diameter_mm))
     unit = unit_for(mean)
-    found = []
     given = (facts.get("parameters") or {}).get("particle_size_mm")
-    if isinstance(given, int | float) and not low <= given <= high:
-        found.append(
+    if isinstance(given, int | float) and not mean / SIZE_MISMATCH <= given <= mean * SIZE_MISMATCH:
+        yield (
             f"The particle size given is {unit.show(given)}, the particles found have a mean of {unit.show(mean)}. "
             f"The network works best near the size it was trained at: run again with --particle-size {mean:.3g}."
         )
-    spacing_mm = float(np.median((table.volume_mm3 / table.volume_voxels) ** (1 / 3)))
-    if sizes.d10_by_number_mm < DETECTION_LIMIT_VOXELS * spacing_mm:
-        found.append(
-            f"D10 by number is below {DETECTION_LIMIT_VOXELS:g} voxels, "
-            f"{unit.show(DETECTION_LIMIT_VOXELS * spacing_mm)}: particles that small are missed, "
-            "so the fine end of the distribution is uncertain."
+    if table.confidence is not None and table.confidence.mean() < LOW_CONFIDENCE:
+        yield (
+            f"The network is unsure: its mean confidence is {table.confidence.mean():.2f}. "
+            "Look at the slices; if particles are wrong there, the sample is unlike those it was trained on."
         )
-    return found
+    if sizes["below_limit"] > MANY_AT_LIMIT * sizes["particles"]:
+        yield (
+            f"{percent(sizes['below_limit'] / sizes['particles'])} of the particles are less than "
+            f"{DETECTION_LIMIT_VOXELS} voxels across, {unit.show(sizes['detection_limit_mm'])}. Particles that small "
+            "are mostly missed, so the fine end of the distribution is uncertain."
+        )
+
+
+def _about_counts(table: ParticleTable, sizes: Mapping[str, Any]) -> Iterator[str]:
+    particles, at_edge = len(table), int(np.count_nonzero(table.touches_edge))
+    if at_edge > MANY_AT_EDGE * particles:
+        how = (
+            "They are left out of the size distribution, and the others count for them."
+            if sizes["edge_correction"]
+            else "They look smaller than they are."
+        )
+        yield (
+            f"{percent(at_edge / particles)} of the particles touch a face of the volume, which may cut them. "
+            f"{how} A larger field of view helps."
+        )
+    if particles < FEW_PARTICLES:
+        noun = "particle was found" if particles == 1 else "particles were found"
+        yield f"Only {count(particles)} {noun}: D10 and D90 rest on a handful of them."

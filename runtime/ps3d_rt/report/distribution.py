@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, exp, floor, log, log10
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.distribution import Cumulative, Sample
+from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, Cumulative, Sample
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.core.measure import ParticleTable
-from ps3d_rt.report.wording import LengthUnit, number, text
+from ps3d_rt.report.svg import INK, MUTED, RULE, drawing, label, line, upright
+from ps3d_rt.report.wording import LengthUnit, number
 
 NUMBER_COLOUR, VOLUME_COLOUR = "#0072b2", "#d55e00"
 """Blue and vermillion of Okabe and Ito: apart for every kind of colour vision."""
-INK, MUTED, RULE = "#1f2937", "#6b7280", "#e5e7eb"
 
 TICKS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
 NUMBERED_TICKS = ((0.6, set(TICKS)), (1, {1, 1.5, 2, 3, 4, 5, 6, 8}), (1.6, {1, 2, 3, 5}), (3, {1, 2, 5}))
@@ -35,6 +36,8 @@ class Curve(Cumulative):
 
     name: str
     colour: str
+    intervals_mm: list[tuple[float, float]]
+    """Of D10, D50, D90."""
 
     @property
     def marks_mm(self) -> list[float]:
@@ -42,12 +45,23 @@ class Curve(Cumulative):
         return self.percentiles()
 
 
-def curves(table: ParticleTable, shape: Zyx | None = None) -> tuple[Curve, Curve]:
-    """By number and by volume, of at least one particle; corrected for the faces of a volume of ``shape``."""
-    by_number, by_volume = Sample.of(table, shape).curves()
+def curves(table: ParticleTable, sizes: Mapping[str, Any], shape: Zyx | None = None) -> tuple[Curve, Curve]:
+    """By number and by volume.
+
+    Args:
+        table: the particles.
+        sizes: from :func:`ps3d_rt.core.distribution.size_facts`, of at least one particle.
+        shape: of the volume; needed if the sizes are corrected for its faces.
+    """
+    sieve = sizes["diameter"] == "sieve"
+    by_number, by_volume = Sample.of(table, shape if sizes["edge_correction"] else None, sieve=sieve).curves()
+    number_ends, volume_ends = (
+        [tuple(sizes[f"{mark}_by_{name}_interval_mm"]) for mark in ("d10", "d50", "d90")]
+        for name in ("number", "volume")
+    )
     return (
-        Curve(by_number.diameters_mm, by_number.shares, "number", NUMBER_COLOUR),
-        Curve(by_volume.diameters_mm, by_volume.shares, "volume", VOLUME_COLOUR),
+        Curve(by_number.diameters_mm, by_number.shares, "number", NUMBER_COLOUR, number_ends),
+        Curve(by_volume.diameters_mm, by_volume.shares, "volume", VOLUME_COLOUR, volume_ends),
     )
 
 
@@ -79,13 +93,14 @@ class LogAxis:
                     yield digit * 10.0**power, shown
 
 
-def size_plot(by_number: Curve, by_volume: Curve, unit: LengthUnit) -> str:
-    """Plot Q0 (number) and Q3 (volume) over the equivalent diameter, D10/D50/D90 marked, and the histogram.
+def size_plot(by_number: Curve, by_volume: Curve, unit: LengthUnit, sizes: Mapping[str, Any]) -> str:
+    """Plot Q0 (number) and Q3 (volume) over the diameter, D10/D50/D90 with their intervals, and the histogram.
 
     Args:
         by_number: from :func:`curves`.
         by_volume: from :func:`curves`.
         unit: of the axis and of the marks.
+        sizes: as for :func:`curves`.
 
     Returns:
         One ``<svg>`` element for use inside HTML.
@@ -94,7 +109,8 @@ def size_plot(by_number: Curve, by_volume: Curve, unit: LengthUnit) -> str:
     axis = LogAxis.around(float(low), float(high))
     parts = [
         *_curve_frame(),
-        *_size_axis(axis, unit),
+        *_size_axis(axis, unit, f"{sizes['diameter']} diameter"),
+        *_limit(axis, sizes["detection_limit_mm"] * unit.per_mm),
         *_bars(axis, (by_number, by_volume), unit),
         _line_of(axis, by_number, unit, dash="7 3"),
         _line_of(axis, by_volume, unit),
@@ -102,10 +118,8 @@ def size_plot(by_number: Curve, by_volume: Curve, unit: LengthUnit) -> str:
         *_marks(axis, by_number, unit, left=True),
         *_marks(axis, by_volume, unit, left=False),
     ]
-    style = 'font-family="system-ui, sans-serif" font-size="12"'
-    label = f"Cumulative size distribution and histogram over the equivalent diameter in {unit.name}"
-    body = "\n".join(parts)
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(label)}" {style}>\n{body}\n</svg>'
+    title = f"Cumulative size distribution and histogram over the {sizes['diameter']} diameter in {unit.name}"
+    return drawing(WIDTH, HEIGHT, title, parts)
 
 
 def _level(share: float) -> float:
@@ -116,22 +130,30 @@ def _curve_frame() -> Iterator[str]:
     for share in (0, 0.1, 0.25, 0.5, 0.75, 0.9, 1):
         strong = share in (0.1, 0.5, 0.9)
         dash = ' stroke-dasharray="2 3"' if strong else ""
-        yield _line(LEFT, _level(share), RIGHT, _level(share), "#9ca3af" if strong else RULE, dash)
-        yield _text(LEFT - 8, _level(share) + 4, f"{share * 100:.0f}", MUTED, "end")
-    yield _upright(16, (CURVE_TOP + CURVE_BOTTOM) / 2, "cumulative share, %")
+        yield line(LEFT, _level(share), RIGHT, _level(share), "#9ca3af" if strong else RULE, dash)
+        yield label(LEFT - 8, _level(share) + 4, f"{share * 100:.0f}", MUTED, "end")
+    yield upright(16, (CURVE_TOP + CURVE_BOTTOM) / 2, "cumulative share, %")
 
 
-def _size_axis(axis: LogAxis, unit: LengthUnit) -> Iterator[str]:
+def _size_axis(axis: LogAxis, unit: LengthUnit, diameter: str) -> Iterator[str]:
     for tick, numbered in axis.ticks():
         x = axis.x(tick)
-        yield _line(x, BARS_BOTTOM, x, BARS_BOTTOM + (6 if numbered else 3), MUTED)
+        yield line(x, BARS_BOTTOM, x, BARS_BOTTOM + (6 if numbered else 3), MUTED)
         if numbered:
-            yield _line(x, CURVE_TOP, x, CURVE_BOTTOM, RULE)
-            yield _line(x, BARS_TOP, x, BARS_BOTTOM, RULE)
-            yield _text(x, BARS_BOTTOM + 20, f"{tick:.6g}", MUTED, "middle")
+            yield line(x, CURVE_TOP, x, CURVE_BOTTOM, RULE)
+            yield line(x, BARS_TOP, x, BARS_BOTTOM, RULE)
+            yield label(x, BARS_BOTTOM + 20, f"{tick:.6g}", MUTED, "middle")
     for bottom in (CURVE_BOTTOM, BARS_BOTTOM):
-        yield _line(LEFT, bottom, RIGHT, bottom, MUTED)
-    yield _text((LEFT + RIGHT) / 2, HEIGHT - 8, f"equivalent diameter, {unit.name}", INK, "middle")
+        yield line(LEFT, bottom, RIGHT, bottom, MUTED)
+    yield label((LEFT + RIGHT) / 2, HEIGHT - 8, f"{diameter}, {unit.name}", INK, "middle")
+
+
+def _limit(axis: LogAxis, diameter: float) -> Iterator[str]:
+    """Where particles are too small to be found, if the axis reaches there."""
+    if axis.low < diameter < axis.high:
+        x = axis.x(diameter)
+        yield line(x, CURVE_TOP, x, BARS_BOTTOM, MUTED, ' stroke-dasharray="4 3"')
+        yield label(x + 5, CURVE_TOP + 10, f"{DETECTION_LIMIT_VOXELS} voxels", MUTED, "start", halo=True)
 
 
 def _line_of(axis: LogAxis, curve: Curve, unit: LengthUnit, dash: str = "none") -> str:
@@ -147,14 +169,16 @@ def _line_of(axis: LogAxis, curve: Curve, unit: LengthUnit, dash: str = "none") 
 def _marks(axis: LogAxis, curve: Curve, unit: LengthUnit, *, left: bool) -> Iterator[str]:
     # The curve rises to the right: there is room above it on its left and below it on its right.
     aside, below, anchor = (-9, -5, "end") if left else (9, 14, "start")
-    for share, diameter_mm in zip((0.1, 0.5, 0.9), curve.marks_mm, strict=True):
+    for share, diameter_mm, ends in zip((0.1, 0.5, 0.9), curve.marks_mm, curve.intervals_mm, strict=True):
         x, y = axis.x(diameter_mm * unit.per_mm), _level(share)
+        low, high = (axis.x(end * unit.per_mm) for end in ends)
+        yield line(low, y, high, y, curve.colour, ' stroke-width="7" stroke-opacity="0.35"')
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{curve.colour}" stroke="#fff" stroke-width="1.5"/>'
         words = f"D{share * 100:.0f} {number(diameter_mm * unit.per_mm)}"
-        yield _text(x + aside, y + below, words, curve.colour, anchor, halo=True)
+        yield label(x + aside, y + below, words, curve.colour, anchor, halo=True)
     share, words = (0.7, "by number, Q₀") if left else (0.3, "by volume, Q₃")
     x = axis.x(float(curve.diameters_mm[np.searchsorted(curve.shares, share)]) * unit.per_mm)
-    yield _text(x + aside, _level(share) + 4, words, curve.colour, anchor, halo=True, weight=600)
+    yield label(x + aside, _level(share) + 4, words, curve.colour, anchor, halo=True, weight=600)
 
 
 def _bars(axis: LogAxis, both: tuple[Curve, Curve], unit: LengthUnit) -> Iterator[str]:
@@ -163,9 +187,9 @@ def _bars(axis: LogAxis, both: tuple[Curve, Curve], unit: LengthUnit) -> Iterato
     top = _round_up(max(float(s.max()) for s in shares))
     for part in (0, 0.5, 1):
         y = BARS_BOTTOM - (BARS_BOTTOM - BARS_TOP) * part
-        yield _line(LEFT, y, RIGHT, y, RULE)
-        yield _text(LEFT - 8, y + 4, f"{top * part * 100:.3g}", MUTED, "end")
-    yield _upright(16, (BARS_TOP + BARS_BOTTOM) / 2, "share a class, %")
+        yield line(LEFT, y, RIGHT, y, RULE)
+        yield label(LEFT - 8, y + 4, f"{top * part * 100:.3g}", MUTED, "end")
+    yield upright(16, (BARS_TOP + BARS_BOTTOM) / 2, "share a class, %")
     for i, (start, stop) in enumerate(pairwise(edges)):
         x, width = axis.x(start), (axis.x(stop) - axis.x(start) - 1) / len(both)
         for k, curve in enumerate(both):
@@ -195,18 +219,3 @@ def _round_up(share: float) -> float:
     """Find the next top whose half reads well too; at most 1."""
     power = 10.0 ** floor(log10(share))
     return min(1.0, next(digit * power for digit in (1, 2, 4, 6, 8, 10) if digit * power >= share * (1 - 1e-9)))
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "") -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{more}/>'
-
-
-def _text(x: float, y: float, words: str, colour: str, anchor: str, *, halo: bool = False, weight: int = 400) -> str:
-    more = ' stroke="#fff" stroke-width="3" paint-order="stroke"' if halo else ""
-    at = f'x="{x:.1f}" y="{y:.1f}"'
-    return f'<text {at} fill="{colour}" text-anchor="{anchor}" font-weight="{weight}"{more}>{text(words)}</text>'
-
-
-def _upright(x: float, y: float, words: str) -> str:
-    turn = f'transform="rotate(-90 {x:.1f} {y:.1f})"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{INK}" text-anchor="middle" {turn}>{text(words)}</text>'

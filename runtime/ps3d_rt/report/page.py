@@ -1,82 +1,66 @@
-"""Put the page together: facts, table and slices in, one string of HTML out."""
+"""Put the page together: facts, table and pictures in, one string of HTML out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from math import floor, log10, prod
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import numpy as np
 
-from ps3d_rt.core.measure import ParticleTable, size_distribution
+from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, size_facts
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.report.cautions import cautions
-from ps3d_rt.report.distribution import NUMBER_COLOUR, VOLUME_COLOUR, curves, size_plot
-from ps3d_rt.report.slices import Slice, pictures, png_data_uri
-from ps3d_rt.report.wording import (
-    ABSENT,
-    MICROMETRE,
-    LengthUnit,
-    count,
-    duration,
-    fact,
-    moment,
-    number,
-    percent,
-    rate,
-    text,
-    title,
-    unit_for,
-)
-
-AXES = "zyx"
+from ps3d_rt.report.distribution import NUMBER_COLOUR, VOLUME_COLOUR, Curve, curves, size_plot
+from ps3d_rt.report.figures import slices_section
+from ps3d_rt.report.noteworthy import Thumbnails, largest, most_doubtful, particle_table
+from ps3d_rt.report.pictures import Pictures
+from ps3d_rt.report.run_facts import mapping, run_section, voxels
+from ps3d_rt.report.shapes import shape_section
+from ps3d_rt.report.wording import ABSENT, MICROMETRE, LengthUnit, count, moment, number, percent, text, unit_for
 
 
-def write_report(path: Path, facts: Mapping[str, Any], table: ParticleTable, slices: Sequence[Slice]) -> None:
+def write_report(path: Path, facts: Mapping[str, Any], table: ParticleTable, pictures: Pictures) -> None:
     """Write :func:`render_report` to ``path``, UTF-8; an existing file is replaced."""
-    path.write_text(render_report(facts, table, slices), encoding="utf-8", newline="\n")
+    path.write_text(render_report(facts, table, pictures), encoding="utf-8", newline="\n")
 
 
-def render_report(facts: Mapping[str, Any], table: ParticleTable, slices: Sequence[Slice]) -> str:
+def render_report(facts: Mapping[str, Any], table: ParticleTable, pictures: Pictures) -> str:
     """Render one self-contained HTML page.
 
     Args:
-        facts: the content of ``run.json``; every key is optional, ``warnings`` is a list of sentences.
+        facts: the content of ``run.json``; every key is optional, ``warnings`` is a list of sentences. The size
+            distribution is shown as ``size_distribution`` has it; without it, of all particles as they are.
         table: one row a particle; may be empty.
-        slices: from :func:`take_slices`; none leaves the section out.
+        pictures: from :func:`ps3d_rt.report.take_pictures`; what is missing is left out.
     """
-    scan, versions = _mapping(facts, "scan"), _mapping(facts, "versions")
-    unit = _unit(table)
+    scan, versions = mapping(facts, "scan"), mapping(facts, "versions")
+    sizes = mapping(facts, "size_distribution") or size_facts(table)
+    both = curves(table, sizes, _shape(scan)) if sizes["particles"] else None
+    unit = unit_for(both[1].marks_mm[1]) if both else MICROMETRE
     byline = [moment(facts.get("date")), f"ps3d-rt {versions['ps3d-rt']}" if "ps3d-rt" in versions else None]
     template = Template(files("ps3d_rt.report").joinpath("report.html").read_text(encoding="utf-8"))
     return template.substitute(
         name=text(scan.get("name") or "Sample"),
         byline=" · ".join(["Particle report", *(text(b) for b in byline if b)]),
-        cautions=_cautions(cautions(facts, table)),
-        figures=_key_figures(table, scan, unit),
-        slices=_slices(slices, scan),
-        sizes=_sizes(table, unit),
-        run=_run(facts),
+        cautions=_cautions(cautions(facts, table, sizes)),
+        figures=_key_figures(facts, table, both, unit),
+        slices=slices_section(pictures.slices, scan, gray=pictures.gray),
+        sizes=_sizes(table, sizes, both, unit),
+        shapes=shape_section(table),
+        particles=_particles(table, pictures.thumbnails, unit),
+        run=run_section(facts),
         number_colour=NUMBER_COLOUR,
         volume_colour=VOLUME_COLOUR,
     )
 
 
-def _mapping(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = facts.get(key)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _unit(table: ParticleTable) -> LengthUnit:
-    """Take the unit that suits the middle of the volume."""
-    return unit_for(size_distribution(table).d50_by_volume_mm) if len(table) else MICROMETRE
-
-
-def _voxels(scan: Mapping[str, Any]) -> int | None:
+def _shape(scan: Mapping[str, Any]) -> Zyx | None:
     shape = scan.get("shape")
-    return prod(int(n) for n in shape) if shape else None
+    return None if not shape else (int(shape[0]), int(shape[1]), int(shape[2]))
 
 
 def _cautions(sentences: Sequence[str]) -> str:
@@ -86,128 +70,91 @@ def _cautions(sentences: Sequence[str]) -> str:
     return f'<section class="cautions"><h2>Please note</h2><ul>{items}</ul></section>'
 
 
-def _key_figures(table: ParticleTable, scan: Mapping[str, Any], unit: LengthUnit) -> str:
-    particles, voxels = len(table), _voxels(scan)
+def _key_figures(
+    facts: Mapping[str, Any], table: ParticleTable, both: tuple[Curve, Curve] | None, unit: LengthUnit
+) -> str:
+    particles, scanned = len(table), voxels(facts)
     mean = float(table.equivalent_diameter_mm.mean()) if particles else 0.0
     at_edge = int(np.count_nonzero(table.touches_edge))
-    share = percent(int(table.volume_voxels.sum()) / voxels) if voxels else ABSENT
+    share = percent(int(table.volume_voxels.sum()) / scanned) if scanned else ABSENT
     tiles = [
         ("Particles", count(particles), f"mean diameter {unit.show(mean)}" if particles else ""),
-        *_middle_tiles(table, unit),
+        *_middle_tiles(both, unit),
         ("Foreground", share, "of the volume is particle"),
-        ("Touching the edge", count(at_edge), f"{percent(at_edge / particles)} of the particles" if particles else ""),
+        ("At the faces", count(at_edge), f"{percent(at_edge / particles)} of the particles" if particles else ""),
+        *_confidence_tile(table),
     ]
     return "".join(f'<div><dt>{a}</dt><dd>{b}</dd><dd class="under">{c}</dd></div>' for a, b, c in tiles)
 
 
-def _middle_tiles(table: ParticleTable, unit: LengthUnit) -> list[tuple[str, str, str]]:
-    if not len(table):
+def _middle_tiles(both: tuple[Curve, Curve] | None, unit: LengthUnit) -> list[tuple[str, str, str]]:
+    if both is None:
         return [("D50 by number", ABSENT, ""), ("D50 by volume", ABSENT, "")]
     tiles = []
-    for curve in curves(table):
+    for curve in both:
         d10, d50, d90 = (number(d * unit.per_mm) for d in curve.marks_mm)
         tiles.append((f"D50 by {curve.name}", f"{d50} <small>{unit.name}</small>", f"D10 {d10} · D90 {d90}"))
     return tiles
 
 
-def _slices(slices: Sequence[Slice], scan: Mapping[str, Any]) -> str:
-    if not slices:
-        return ""
-    spacing = _spacing_mm(scan)
-    figures = [_figure(s, png_data_uri(p), spacing) for s, p in zip(slices, pictures(slices), strict=True)]
-    note = "Three planes through the middle of the sample. One colour a particle, the same in all three."
-    head = f'<h2>Slices</h2><p class="note">{note} <span class="hint">Click one to enlarge it.</span></p>'
-    return f'<section id="slices">{head}<div class="slices">{"".join(figures)}</div></section>'
+def _confidence_tile(table: ParticleTable) -> list[tuple[str, str, str]]:
+    if table.confidence is None or not len(table):
+        return []
+    return [("Confidence", f"{table.confidence.mean():.2f}", f"least {table.confidence.min():.2f}")]
 
 
-def _spacing_mm(scan: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    spacing = scan.get("spacing_mm")
-    if not spacing:
-        return None
-    z, y, x = (float(s) for s in (spacing if isinstance(spacing, Sequence) else [spacing] * 3))
-    return z, y, x
-
-
-def _figure(cut: Slice, source: str, spacing_mm: tuple[float, float, float] | None) -> str:
-    """One plane at its physical proportions, so that all planes of a row share one scale."""
-    rows, columns = (AXES[a] for a in range(3) if a != cut.axis)
-    step_y, step_x = (s for a, s in enumerate(spacing_mm or (1.0, 1.0, 1.0)) if a != cut.axis)
-    height, width = cut.gray.shape[0] * step_y, cut.gray.shape[1] * step_x
-    axis = AXES[cut.axis]
-    bar = _scale_bar(width) if spacing_mm else ""
-    alt = f"Slice {axis} = {cut.index} with particle outlines"
-    place = f"<b>{axis} = {count(cut.index)}</b> of {count(cut.length)}"
-    return (
-        f'<figure id="slice-{axis}" style="--wide:{width:.6g};--ratio:{width / height:.6g}">'
-        f'<a class="frame" href="#slice-{axis}" title="Enlarge"><img alt="{alt}" src="{source}"></a>'
-        f"<figcaption><span>{place}</span>{bar}<span>{columns} → · {rows} ↓</span></figcaption>"
-        f'<a class="close" href="#slices" title="Back to the page">×</a></figure>'
-    )
-
-
-def _scale_bar(width_mm: float) -> str:
-    """Draw a round length of at most a third of the picture."""
-    most = width_mm / 3 * (1 + 1e-9)
-    power = 10.0 ** floor(log10(most))
-    length = max(digit * power for digit in (1, 2, 5) if digit * power <= most)
-    unit = unit_for(length)
-    shown = f"{length * unit.per_mm:.6g} {unit.name}"
-    return f'<span class="bar" style="width:{length / width_mm * 100:.4g}%">{shown}</span>'
-
-
-def _sizes(table: ParticleTable, unit: LengthUnit) -> str:
-    if not len(table):
-        return '<p class="note">No particles were found, so there is no size distribution.</p>'
-    by_number, by_volume = curves(table)
-    rows = []
-    for curve in (by_number, by_volume):
-        cells = "".join(f"<td>{number(d * unit.per_mm)}</td>" for d in curve.marks_mm)
-        rows.append(f'<tr><th scope="row" class="{curve.name}">by {curve.name}</th>{cells}</tr>')
+def _sizes(table: ParticleTable, sizes: Mapping[str, Any], both: tuple[Curve, Curve] | None, unit: LengthUnit) -> str:
+    if both is None:
+        return f'<p class="note">{ALL_CUT if len(table) else NO_PARTICLES}</p>'
     heads = "".join(f'<th scope="col">D{p}, {unit.name}</th>' for p in (10, 50, 90))
+    rows = "".join(_size_row(curve, unit) for curve in both)
     return (
-        f'<figure class="plot">{size_plot(by_number, by_volume, unit)}</figure>'
-        f"<div><table><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f'<p class="note">{DEFINITIONS}</p></div>'
+        f'<figure class="plot">{size_plot(*both, unit, sizes)}</figure>'
+        f"<div><table><thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<p class="note">{DIAMETERS[sizes["diameter"]]} {DEFINITIONS} {_basis(table, sizes, unit)}</p></div>'
     )
 
 
+def _size_row(curve: Curve, unit: LengthUnit) -> str:
+    cells = []
+    for mark, ends in zip(curve.marks_mm, curve.intervals_mm, strict=True):
+        low, high = (number(end * unit.per_mm) for end in ends)
+        cells.append(f"<td>{number(mark * unit.per_mm)}<small>{low}–{high}</small></td>")
+    return f'<tr><th scope="row" class="{curve.name}">by {curve.name}</th>{"".join(cells)}</tr>'
+
+
+def _basis(table: ParticleTable, sizes: Mapping[str, Any], unit: LengthUnit) -> str:
+    """Say which particles the distribution is made of, and how many may be missing from it."""
+    left_out = len(table) - sizes["particles"]
+    basis = (
+        f"{count(left_out)} particles at the faces of the volume are left out; the larger one of the others is, the "
+        "more it counts for them."
+        if sizes["edge_correction"]
+        else "Particles that a face of the volume cuts are included as they are."
+    )
+    limit = unit.show(sizes["detection_limit_mm"])
+    few = count(sizes["below_limit"]) if sizes["below_limit"] else "No"
+    return f"{basis} {few} particles are below the detection limit, {DETECTION_LIMIT_VOXELS} voxels or {limit}."
+
+
+NO_PARTICLES = "No particles were found, so there is no size distribution."
+ALL_CUT = "Every particle touches a face of the volume, so the size of none is known."
+DIAMETERS = {
+    "equivalent": "Equivalent diameter: that of a ball with the particle’s volume.",
+    "sieve": "Sieve diameter: the smallest square hole that the particle passes, as an ellipsoid.",
+}
 DEFINITIONS = (
-    "Equivalent diameter: that of a ball with the particle’s volume. D50 by number: half of the particles are at most "
-    "this large. D50 by volume: particles up to this diameter make up half of the particle volume. "
-    "Particles cut by the edge of the volume are included as they are."
+    "D50 by number: half of the particles are at most this large. D50 by volume: particles up to this diameter make up "
+    "half of the particle volume. Below each value, and as bars in the plot: its 95 % interval."
 )
 
 
-def _run(facts: Mapping[str, Any]) -> str:
-    shown = []
-    for key in ("scan", "parameters", "engine", "model", "patches", "versions"):
-        if values := _mapping(facts, key):
-            rows = _rows(values, as_written=key == "versions")
-            shown.append(f"<div><h3>{key.capitalize()}</h3><dl>{rows}</dl></div>")
-    seconds = _mapping(facts, "seconds")
-    if seconds:
-        shown.append(_time(seconds, _voxels(_mapping(facts, "scan"))))
-    return "".join(shown) or '<p class="note">Nothing was recorded about this run.</p>'
-
-
-def _rows(values: Mapping[str, Any], *, as_written: bool) -> str:
-    rows = []
-    for key, value in values.items():
-        name, unit = (str(key), "") if as_written else title(str(key))
-        css = ' class="code"' if "sha256" in str(key) else ""
-        rows.append(f"<dt>{text(name)}</dt><dd{css}>{fact(value, unit)}</dd>")
-    return "".join(rows)
-
-
-def _time(seconds: Mapping[str, Any], voxels: int | None) -> str:
-    """Seconds a stage with a bar for its share; ``total`` is taken from the facts where they have it."""
-    stages = {str(k): float(v) for k, v in seconds.items() if k != "total" and isinstance(v, int | float)}
-    total = float(seconds.get("total", sum(stages.values())))
-    rows = []
-    for stage, spent in stages.items():
-        share = 100 * spent / total if total > 0 else 0.0
-        bar = f'<span class="share" style="width:{share:.3g}%"></span>'
-        rows.append(f"<tr><th scope='row'>{text(title(stage)[0])}</th><td>{duration(spent)}</td><td>{bar}</td></tr>")
-    speed = rate(voxels / total) if voxels and total > 0 else ""
-    last = f'<tr class="total"><th scope="row">Total</th><td>{duration(total)}</td><td>{speed}</td></tr>'
-    return f'<div class="time"><h3>Time</h3><table>{"".join(rows)}{last}</table></div>'
+def _particles(table: ParticleTable, thumbnails: Thumbnails, unit: LengthUnit) -> str:
+    if not len(table):
+        return '<p class="note">There are none.</p>'
+    found = [f"<div><h3>Largest</h3>{particle_table(table, largest(table), thumbnails, unit)}</div>"]
+    doubtful = most_doubtful(table)
+    if len(doubtful):
+        rows = particle_table(table, doubtful, thumbnails, unit)
+        found.append(f"<div><h3>Most doubtful: lowest confidence</h3>{rows}</div>")
+    return "".join(found)

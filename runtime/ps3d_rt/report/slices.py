@@ -1,8 +1,7 @@
-"""Three planes through the middle of a sample, particles outlined in colour."""
+"""Planes through a sample along every axis, read in one pass, as JPEG pictures of a bounded size."""
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,171 +10,129 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.errors import InputError
+from ps3d_rt.report.drawing import Shades, data_uri, overlay, shades_of, shrink_gray, shrink_labels
 
-PIXELS, MOST_PIXELS = 800, 1200
-"""Longest side of the largest picture: about the first, never above the second, for a file of a few MB."""
+PLANES = 15
+"""Along an axis; an odd number, so that one is in the middle."""
+PIXELS, MOST_PIXELS = 512, 800
+"""Longest side of the largest picture: about the first for a small sample, at most the second for any."""
+MOST_BYTES = 3_000_000
+"""Of all pictures together; as text in the page they take a third more."""
+QUALITIES = (85, 70, 55, 40, 25)
+"""Of JPEG: the first that keeps the pictures small enough."""
+
+READ: Zyx = (64, 512, 512)
+"""Voxels read at a time: those of a shard of the labels, and even multiples of every step of shrinking."""
+
+ReadBox = Callable[[Box], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Slice:
-    """One plane of the sample. The rows and columns are the two axes left, in the order z, y, x."""
+class Slices:
+    """Planes that stand on one axis. Their rows and columns are the two axes left, in the order z, y, x."""
 
     axis: int
-    """The axis the plane stands on: 0 (z), 1 (y) or 2 (x)."""
-    index: int
-    """Where it lies on that axis, voxels."""
-    length: int
-    """Voxels of the sample along that axis."""
+    """0 (z), 1 (y) or 2 (x)."""
+    shape: Zyx
+    """Of the sample, voxels."""
+    indices: tuple[int, ...]
+    """Where the planes lie on that axis, voxels, ascending."""
     gray: NDArray[Any]
-    """(H, W) gray values, native dtype."""
+    """(n, H, W) gray values, shrunk if the sample is large."""
     labels: NDArray[Any]
-    """(H, W) unsigned, one id a particle, 0 elsewhere."""
+    """(n, H, W) unsigned, one id a particle, 0 elsewhere; shrunk alike."""
+
+    @property
+    def middle(self) -> int:
+        """Number of the plane in the middle."""
+        return len(self.indices) // 2
 
 
 def take_slices(
-    read_image: Callable[[Box], NDArray[Any]], read_labels: Callable[[Box], NDArray[Any]], shape: Zyx
-) -> list[Slice]:
-    """Read the three middle planes: across z, then y, then x.
+    read_image: ReadBox, read_labels: ReadBox, shape: Zyx, *, planes: int = PLANES, most_pixels: int = MOST_PIXELS
+) -> list[Slices]:
+    """Read evenly spread planes across z, then y, then x, the middle ones among them; every voxel is read once.
 
     Args:
         read_image: returns the gray values of a box of the source grid, as :meth:`Volume.read` does.
         read_labels: returns the labels of a box of the same grid, unsigned.
         shape: of that grid, voxels.
+        planes: at most so many along an axis.
+        most_pixels: samples with a longer side are shrunk, by 2, 4, 8 …
     """
-    slices = []
-    for axis, length in enumerate(shape):
-        start, stop = [0, 0, 0], list(shape)
-        start[axis], stop[axis] = length // 2, length // 2 + 1
-        box = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-        gray, ids = (np.squeeze(read(box), axis) for read in (read_image, read_labels))
-        slices.append(Slice(axis, length // 2, length, gray, ids))
-    return slices
+    shrink = 1
+    while max(shape) > most_pixels * shrink:
+        shrink *= 2
+    places = [_places(n, planes) for n in shape]
+    pieces: list[list[tuple[int, Box, NDArray[Any], NDArray[Any]]]] = [[], [], []]
+    for box in ChunkGrid(shape, READ).boxes:
+        inside = [[i for i in at if a <= i < b] for at, a, b in zip(places, box.start, box.stop, strict=True)]
+        if not any(inside):
+            continue
+        gray, ids = read_image(box), read_labels(box)
+        for axis, found in enumerate(inside):
+            for index in found:
+                some_gray, some_ids = (values.take(index - box.start[axis], axis) for values in (gray, ids))
+                drawn = shrink_gray(some_gray, shrink), shrink_labels(some_ids, shrink)
+                pieces[axis].append((places[axis].index(index), box, *drawn))
+    return [_joined(axis, shape, places[axis], pieces[axis], shrink) for axis in range(3)]
 
 
-def overlay(
-    gray_slice: NDArray[Any], label_slice: NDArray[Any], scale: int = 1, outline_pixels: int = 1
-) -> NDArray[np.uint8]:
-    """Draw each particle's outline, inside the particle, over the gray values.
+def _places(length: int, planes: int) -> tuple[int, ...]:
+    """Middles of equal parts of an axis.
 
-    The gray values are stretched between their 0.5 and 99.5 percentile. A particle that the edge of the
-    picture cuts is left open there.
-
-    Args:
-        gray_slice: (H, W), any real dtype.
-        label_slice: (H, W) unsigned ids, 0 is background.
-        scale: pixels a voxel, at least 1.
-        outline_pixels: width of the outline, at least 1.
-
-    Returns:
-        (H·scale, W·scale, 3) uint8, RGB.
-
-    Raises:
-        InputError: if the two do not have one 2-D shape, or a number of pixels is below 1.
+    >>> _places(100, 5), _places(3, 5)
+    ((10, 30, 50, 70, 90), (0, 1, 2))
     """
-    if gray_slice.ndim != 2 or gray_slice.shape != label_slice.shape:
-        raise InputError(f"gray slice {gray_slice.shape} and label slice {label_slice.shape} must have one 2-D shape.")
-    if scale < 1 or outline_pixels < 1:
-        raise InputError(f"scale is {scale} and the outline {outline_pixels} pixels wide; both must be at least 1.")
-    rgb: NDArray[np.uint8] = np.repeat(_enlarge(_stretch(gray_slice), scale)[..., None], 3, axis=2)
-    labels = _enlarge(label_slice, scale)
-    outline = _outline(labels, outline_pixels)
-    ids, which = np.unique(labels[outline], return_inverse=True)
-    rgb[outline] = label_colours(ids)[which]
-    return rgb
+    count = min(length, planes)
+    return tuple((2 * k + 1) * length // (2 * count) for k in range(count))
 
 
-def label_colours(ids: NDArray[Any]) -> NDArray[np.uint8]:
-    """One vivid colour an id, always the same, and far apart for ids that are close.
+def _joined(
+    axis: int,
+    shape: Zyx,
+    indices: tuple[int, ...],
+    pieces: Sequence[tuple[int, Box, NDArray[Any], NDArray[Any]]],
+    shrink: int,
+) -> Slices:
+    rows, columns = (-(-n // shrink) for n in across(shape, axis))
+    gray = np.zeros((len(indices), rows, columns), pieces[0][2].dtype)
+    labels = np.zeros(gray.shape, pieces[0][3].dtype)
+    for number, box, some_gray, some_labels in pieces:
+        top, left = (start // shrink for start in across(box.start, axis))
+        height, width = some_gray.shape
+        where = number, slice(top, top + height), slice(left, left + width)
+        gray[where], labels[where] = some_gray, some_labels
+    return Slices(axis, shape, indices, gray, labels)
 
-    Ids follow the raster, so neighbours often have close ids. The hue turns by the golden ratio an id, the lightness
-    steps by the inverse square of the plastic ratio: both are evenly spread over any run of ids. The saturation
-    stands out on gray (OKLCH colours; B. Ottosson, 2020).
 
-    Args:
-        ids: (n,) unsigned.
+def across(zyx: Sequence[Any], axis: int) -> list[Any]:
+    """Leave out the entry of one axis.
 
-    Returns:
-        (n, 3) uint8, RGB.
+    >>> across((1, 2, 3), 1)
+    [1, 3]
     """
-    step = np.asarray(ids, np.float64)
-    hue = 2 * np.pi * (step * 0.6180339887498949 % 1)
-    lightness = 0.52 + 0.28 * (step * 0.5698402909980532 % 1)
-    chroma = 0.24  # beyond sRGB for some hues: cut off there
-    a, b = chroma * np.cos(hue), chroma * np.sin(hue)
-    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
-    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
-    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    linear = np.stack(
-        [
-            4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
-            -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
-            -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
-        ],
-        axis=-1,
-    ).clip(0, 1)
-    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    colours: NDArray[np.uint8] = np.rint(255 * srgb).astype(np.uint8)
-    return colours
+    return [value for a, value in enumerate(zyx) if a != axis]
 
 
-def pictures(slices: Sequence[Slice]) -> list[NDArray[np.uint8]]:
-    """Draw all slices at one number of pixels a voxel, small ones enlarged, large ones shrunk."""
-    longest = max((n for s in slices for n in s.gray.shape), default=1)
-    scale, shrink = max(1, round(PIXELS / longest)), -(-longest // MOST_PIXELS)
-    # The page shows them about 400 pixels wide: a single pixel would fade in a large one.
-    outline_pixels = 2 if longest * scale // shrink >= PIXELS else 1
-    return [overlay(_mean(s.gray, shrink), _every(s.labels, shrink), scale, outline_pixels) for s in slices]
+def jpegs(slices: Sequence[Slices]) -> list[list[str]]:
+    """Draw all planes, at one scale and in the same shades, as texts for ``<img src>``; a list an axis."""
+    longest = max(n for s in slices for n in s.gray.shape[1:])
+    scale = max(1, round(PIXELS / longest))
+    shades = shades_of(np.concatenate([s.gray[s.middle].ravel() for s in slices]))
+    drawn = [[_draw(s, number, scale, shades) for number in range(len(s.indices))] for s in slices]
+    encoded: list[list[bytes | bytearray]] = []
+    for quality in QUALITIES:
+        encoded = [
+            [imagecodecs.jpeg8_encode(rgb, level=quality, subsampling="444") for rgb in pictures] for pictures in drawn
+        ]
+        if sum(len(picture) for pictures in encoded for picture in pictures) <= MOST_BYTES:
+            break
+    return [[data_uri("jpeg", picture) for picture in pictures] for pictures in encoded]
 
 
-def png_data_uri(rgb: NDArray[np.uint8]) -> str:
-    """Encode an RGB picture as the ``src`` of an ``<img>``."""
-    png = imagecodecs.png_encode(np.ascontiguousarray(rgb), level=9)
-    return "data:image/png;base64," + b64encode(bytes(png)).decode("ascii")
-
-
-def _stretch(gray: NDArray[Any]) -> NDArray[np.uint8]:
-    gray = np.nan_to_num(np.asarray(gray, np.float64))
-    dark, bright = np.percentile(gray, (0.5, 99.5))
-    span = bright - dark
-    if span <= 0:  # one gray value only: nothing to stretch, and mid-gray keeps every colour visible
-        return np.full(gray.shape, 128, np.uint8)
-    shades: NDArray[np.uint8] = np.rint(((gray - dark) / span).clip(0, 1) * 255).astype(np.uint8)
-    return shades
-
-
-def _outline(labels: NDArray[Any], pixels: int) -> NDArray[np.bool_]:
-    """Particle pixels with another id at most ``pixels`` away along an axis; there is nothing beyond the picture."""
-    outline: NDArray[np.bool_] = np.zeros(labels.shape, np.bool_)
-    for step in range(1, pixels + 1):
-        down = labels[step:] != labels[:-step]
-        across = labels[:, step:] != labels[:, :-step]
-        outline[step:] |= down
-        outline[:-step] |= down
-        outline[:, step:] |= across
-        outline[:, :-step] |= across
-    outline &= labels != 0
-    return outline
-
-
-def _enlarge(plane: NDArray[Any], scale: int) -> NDArray[Any]:
-    return plane.repeat(scale, axis=0).repeat(scale, axis=1)
-
-
-def _mean(gray: NDArray[Any], shrink: int) -> NDArray[Any]:
-    """Take the means of ``shrink`` × ``shrink`` voxels; a plane thinner than that keeps one row or column."""
-    for axis in (0, 1):
-        step = min(shrink, gray.shape[axis])
-        starts = np.arange(gray.shape[axis] // step) * step
-        whole = gray.take(np.arange(len(starts) * step), axis)
-        gray = np.add.reduceat(whole, starts, axis, dtype=np.float64) / step
-    return gray
-
-
-def _every(labels: NDArray[Any], shrink: int) -> NDArray[Any]:
-    """Take the middle voxel of each of the same squares as :func:`_mean`."""
-    for axis in (0, 1):
-        step = min(shrink, labels.shape[axis])
-        labels = labels.take(np.arange(labels.shape[axis] // step) * step + step // 2, axis)
-    return labels
+def _draw(slices: Slices, number: int, scale: int, shades: Shades) -> NDArray[np.uint8]:
+    # The page shows an enlarged picture smaller than it is: a single pixel would fade.
+    return overlay(slices.gray[number], slices.labels[number], scale, -(-scale // 2), shades)

@@ -9,7 +9,7 @@ On a CPU all of this does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import local
@@ -67,16 +67,44 @@ def memory_limit(device: str, limit_bytes: int) -> Iterator[None]:
         before = pool.get_limit()
         pool.set_limit(size=limit_bytes)
     try:
+        with _explained(xp, device, limit_bytes):
+            yield
+    finally:
+        with xp.cuda.Device(card):
+            pool.set_limit(size=before)
+            pool.free_all_blocks()
+
+
+@contextmanager
+def _explained(xp: Any, device: str, limit_bytes: int) -> Iterator[None]:
+    try:
         yield
     except xp.cuda.memory.OutOfMemoryError as error:
         raise CapabilityError(
             f"{device}: {limit_bytes / 2**30:.1f} GiB of its memory are not enough, or not free ({error}); "
             "close what else uses the card, raise --gpu-memory, or pass a smaller --chunk."
         ) from error
-    finally:
-        with xp.cuda.Device(card):
-            pool.set_limit(size=before)
-            pool.free_all_blocks()
+
+
+@dataclass(frozen=True)
+class LimitedTask:
+    """A task for processes that have a card each: there, CuPy's memory stays within a limit from the first one on."""
+
+    task: Callable[[Any], Any]
+    device: str
+    limit_bytes: int
+
+    def __call__(self, item: Any) -> Any:
+        """Do the task.
+
+        Raises:
+            CapabilityError: if it needs more memory.
+        """
+        use(self.device)
+        xp = namespace_of(self.device)
+        xp.get_default_memory_pool().set_limit(size=self.limit_bytes)
+        with _explained(xp, self.device, self.limit_bytes):
+            return self.task(item)
 
 
 @dataclass(frozen=True)

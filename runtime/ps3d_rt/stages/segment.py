@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND
 from ps3d_rt.core.resample import PlaneStream, Zoom
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.card_volume import CardVolume
 from ps3d_rt.io.volume import Volume
 from ps3d_rt.journal import Journal
 from ps3d_rt.stages.device import finish, use
@@ -49,7 +51,7 @@ class Segmentation:
     volume: Volume
     engine: Engine
     store: Store
-    """Gets :data:`ps3d_rt.core.particles.BORDER_CORE` and, if asked for, ``FOREGROUND``; the arrays are there."""
+    """Gets :data:`ps3d_rt.core.particles.BORDER_CORE` and ``FOREGROUND``; the arrays are there."""
     journal: Journal | None
     """Where finished slabs are recorded; None in a run that cannot be resumed."""
     lattice: PatchLattice
@@ -60,8 +62,6 @@ class Segmentation:
     lowpass: bool
     skip_empty: bool
     core_bias: float
-    keep_foreground: bool
-    """Whether to write how sure the network is of every voxel."""
     slab_planes: int
     """Planes written at a time: the depth of a shard of the store."""
 
@@ -103,8 +103,7 @@ def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:
     for (z, stop), planes, blended in _planes(stage, sweep, slabs, clock):
         box = Box((z, *sweep.write.start[1:]), (stop, *sweep.write.stop[1:]))
         stage.store.write(BORDER_CORE, box, asnumpy(planes[0]))
-        if stage.keep_foreground:
-            stage.store.write(FOREGROUND, box, asnumpy(planes[1]))
+        stage.store.write(FOREGROUND, box, asnumpy(planes[1]))
         if stage.journal is not None:
             stage.journal.record(_key(sweep, z), blended)
         layers |= blended
@@ -132,7 +131,7 @@ def _planes(
         return
     write = Box((slabs[0][0], *sweep.write.start[1:]), sweep.write.stop)
     xp = namespace_of(stage.device)
-    ring = BlendRing(stage.lattice, write, core_bias=stage.core_bias, xp=xp)
+    ring = BlendRing(stage.lattice, write, core_bias=stage.core_bias, foreground=True, xp=xp)
     planes = xp.empty((2, 0, *write.shape[1:]), np.uint8)
     layers: LayerCounts = {}
     waiting = deque(slabs)
@@ -149,7 +148,7 @@ def _planes(
         report(len(scored.patches))
         if not scored.ends_layer:
             continue
-        planes = xp.concatenate([planes, xp.stack(ring.take()[1:])], axis=1)
+        planes = xp.concatenate([planes, ring.take()[1]], axis=1)
         while waiting and planes.shape[1] >= (depth := waiting[0][1] - waiting[0][0]):
             yield waiting.popleft(), planes[:, :depth], layers
             planes, layers = planes[:, depth:], {}
@@ -171,7 +170,7 @@ def _layers(stage: Segmentation, ring: BlendRing, write: Box) -> Iterator[_Layer
     lattice, shape, source = stage.lattice, stage.shape, stage.volume.shape
     region = lattice.read_box(write).intersect(Box.of_shape(shape))
     stream = PlaneStream(
-        lambda box: xp.asarray(_finite(stage.volume, box)),
+        lambda box: _finite(stage.volume, box, xp),
         region,
         source,
         shape,
@@ -200,9 +199,13 @@ def _patch(planes: Any, box: Box, at: Box, shape: Zyx, skip_empty: bool) -> Any 
     return None if skip_empty and is_empty(patch) else patch
 
 
-def _finite(volume: Volume, box: Box) -> Array:
-    planes = volume.read(box)
-    if planes.dtype.kind == "f" and not np.isfinite(planes).all():
+def _finite(volume: Volume, box: Box, xp: ModuleType) -> Any:
+    """Read as an array of ``xp``; what lies on the card already stays there."""
+    if isinstance(volume, CardVolume) and xp is not np:
+        planes = volume.read_on_card(box)
+    else:
+        planes = xp.asarray(volume.read(box))
+    if planes.dtype.kind == "f" and not bool(xp.isfinite(planes).all()):
         raise InputError(
             f"{volume.source}: planes {box.start[0]} to {box.stop[0] - 1} hold NaN or Inf; "
             "replace them by the gray value of the embedding and start again."
@@ -225,12 +228,29 @@ def _scored(stage: Segmentation, layers: Iterator[_Layer], clock: _Clock) -> Ite
     xp = namespace_of(stage.device)
     size = stage.engine.spec.batch * (_BATCHES_PER_CALL if xp is np else 1)
     for layer in layers:
-        for i in range(0, len(layer.patches), size):
-            group = layer.patches[i : i + size]
+        left = len(layer.patches)
+        for group in calls(layer.patches, size):
+            left -= len(group)
             live = [patch for _, patch in group if patch is not None]
             start = time.perf_counter()
             scores = iter(stage.engine.infer(xp.stack(live)[:, None]) if live else ())
             finish(stage.device)
             clock.seconds += time.perf_counter() - start
             found = [(box, None if patch is None else next(scores)) for box, patch in group]
-            yield _Scored(layer.z, found, i + size >= len(layer.patches))
+            yield _Scored(layer.z, found, not left)
+
+
+def calls(patches: list[tuple[Box, Any | None]], size: int) -> Iterator[list[tuple[Box, Any | None]]]:
+    """Cut a layer where ``size`` patches that are not empty have come together, so that calls are full.
+
+    >>> [[name for name, _ in call] for call in calls([("a", 1), ("b", None), ("c", 3), ("d", None), ("e", 5)], 2)]
+    [['a', 'b', 'c'], ['d', 'e']]
+    """
+    call: list[tuple[Box, Any | None]] = []
+    for place, patch in patches:
+        call.append((place, patch))
+        if sum(patch is not None for _, patch in call) == size:
+            yield call
+            call = []
+    if call:
+        yield call

@@ -16,11 +16,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ps3d_rt.core.arrays import asnumpy
 from ps3d_rt.core.chunks import ChunkGrid, Part, Store, parts_in, read_ids
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, partial_sums
-from ps3d_rt.core.resample import Zoom, resample_labels_box
+from ps3d_rt.core.particles import FOREGROUND
+from ps3d_rt.core.resample import Zoom, smooth_labels_box
 from ps3d_rt.io.volume import Volume
 
 Array = np.ndarray[Any, Any]
@@ -42,7 +44,7 @@ class SourceGrid:
 
     volume: Volume
     store: Store
-    """Holds the arrays that the parts name."""
+    """Holds the arrays that the parts name, and ``FOREGROUND``."""
     grid: ChunkGrid
     """Of the parts: its shape is the normalized volume."""
     zoom: Zoom
@@ -65,9 +67,11 @@ def box_tasks(stage: SourceGrid, parts: list[Part], boxes: Sequence[Box]) -> lis
 
 
 def _normalized(stage: SourceGrid, box: Box) -> Box:
-    """Voxels of the normalized grid that may be the nearest to one in ``box``, and one more for the rounding."""
+    """Voxels of the normalized grid that those in ``box`` lie between, and one more for the rounding."""
     sides = zip(box.start, box.stop, stage.zoom, stage.grid.shape, strict=True)
-    (z0, z1), (y0, y1), (x0, x1) = ((min(int(a * f), n - 1), min(ceil(b * f) + 1, n)) for a, b, f, n in sides)
+    (z0, z1), (y0, y1), (x0, x1) = (
+        (min(max(int(a * f) - 2, 0), n - 1), min(ceil(b * f) + 2, n)) for a, b, f, n in sides
+    )
     return Box((z0, y0, x0), (z1, y1, x1))
 
 
@@ -91,12 +95,15 @@ def _pieces(stage: SourceGrid, task: BoxTask) -> Iterator[tuple[Box, Array]]:
     def read(box: Box) -> Array:
         return read_ids(stage.store, task.parts, box, np.uint32)
 
+    def percent(box: Box) -> Array:
+        return asnumpy(stage.store.read(FOREGROUND, box))
+
     plane = _normalized(stage, task.box).size / task.box.shape[0]
     step = max(1, int(_READ_VOXELS / plane))
     (first, *corner), (stop, *end) = task.box.start, task.box.stop
     for z in range(first, stop, step):
         box = Box((z, corner[0], corner[1]), (min(z + step, stop), end[0], end[1]))
-        yield box, resample_labels_box(read, box, stage.grid.shape, stage.volume.shape, zoom=stage.zoom)
+        yield box, smooth_labels_box(read, percent, box, stage.grid.shape, stage.volume.shape, zoom=stage.zoom)
 
 
 def renamed(parts: list[Part], names: Array) -> list[Part]:

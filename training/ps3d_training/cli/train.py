@@ -135,6 +135,9 @@ def export(
     min_confidence: Annotated[
         float, typer.Option(help="Drop particles whose mean score of foreground is lower; 0 keeps all.")
     ] = 0.0,
+    max_doubt: Annotated[
+        float, typer.Option(help="Drop particles unsure to more than this many times the typical depth; 0 keeps all.")
+    ] = 0.0,
     core_bias: Annotated[
         float, typer.Option(help="Added to the score of the class core: below 0, fewer particles merge and more split.")
     ] = 0.0,
@@ -151,6 +154,7 @@ def export(
         "overlap": overlap,
         "min_relative_volume": min_relative_volume,
         "min_confidence": min_confidence,
+        "max_doubt": max_doubt,
         "core_bias": core_bias,
     }
     written = to_bundle.export(

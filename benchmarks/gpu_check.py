@@ -1,0 +1,126 @@
+"""Everything there is to know about an NVIDIA card, in pieces of less than ten minutes: ``make gpu-check``.
+
+    python benchmarks/gpu_check.py [--only paper-60 …] [--budget-s 540] [--out DIR]
+    python benchmarks/gpu_check.py --device cpu --quick        tries the script itself, on any machine
+
+ceilings        what the device can copy and multiply
+tests           the tests that need a card
+engine-P        every engine of the default model in fp32, fp16 or int8: built, timed, through the accuracy gate
+windows-N       windows a second, every engine against PyTorch in half precision, channels last, compiled;
+                N: the default network, or one of the published width with random weights
+stages          upload, resampling, blending, particles, download, each against the copy ceiling
+scan            makes the scans for what follows: 997 × 1256 × 1256, a small simulated sample, mirrored
+paper-…         these scans, particles 60 or 40 voxels across, from zarr on disk to labels on disk: the default model,
+                the full width at 60 voxels, and with the published settings (8 mirror images, overlap 0.5)
+throughput-N    ``predict`` on simulated scans of 256³ voxels, particles N voxels across
+
+All data are simulated. A piece that is done is not done again; one that takes longer than is left goes on at the next
+call. Results: ``benchmarks/results/gpu_check-DEVICE-PIECE.json``. What does not run here is said in the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from traceback import format_exception
+from typing import Any
+
+from ps3d_bench.card_pieces import ROOT, Bench, Piece
+from ps3d_bench.environment import write_result
+from ps3d_bench.script import add_model, result_head
+from ps3d_rt.engines.cache import VARIABLE
+from ps3d_rt.engines.cards import find_card
+from ps3d_rt.errors import CapabilityError, Ps3dError
+
+DATA = (
+    "simulated: ps3d_training.synth, one small sample mirrored to the paper's shape; weights of the full width random"
+)
+PACKAGES = ("torch", "onnx", "nvidia-cudnn-cu13")
+PIECE_S = 540.0
+"""Most seconds of a piece that can be stopped and gone on with."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = _parser().parse_args(arguments)
+    card = None if options.device == "cpu" else find_card(options.device)
+    device = "cpu" if card is None else card.device
+    work = options.work / ("quick" if options.quick else "whole") / device.replace(":", "-")
+    done = work / "results"
+    done.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault(VARIABLE, str(work / "cache"))  # engines are built here, and kept with the rest
+    bench = Bench(device, options.quick, work, options.model)
+    pieces = bench.pieces()
+    if unknown := sorted(set(options.only) - pieces.keys()):
+        raise CapabilityError(f"there is no piece {', '.join(unknown)}; there are {', '.join(pieces)}.")
+    about = {"device": device} | ({} if card is None else {"card": asdict(card)})
+    name = "cpu" if card is None else "-".join("".join(c if c.isalnum() else " " for c in card.name).lower().split())
+    end = time.monotonic() + options.budget_s
+    for piece in options.only or pieces:
+        path = done / f"gpu_check-{name}-{piece}.json"
+        if _is_done(path):
+            _tell(piece, "done already")
+        elif end - time.monotonic() < pieces[piece].seconds and not options.quick:
+            _tell(piece, f"needs {pieces[piece].seconds:.0f} s; left for the next call")
+        else:
+            _measure(piece, pieces[piece], path, end, result_head(__file__, arguments, DATA, packages=PACKAGES) | about)
+        for folder in [*([] if options.quick else [options.results]), *([options.out] if options.out else [])]:
+            folder.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                shutil.copy(path, folder)
+    left = [piece for piece in pieces if not _is_done(done / f"gpu_check-{name}-{piece}.json")]
+    print(json.dumps({"device": device, "results": done.as_posix(), "left": left}))
+
+
+def _measure(name: str, piece: Piece, path: Path, end: float, head: dict[str, Any]) -> None:
+    _tell(name, "…")
+    start = time.monotonic()
+    try:
+        found = piece.run(limit_s=min(PIECE_S, end - start)) if piece.in_parts else piece.run()
+    except Ps3dError as error:
+        _tell(name, f"not possible here: {error}")
+        found = {"not_possible": str(error)}
+    except Exception as error:  # noqa: BLE001 - time on a card is short: the other pieces are tried all the same
+        _tell(name, "".join(format_exception(error)))
+        found = {"not_possible": f"{type(error).__name__}: {error}"}
+    if found is None:
+        _tell(name, f"goes on at the next call, after {time.monotonic() - start:.0f} s")
+        return
+    write_result(path, head | {"piece": name, "piece_seconds": round(time.monotonic() - start, 1), **found})
+    _tell(name, f"{time.monotonic() - start:.0f} s")
+
+
+def _is_done(path: Path) -> bool:
+    """Whether a piece was measured; one that was not possible is tried again."""
+    return path.exists() and "not_possible" not in json.loads(path.read_text(encoding="utf-8"))
+
+
+def _tell(piece: str, what: str) -> None:
+    print(f"{piece}: {what}", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="auto", help="cuda:N, auto for the first card, or cpu")
+    parser.add_argument("--only", nargs="+", default=[], metavar="PIECE", help="these pieces, in this order")
+    parser.add_argument("--budget-s", type=float, default=float("inf"), help="begin nothing that would take longer")
+    parser.add_argument("--quick", action="store_true", help="tiny inputs: does the script work?")
+    parser.add_argument("--work", type=Path, default=ROOT / "work/gpu-check", help="scans, models, what is done")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results", help="folder for the results")
+    parser.add_argument("--out", type=Path, help="folder for a copy of the results")
+    add_model(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except Ps3dError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,98 @@
+"""The particles worth a look: the largest, and those that the network is least sure of; a table and a picture each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.report.drawing import Shades, overlay, png_data_uri, shrink_gray, shrink_labels
+from ps3d_rt.report.wording import ABSENT, LengthUnit, count, number
+
+ROWS = 8
+"""Of each table."""
+PIXELS = 96
+"""Side of a picture, about."""
+
+ReadBox = Callable[[Box], NDArray[Any]]
+Thumbnails = dict[int, NDArray[np.uint8]]
+"""Label → (H, W, 3) uint8, RGB."""
+
+
+def largest(table: ParticleTable) -> NDArray[np.intp]:
+    """Rows of the largest particles, the largest first."""
+    return np.argsort(-table.volume_voxels, kind="stable")[:ROWS]
+
+
+def most_doubtful(table: ParticleTable) -> NDArray[np.intp]:
+    """Rows of the particles with the lowest confidence, the lowest first; none if it is not known."""
+    if table.confidence is None:
+        return np.zeros(0, np.intp)
+    return np.argsort(table.confidence, kind="stable")[:ROWS]
+
+
+def take_thumbnails(
+    read_image: ReadBox, read_labels: ReadBox, shape: Zyx, table: ParticleTable, shades: Shades
+) -> Thumbnails:
+    """Draw every noteworthy particle, alone outlined, in the plane across z through the middle of its box.
+
+    Args:
+        read_image: as for :func:`ps3d_rt.report.slices.take_slices`, as the next two.
+        read_labels: as above.
+        shape: as above.
+        table: the particles.
+        shades: gray values that are shown black and white.
+    """
+    rows = np.union1d(largest(table), most_doubtful(table)).tolist()
+    return {int(table.label[row]): _thumbnail(read_image, read_labels, shape, table, row, shades) for row in rows}
+
+
+def _thumbnail(
+    read_image: ReadBox, read_labels: ReadBox, shape: Zyx, table: ParticleTable, row: int, shades: Shades
+) -> NDArray[np.uint8]:
+    z, y, x = place(table, row)
+    half = max(8, round(0.65 * max(b - a for a, b in _box(table, row)[1:])))
+    around = Box((z, y - half, x - half), (z + 1, y + half, x + half)).intersect(Box.of_shape(shape))
+    shrink = max(1, 2 * half // PIXELS)
+    gray, ids = shrink_gray(read_image(around)[0], shrink), shrink_labels(read_labels(around)[0], shrink)
+    alone = (ids == table.label[row]).astype(np.uint8)
+    scale = max(1, round(PIXELS / max(gray.shape)))
+    return overlay(gray, alone, scale, max(2, scale // 3), shades)
+
+
+def place(table: ParticleTable, row: int) -> Zyx:
+    """Voxel, z, y, x, in the middle of a particle's box."""
+    z, y, x = ((a + b) // 2 for a, b in _box(table, row))
+    return z, y, x
+
+
+def _box(table: ParticleTable, row: int) -> list[tuple[int, int]]:
+    """First voxel, and one past the last, along z, y, x."""
+    ends = ("start", "stop")
+    z, y, x = ([int(getattr(table, f"box_{axis}_{end}_voxels")[row]) for end in ends] for axis in "zyx")
+    return [(a, b) for a, b in (z, y, x)]
+
+
+def particle_table(table: ParticleTable, rows: NDArray[np.intp], thumbnails: Thumbnails, unit: LengthUnit) -> str:
+    """Write the rows as a table of HTML; without a picture the cell stays empty."""
+    heads = ["", "Label", f"Diameter, {unit.name}", "Sphericity", "Confidence", "Middle z, y, x", "At a face"]
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    body = "".join(f"<tr>{''.join(_cells(table, row, thumbnails, unit))}</tr>" for row in rows.tolist())
+    return f'<table class="particles"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cells(table: ParticleTable, row: int, thumbnails: Thumbnails, unit: LengthUnit) -> Iterator[str]:
+    label = int(table.label[row])
+    picture = thumbnails.get(label)
+    alt = f"Particle {label}"
+    yield "<td></td>" if picture is None else f'<td><img alt="{alt}" src="{png_data_uri(picture)}"></td>'
+    yield f'<th scope="row">{count(label)}</th>'
+    yield f"<td>{number(float(table.equivalent_diameter_mm[row]) * unit.per_mm)}</td>"
+    yield f"<td>{number(float(table.sphericity[row]), 2)}</td>"
+    yield f"<td>{ABSENT if table.confidence is None else f'{table.confidence[row]:.2f}'}</td>"
+    yield f"<td>{', '.join(str(n) for n in place(table, row))}</td>"
+    yield f"<td>{'yes' if table.touches_edge[row] else 'no'}</td>"

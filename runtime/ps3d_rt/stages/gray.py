@@ -1,0 +1,47 @@
+"""The gray scale of a volume and the bins of its particles' histograms, from voxels spread over it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ps3d_rt.core.gray import GrayBins
+from ps3d_rt.core.grid import Box
+from ps3d_rt.core.normalize import GrayScale, gray_scale
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.volume import Volume
+
+_PLANES = 64
+_PLANE_VOXELS = 65_536
+
+
+def volume_scale(volume: Volume) -> GrayScale:
+    """Measure the gray scale of a volume.
+
+    Raises:
+        InputError: if the voxels looked at hold NaN or Inf, or have no contrast.
+    """
+    return gray_scale(_spread(volume))
+
+
+def volume_bins(volume: Volume) -> GrayBins:
+    """Choose the bins of a volume, the ones that a run with the volume's own gray scale takes.
+
+    Any volume has some: NaN and Inf are passed over, and without contrast they reach from the least to the largest
+    value.
+    """
+    sample = _spread(volume)
+    sample = sample[np.isfinite(sample)]
+    try:
+        return GrayBins.of(gray_scale(sample))
+    except InputError:
+        return GrayBins.between(float(sample.min()), float(sample.max())) if sample.size else GrayBins(0.0, 1.0)
+
+
+def _spread(volume: Volume) -> np.ndarray[Any, Any]:
+    """Read a fixed raster of at most 64 planes. It belongs to the volume: neither chunks nor workers can change it."""
+    depth, height, width = volume.shape
+    step = max(1, int(np.sqrt(height * width / _PLANE_VOXELS)))
+    planes = np.unique(np.linspace(0, depth - 1, min(depth, _PLANES)).round().astype(int))
+    return np.stack([volume.read(Box((z, 0, 0), (z + 1, height, width)))[0, ::step, ::step] for z in planes.tolist()])

@@ -1,0 +1,127 @@
+"""Several cards give the bytes of one: a process each, and only the network and the particles go there."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ps3d_rt.plan
+from ps3d_rt.engines import cards, open_engine
+from ps3d_rt.engines.cards import Card, find_cards, find_devices
+from ps3d_rt.engines.fake import FakeEngine
+from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.io.volume import ArrayVolume, open_volume
+from ps3d_rt.io.volume_writer import write_volume
+from ps3d_rt.model import ModelBundle, load_model
+from ps3d_rt.output import predict_to_folder
+from ps3d_rt.pipeline import Job, LabelsInMemory, Places, predict_volume, run_stages
+from ps3d_rt.plan import PredictConfig, RunPlan
+
+HERE = Path(__file__).parent
+PATCH = (24, 24, 24)
+CONFIG = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5, chunk=16)
+GIB = 2**30
+
+
+def three_cards() -> tuple[Card, ...]:
+    ada, hopper = ("RTX 4090", (8, 9)), ("H200", (9, 0))
+    return tuple(Card(i, *kind, 24 * GIB, (13, 0)) for i, kind in enumerate((hopper, hopper, ada)))
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards, "find_cards", three_cards)
+
+
+@pytest.mark.usefixtures("machine")
+def test_devices_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_devices("cuda:1,cuda:0") == ("cuda:1", "cuda:0")
+    for alone in ("auto", "cpu", "cuda:7"):
+        assert find_devices(alone) == (alone,)
+    with pytest.raises(InputError, match=r"one kind only; .* cuda:2 \(RTX 4090 8\.9\)"):
+        find_devices("cuda:all")
+    monkeypatch.setattr(cards, "find_cards", lambda: three_cards()[:2])
+    assert find_devices("cuda:all") == ("cuda:0", "cuda:1")
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("device", ["cpu,cuda:0", "cuda:0,cuda:0", "cuda:0,auto", "cuda:0,"])
+def test_what_names_no_several_cards_is_refused(device: str) -> None:
+    with pytest.raises(InputError):
+        find_devices(device)
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_card_of_several_that_is_not_there_is_a_missing_capability() -> None:
+    with pytest.raises(CapabilityError, match="cuda:5 is not there"):
+        find_devices("cuda:0,cuda:5")
+
+
+def test_worker_processes_beside_a_card_are_refused(fake_model: Any) -> None:
+    config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5, workers=2)
+    with pytest.raises(InputError, match="leave --workers out"):
+        RunPlan.of((64, 64, 64), 2, fake_model(), config, ("cuda:0",))
+
+
+def scan() -> np.ndarray[Any, Any]:
+    grid = np.indices((34, 40, 60))
+    image = np.random.default_rng(0).normal(80, 2, grid.shape[1:])
+    for center in ((8, 10, 12), (24, 28, 14), (12, 13, 24), (22, 22, 50)):
+        image[((grid - np.reshape(center, (3, 1, 1, 1))) ** 2).sum(0) <= 6.5**2] += 150
+    return image.astype(np.uint16)
+
+
+def test_two_cards_give_the_bytes_of_one_cpu(fake_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(HERE)
+    if import_module("host_cupy").COMPILER is None:
+        pytest.skip("no g++ to compile the kernels for the host")
+    model: ModelBundle = fake_model(patch=PATCH[0], target_size_voxels=13.0)
+    want = predict_volume(ArrayVolume(scan(), 0.01), model, FakeEngine(PATCH, threshold=2.0), CONFIG)
+    monkeypatch.setattr(ps3d_rt.plan, "SHARD", (8, 16, 16))
+    for name, module in import_module("host_cupy").modules().items():
+        monkeypatch.setitem(__import__("sys").modules, name, module)
+    there = import_module("card_process")
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    engine = there.CardEngine(PATCH, more_devices=("cuda:1",))
+    engine.reopen = partial(there.reopened, PATCH, seen)
+    write_volume(tmp_path / "scan.zarr", scan(), 0.01)
+    with open_volume(tmp_path / "scan.zarr") as volume:
+        job = Job.of(volume, model, engine, CONFIG)
+        labels = LabelsInMemory(volume.shape)
+        store = there.Store(tmp_path / "arrays", job.plan.shape, job.plan.shard)
+        table, run = run_stages(job, Places(store=store, labels=labels))
+        with pytest.raises(InputError, match="a run in memory takes one"):
+            predict_volume(volume, model, engine, CONFIG)
+    assert len(job.plan.sweeps) >= 2
+    assert labels.array.tobytes() == want.labels.tobytes()
+    assert len(table) == len(want.particles) > 2
+    saw = {int(path.name): path.read_text() for path in seen.iterdir()}
+    assert os.getpid() not in saw
+    assert sorted(saw.values()) == ["0", "1"], "each process sees its own card, and opens its engine once"
+    assert run["engine"]["more_devices"] == ("cuda:1",)
+
+
+@pytest.mark.gpu
+def test_all_cards_of_this_machine_give_the_bytes_of_the_first(tmp_path: Path) -> None:
+    try:
+        count = len(find_cards())
+    except CapabilityError as error:
+        pytest.skip(str(error))
+    if count < 2:
+        pytest.skip("one card only")
+    write_volume(tmp_path / "scan.zarr", np.tile(scan(), (4, 2, 2)), 0.01)
+    found = []
+    for device in ("cuda:0", "cuda:all"):
+        with open_engine(load_model(), device=device) as engine, open_volume(tmp_path / "scan.zarr") as volume:
+            out = tmp_path / device.replace(":", "-")
+            predict_to_folder(volume, load_model(), engine, CONFIG, out)
+        with open_volume(out / "scan.ome.zarr") as labels:
+            found.append(labels.read(ps3d_rt.core.grid.Box.of_shape(labels.shape)).tobytes())
+    assert found[0] == found[1]
