@@ -139,6 +139,7 @@ def on_normalized_grid(job: Job) -> tuple[Array, Array]:
         plan.shape,
         min_relative_volume=model.min_relative_volume,
         min_confidence=model.min_confidence,
+        max_doubt=model.max_doubt,
     )
     return read_ids(store, parts, whole, np.uint32), store.arrays[FOREGROUND]
 

@@ -42,6 +42,7 @@ def estimate_size(
         core_bias=model.core_bias,
         min_relative_volume=model.min_relative_volume,
         min_confidence=model.min_confidence,
+        max_doubt=model.max_doubt,
     )
 
     def heard(value: object) -> None:

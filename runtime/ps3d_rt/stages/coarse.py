@@ -71,6 +71,7 @@ class CoarsePass:
     core_bias: float
     min_relative_volume: float
     min_confidence: float
+    max_doubt: float
 
 
 def estimate_particle_size(coarse: CoarsePass) -> SizeEstimate:
@@ -158,6 +159,7 @@ def _particles(coarse: CoarsePass, part: Box, zoom: tuple[float, float, float]) 
         shape,
         min_relative_volume=coarse.min_relative_volume,
         min_confidence=max(coarse.min_confidence, _LEAST_CONFIDENCE),
+        max_doubt=coarse.max_doubt,
     )
     labels = read_ids(store, found.parts, whole, np.uint32)
     z, y, x = (spacing / f for spacing, f in zip(coarse.spacing_mm, zoom, strict=True))
