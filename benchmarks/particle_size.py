@@ -23,7 +23,7 @@ import ps3d_rt
 from ps3d_bench.accuracy_samples import LOOSE
 from ps3d_bench.environment import write_result
 from ps3d_bench.samples import Case, load_cases
-from ps3d_bench.script import add_model, result_head, run_script, script_parser
+from ps3d_bench.script import add_model, add_sizes, result_head, run_script, script_parser
 from ps3d_rt.api import AUTO, configure
 from ps3d_rt.core.measure import measure
 from ps3d_rt.core.particle_size import SizeEstimate
@@ -126,10 +126,7 @@ def _estimated(scan: Volume, bundle: ModelBundle, engine: Engine) -> dict[str, A
 
 def _options(arguments: Sequence[str]) -> Any:
     parser = script_parser(__file__, __doc__)
-    parser.add_argument("--seed", type=int, default=SEED, help="of the first size; the next ones count up")
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="particle sizes, voxels")
-    parser.add_argument("--cache", type=Path, default=Path("bench-cache"), help="folder that keeps the samples")
-    parser.add_argument("--threads", type=int, help="threads of the engine; default: all cores")
+    add_sizes(parser, SEED, SIZES)
     scan = Path(__file__).resolve().parents[2] / "shared/data/sand/sand_200x200x100_uint8.raw"
     parser.add_argument("--scan", type=Path, default=scan, help="the sand, as of real_sand.py; left out if not there")
     add_model(parser)

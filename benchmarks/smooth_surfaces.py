@@ -14,7 +14,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -24,7 +23,7 @@ import ps3d_rt
 from ps3d_bench.accuracy_samples import LOOSE
 from ps3d_bench.environment import write_result
 from ps3d_bench.samples import Case, load_cases
-from ps3d_bench.script import add_model, result_head, run_script, script_parser
+from ps3d_bench.script import add_model, add_sizes, result_head, run_script, script_parser
 from ps3d_rt.api import configure
 from ps3d_rt.core.chunks import MemoryStore, read_ids
 from ps3d_rt.core.grid import Box, Sweep
@@ -167,10 +166,7 @@ def _means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def _options(arguments: Sequence[str]) -> Any:
     parser = script_parser(__file__, __doc__)
-    parser.add_argument("--seed", type=int, default=SEED, help="of the first size; the next ones count up")
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="particle sizes, voxels")
-    parser.add_argument("--cache", type=Path, default=Path("bench-cache"), help="folder that keeps the samples")
-    parser.add_argument("--threads", type=int, help="threads of the engine; default: all cores")
+    add_sizes(parser, SEED, SIZES)
     add_model(parser)
     return parser.parse_args(arguments)
 

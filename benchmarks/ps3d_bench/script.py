@@ -34,6 +34,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="default", help="bundled model, or path of a .ps3d bundle")
 
 
+def add_sizes(parser: argparse.ArgumentParser, seed: int, sizes: Sequence[int]) -> None:
+    """Add the options of a benchmark that makes a sample for every particle size, and its engine's threads."""
+    parser.add_argument("--seed", type=int, default=seed, help="of the first size; the next ones count up")
+    parser.add_argument("--sizes", default=",".join(map(str, sizes)), help="particle sizes, voxels")
+    parser.add_argument("--cache", type=Path, default=Path("bench-cache"), help="folder that keeps the samples")
+    parser.add_argument("--threads", type=int, help="threads of the engine; default: all cores")
+
+
 def held_out_parser(script: str, description: str | None, *, largest: int) -> argparse.ArgumentParser:
     """Make the parser of a script that chooses a setting of a bundle: :func:`ps3d_bench.samples.held_out`, a model."""
     parser = script_parser(script, description)
