@@ -32,7 +32,8 @@ def is_sure(
     sure = (volumes > 0) & (scores >= 100 * min_confidence * volumes)
     if max_doubt == 0 or not sure.any():
         return sure
-    layers = np.cbrt(volumes) - scores / (100 * np.maximum(np.cbrt(volumes), 1) ** 2)
+    sides = np.cbrt(volumes)
+    layers = sides - scores / (100 * np.maximum(sides, 1) ** 2)
     by_layer = np.argsort(layers, kind="stable")
     reached = np.cumsum(volumes[by_layer])
     typical = layers[by_layer[np.searchsorted(reached, reached[-1] / 2)]]

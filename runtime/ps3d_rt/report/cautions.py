@@ -9,6 +9,7 @@ import numpy as np
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS
 from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.particle_size import is_mismatch
 from ps3d_rt.report.wording import count, percent, unit_for
 
 FEW_PARTICLES = 100
@@ -18,8 +19,6 @@ MANY_AT_LIMIT = 0.1
 """So many particles at the detection limit, and D10 by number says nothing."""
 LOW_CONFIDENCE = 0.85
 """Mean over the particles; the model that comes with ps3d-rt drops particles below 0.8."""
-SIZE_MISMATCH = 2.0
-"""The network knows particles of one size: given and found sizes further apart than this are worth another run."""
 
 
 def cautions(facts: Mapping[str, Any], table: ParticleTable, sizes: Mapping[str, Any]) -> list[str]:
@@ -44,7 +43,7 @@ def _about_sizes(facts: Mapping[str, Any], table: ParticleTable, sizes: Mapping[
     mean = float(np.mean(table.equivalent_diameter_mm))
     unit = unit_for(mean)
     given = (facts.get("parameters") or {}).get("particle_size_mm")
-    if isinstance(given, int | float) and not mean / SIZE_MISMATCH <= given <= mean * SIZE_MISMATCH:
+    if isinstance(given, int | float) and is_mismatch(given, mean):
         yield (
             f"The particle size given is {unit.show(given)}, the particles found have a mean of {unit.show(mean)}. "
             f"The network works best near the size it was trained at: run again with --particle-size {mean:.3g}."
