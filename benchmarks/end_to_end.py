@@ -35,8 +35,10 @@ from ps3d_bench.baselines import published
 from ps3d_bench.baselines.sliding_window import SlidingWindow
 from ps3d_bench.environment import environment, write_result
 from ps3d_bench.samples import Case, choose, load_cases
-from ps3d_rt.core.normalize import gray_scale, normalized_shape, size_zoom, zscore
+from ps3d_rt.core.normalize import normalized_shape, size_zoom, zscore
+from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.model import ModelBundle
+from ps3d_rt.pipeline import gray_scale_of
 
 ROOT = Path(__file__).resolve().parents[1]
 Array = np.ndarray[Any, Any]
@@ -105,7 +107,8 @@ def _plain(
     zoom = size_zoom((case.spacing_mm,) * 3, case.particle_size_mm, bundle.target_size_voxels)
     shape = normalized_shape(case.image.shape, zoom)
     image = published.resample(case.image.astype(np.float32), shape, order=1)
-    found = window.predict_classes(zscore(image, gray_scale(case.image)), overlap=overlap, mirror=mirror)
+    scale = gray_scale_of(ArrayVolume(case.image, case.spacing_mm), bundle)
+    found = window.predict_classes(zscore(image, scale), overlap=overlap, mirror=mirror)
     instances = published.particles(found.classes, min_relative_volume=bundle.min_relative_volume)
     return published.resample(instances, case.image.shape, order=0), found.windows * (8 if mirror else 1)
 

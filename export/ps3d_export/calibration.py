@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from ps3d_export.samples import Scan
 from ps3d_rt.core.border_core import to_border_core
-from ps3d_rt.core.normalize import GrayScale, gray_scale, normalized_shape, size_zoom, zscore
+from ps3d_rt.core.normalize import normalized_shape, size_zoom, zscore
 from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.model import CLASS_NAMES, ModelBundle
+from ps3d_rt.pipeline import gray_scale_of
 
 Array = NDArray[Any]
 
@@ -98,11 +100,8 @@ def normalized(sample: Scan, bundle: ModelBundle) -> tuple[Array, Array]:
     """Bring image and labels to the grid and gray scale of the model, filled up to one patch at least."""
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, bundle.target_size_voxels)
     shape = normalized_shape(sample.image.shape, zoom)
-    if bundle.gray_mean is not None and bundle.gray_std is not None:
-        scale = GrayScale(bundle.gray_mean, bundle.gray_std)
-    else:
-        scale = gray_scale(sample.image)
-    image = resample(zscore(sample.image, scale), shape, zoom=zoom, lowpass=bundle.lowpass)
+    scale = gray_scale_of(ArrayVolume(sample.image, sample.spacing_mm), bundle)
+    image = zscore(resample(sample.image, shape, zoom=zoom, lowpass=bundle.lowpass), scale)
     z, y, x = (1 / factor for factor in zoom)
     labels = resample_labels(sample.instances, shape, zoom=(z, y, x))
     missing = [(0, max(0, patch - side)) for patch, side in zip(bundle.patch, shape, strict=True)]

@@ -49,6 +49,11 @@ def test_a_sample_is_brought_to_the_size_and_gray_scale_of_the_model(bundle, bal
     assert inside - outside > 1
 
 
+def test_the_floor_of_the_model_holds_here_too(bundle, balls):
+    image, _ = normalized(balls("a"), replace(bundle, gray_floor=-0.5))
+    assert image.min() == -0.5 > normalized(balls("a"), bundle)[0].min()
+
+
 def test_a_sample_smaller_than_a_patch_is_filled_up(bundle, balls):
     small = balls("a")
     cut = type(small)("cut", small.image[:12], small.instances[:12], small.spacing_mm, small.particle_size_mm)
