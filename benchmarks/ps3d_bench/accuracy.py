@@ -58,6 +58,33 @@ def judge(drawn: Drawn, case: Case, methods: dict[str, Segmenter]) -> dict[str, 
     }
 
 
+def keep(row: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """Add to a row what an earlier result says of methods that do not depend on the model, if it is the same sample.
+
+    Args:
+        row: of :func:`judge`.
+        earlier: content of a result file.
+
+    Returns:
+        The row, its methods in the order of the tables.
+    """
+    same = [
+        other["methods"]
+        for other in earlier["samples"]
+        if all(other[name] == row[name] for name in ("image_sha256", "reference_sha256"))
+    ]
+    kept = {name: found for methods in same for name, found in methods.items() if not METHODS[name].of_model}
+    found = kept | row["methods"]
+    return row | {"methods": {name: found[name] for name in METHODS if name in found}}
+
+
+def origins(rows: Sequence[dict[str, Any]], run: Sequence[str], earlier: dict[str, Any]) -> dict[str, Any]:
+    """Say when and with what the methods in ``rows`` that were not ``run`` now were."""
+    kept = sorted({name for row in rows for name in row["methods"]}.difference(run))
+    where = {name: earlier[name] for name in ("date", "command", "machine", "versions")}
+    return {name: earlier.get("kept", {}).get(name, where) for name in kept}
+
+
 def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Put the rows of each group together.
 

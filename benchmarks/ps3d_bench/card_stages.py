@@ -91,7 +91,7 @@ def _resample(image: Any, shape: Zyx, xp: Any) -> None:
 
 
 def _blend(lattice: PatchLattice, scores: Any, xp: Any) -> None:
-    ring = BlendRing(lattice, foreground=True, xp=xp)
+    ring = BlendRing(lattice, scores=True, xp=xp)
     for _, boxes in ring.layers():
         for at in boxes:
             ring.add(scores, at)

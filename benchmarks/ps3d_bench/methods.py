@@ -41,11 +41,15 @@ class Method:
     """What it is told and what it was tuned on, for people."""
     slow: bool = False
     """Left out unless asked for."""
+    of_model: bool = False
+    """Whether its answer depends on the model that is judged."""
 
 
 METHODS = {
-    "ps3d-rt": Method("ps3d-rt", "as installed: the bundle's overlap, one pass"),
-    "ps3d-rt-published": Method("ps3d-rt, published settings", "overlap 0.5, 8 mirror images a patch", slow=True),
+    "ps3d-rt": Method("ps3d-rt", "as installed: the bundle's overlap, one pass", of_model=True),
+    "ps3d-rt-published": Method(
+        "ps3d-rt, published settings", "overlap 0.5, 8 mirror images a patch", slow=True, of_model=True
+    ),
     "threshwater": Method(
         "ThreshWater",
         "threshold the best for the sample's true foreground; opening and erosion tuned on training samples",
@@ -54,7 +58,7 @@ METHODS = {
         "ThreshWater, tuned on the sample", "all three settings the best for this very sample's reference", slow=True
     ),
     "unet2d": Method("2-D U-Net + watershed", "opening and erosion tuned on training samples", slow=True),
-    "snow": Method("SNOW on our foreground", "foreground of ps3d-rt, the published defaults"),
+    "snow": Method("SNOW on our foreground", "foreground of ps3d-rt, the published defaults", of_model=True),
     "snow-true": Method("SNOW on the true foreground", "foreground of the reference, the published defaults"),
 }
 """By the name that ``--methods`` takes, in the order of the tables."""

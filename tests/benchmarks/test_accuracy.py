@@ -187,6 +187,31 @@ def test_the_command_writes_file_and_picture_and_prints_tables(cli, tmp_path, mo
     assert said.count("F1_instance") == 2
 
 
+def test_peers_of_an_earlier_result_are_taken_over_where_the_sample_is_the_same(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(accuracy_samples, "SAMPLES", (DRAWN,))
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    options = ("bench", "accuracy", "--engine", "fake", "--cache", tmp_path / "cache")
+    cli(*options, "--methods", "snow-true,ps3d-rt", "--out", first)
+    earlier = json.loads(first.read_text(encoding="utf-8"))
+    earlier["samples"][0]["methods"]["snow-true"]["f1_instance"] = 0.123
+    first.write_text(json.dumps(earlier), encoding="utf-8")
+
+    code, printed, said = cli(*options, "--methods", "snow", "--keep", first, "--out", second)
+    assert code == 0, said
+    content = json.loads(second.read_text(encoding="utf-8"))
+    assert list(content["samples"][0]["methods"]) == ["snow", "snow-true"], "what the model decides is not taken over"
+    assert content["groups"]["in"]["methods"]["snow-true"]["f1_instance"] == 0.123
+    assert content["kept"].keys() == {"snow-true"}
+    assert content["kept"]["snow-true"]["date"] == earlier["date"]
+    assert "0.123" in printed
+
+    other = earlier["samples"][0] | {"image_sha256": "of another sample"}
+    first.write_text(json.dumps(earlier | {"samples": [other]}), encoding="utf-8")
+    cli(*options, "--methods", "snow", "--keep", first, "--out", second)
+    content = json.loads(second.read_text(encoding="utf-8"))
+    assert (list(content["samples"][0]["methods"]), content["kept"]) == (["snow"], {})
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [("--samples", "in,900001"), ("--samples", "outer"), ("--methods", "snow,stardist"), ("--methods", "")],

@@ -21,6 +21,10 @@ def accuracy(
     threads: Annotated[int | None, typer.Option(help="As of predict; default: all cores.", min=1)] = None,
     training: Annotated[Path | None, typer.Option(help="Folder of samples that the peers are tuned on.")] = None,
     unet2d: Annotated[Path | None, typer.Option(help="ONNX file of the method unet2d.")] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Earlier result: takes over methods that are not run and need no model.", exists=True),
+    ] = None,
     cache: Annotated[Path, typer.Option(help="Folder that keeps samples and settings.")] = Path("bench-cache"),
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write: .svg, .png …")] = None,
@@ -43,6 +47,7 @@ def accuracy(
     chosen, names = choose(samples), choose_methods(methods)
     if "snow" in " ".join(names):
         require("porespy")
+    earlier = None if keep is None else json.loads(keep.read_text(encoding="utf-8"))
     bundle = load_model(model)
     lab = Lab(bundle, cache, engine, threads, training, unet2d)
     content = {
@@ -55,8 +60,11 @@ def accuracy(
     }
     rows = []
     for row in bench.judge_all(chosen, lab.segmenters(names), cache):
-        rows.append(row)
+        rows.append(row if earlier is None else bench.keep(row, earlier))
         typer.echo(bench.progress(row), err=True)
+    if earlier is not None:
+        content["kept"] = bench.origins(rows, names, earlier)
+        content["methods"] |= {name: METHODS[name].what for name in content["kept"]}
     content |= {"groups": bench.summarize(rows), "samples": rows}
     if out is not None:
         write_result(out, content)
