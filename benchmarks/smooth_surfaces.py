@@ -28,14 +28,14 @@ from ps3d_rt.api import configure
 from ps3d_rt.core.chunks import MemoryStore, read_ids
 from ps3d_rt.core.grid import Box, Sweep
 from ps3d_rt.core.measure import measure
-from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
+from ps3d_rt.core.particles import FOREGROUND, to_particles
 from ps3d_rt.core.resample import resample_labels, smooth_labels_box
 from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job
-from ps3d_rt.stages.segment import Segmentation, segment
+from ps3d_rt.stages.segment import NETWORK_ARRAYS, Segmentation, segment
 from ps3d_training.synth import SampleSpec, random_spec
 
 SIZES = (34, 48, 68, 17)
@@ -115,7 +115,7 @@ def on_normalized_grid(job: Job) -> tuple[Array, Array]:
     """Labels of the particles, and score of foreground in percent."""
     plan, model, whole = job.plan, job.model, Box.of_shape(job.plan.shape)
     store = MemoryStore(plan.shape)
-    for name in (BORDER_CORE, FOREGROUND):
+    for name in NETWORK_ARRAYS:
         store.create(name, np.uint8)
     stage = Segmentation(
         volume=job.volume,
@@ -132,7 +132,7 @@ def on_normalized_grid(job: Job) -> tuple[Array, Array]:
         slab_planes=plan.shape[0],
     )
     segment(stage, Sweep(whole))
-    parts, _, _ = to_particles(
+    parts, _ = to_particles(
         store,
         plan.shape,
         plan.shape,

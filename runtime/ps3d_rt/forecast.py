@@ -16,6 +16,7 @@ from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job, Places, gray_scale_of, run_stages
 from ps3d_rt.plan import CARD_BYTES_PER_VOXEL, HALO, SHARD, PredictConfig, RunPlan
+from ps3d_rt.stages.segment import NETWORK_ARRAYS
 from ps3d_rt.workers import usable_cores
 
 TRIAL_SIDE = 176
@@ -102,8 +103,8 @@ def memory_bytes(plan: RunPlan, config: PredictConfig, bytes_per_voxel: int) -> 
     """
     side = _chunk_voxels(plan)
     if plan.card is not None:
-        # On a card lies all but the slabs of the scan that are read, and the classes that are written.
-        slab = plan.shard[0] * (prod(plan.source[1:]) * bytes_per_voxel + 2 * prod(plan.shape[1:]))
+        # On a card lies all but the slabs of the scan that are read, and the classes and scores that are written.
+        slab = plan.shard[0] * (prod(plan.source[1:]) * bytes_per_voxel + len(NETWORK_ARRAYS) * prod(plan.shape[1:]))
         chunks = min(plan.card.tasks, len(plan.chunks.boxes)) * side * CARD_HOST_BYTES_PER_VOXEL
         return len(plan.devices) * (CARD_BASE_BYTES + max(slab, chunks))
     network = config.workers * _widest(plan) * plan.column_bytes(bytes_per_voxel)

@@ -22,7 +22,8 @@ from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import ParticleTable, merge_sums, renumber, to_table
 from ps3d_rt.core.normalize import GrayScale
 from ps3d_rt.core.particle_size import SizeEstimate
-from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
+from ps3d_rt.core.particles import to_particles
+from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.cards import OWN_CARD, variables_of
 from ps3d_rt.errors import InputError
@@ -43,7 +44,7 @@ from ps3d_rt.plan import HALO, SHARD, PredictConfig, RunPlan, check_particle_siz
 from ps3d_rt.sizing import estimate_size, sizing_facts
 from ps3d_rt.stages.device import DeviceStore, LimitedTask, memory_limit
 from ps3d_rt.stages.gray import volume_scale
-from ps3d_rt.stages.segment import PatchCount, Segmentation, segment
+from ps3d_rt.stages.segment import NETWORK_ARRAYS, PatchCount, Segmentation, segment
 from ps3d_rt.stages.source_grid import LabelsTarget, SourceGrid, box_tasks, measure_box, renamed, write_box
 from ps3d_rt.versions import versions
 from ps3d_rt.workers import Workers, usable_cores
@@ -217,10 +218,10 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
         with clock.stage("network", plan.patches, "patches", voxels) as advance:
             counts = _segment(job, places, cards or workers, advance)
         with (
-            clock.stage("particles", 4 * len(plan.chunks.boxes) - 1, "tasks", voxels) as advance,
+            clock.stage("particles", 5 * len(plan.chunks.boxes) - 1, "tasks", voxels) as advance,
             nullcontext(cards) if cards else _chunk_workers(job, workers) as chunk_workers,
         ):
-            parts, particles, sure = to_particles(
+            parts, particles = to_particles(
                 places.store if plan.card is None else DeviceStore(places.store, OWN_CARD if cards else spec.device),
                 plan.shape,
                 plan.chunks.chunk,
@@ -230,15 +231,16 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
                 halo=HALO,
                 map_tasks=partial(replace(tasks, workers=chunk_workers).map, advance=advance),
             )
+            scored = partial(add_up_scores, places.store)
+            score_sums = tasks.map(scored, score_tasks(plan.chunks, parts), advance=advance)
+            sureness = to_sureness(score_sums, particles)
         bins = GrayBins.of(job.scale)
         grid = SourceGrid(volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom, bins=bins)
         boxes = places.labels.boxes(0)
         with clock.stage("table", len(boxes), "boxes", voxels) as advance:
             sums = tasks.map(partial(measure_box, grid), box_tasks(grid, parts, boxes), advance=advance)
             merged, names = renumber(merge_sums(sums), largest=particles)
-            confidence = np.zeros(len(merged.label) + 1)
-            confidence[names[1:]] = sure  # entry 0 is for particles that vanished
-            table = to_table(merged, plan.source, job.config.spacing_mm, confidence[1:])
+            table = to_table(merged, plan.source, job.config.spacing_mm, sureness.renamed(names))
         with clock.stage("labels", len(boxes), "boxes", voxels) as advance:
             write = partial(write_box, grid, places.labels)
             tasks.run(write, box_tasks(grid, renamed(parts, names), boxes), advance=advance)
@@ -253,7 +255,7 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
 
 def _segment(job: Job, places: Places, workers: Mapper, advance: Callable[[int], None]) -> PatchCount:
     """Run the sweeps: one after the other in this process, or one a process."""
-    for name in (BORDER_CORE, FOREGROUND):
+    for name in NETWORK_ARRAYS:
         places.store.create(name, np.uint8)
     stage = Segmentation(
         volume=job.volume,

@@ -64,9 +64,7 @@ def through_ring(ring, lattice, scores, xp=np, skip=()):
                 ring.add(xp.asarray(scores[number[at]]), at)
         z, taken = ring.take()
         assert taken.dtype == xp.uint8
-        classes, *foreground = np.asarray(taken)
-        for percent in foreground:
-            assert np.array_equal(percent > 0, classes > 0)
+        (classes,) = np.asarray(taken)
         assert classes.shape[1:] == ring.write.shape[1:]
         assert z == ring.write.start[0] + sum(len(p) for p in planes)
         planes.append(classes)
@@ -191,7 +189,7 @@ def test_any_plan_gives_the_same_bytes(lattice, align, workers, most):
 
 
 def assert_kernels_equal_the_array_api(lattice, scores, write):
-    kernels, plain = (BlendRing(lattice, write, foreground=True, xp=xp) for xp in (np, array_api_strict))
+    kernels, plain = (BlendRing(lattice, write, scores=True, xp=xp) for xp in (np, array_api_strict))
     classes_only = BlendRing(lattice, write)
     number = {at: i for i, at in enumerate(patches_of(lattice))}
     for _, patches in kernels.layers():
@@ -203,6 +201,8 @@ def assert_kernels_equal_the_array_api(lattice, scores, write):
         (_, ours), (_, standard), (_, alone) = (ring.take() for ring in (kernels, plain, classes_only))
         np.testing.assert_array_equal(ours, np.asarray(standard))
         np.testing.assert_array_equal(alone, ours[:1])
+        assert np.array_equal(ours[1] > 0, ours[0] > 0)
+        assert np.all(ours[2] <= ours[1]), "border, which is the rest, is never below 0"
 
 
 @given(tiling=tilings(), seed=st.integers(0, 99))
@@ -291,20 +291,22 @@ def test_an_axis_window_of_one_voxel_weighs_1():
 
 
 @pytest.mark.parametrize("xp", [np, array_api_strict])
-def test_the_foreground_score_is_the_blended_one_in_percent(xp) -> None:
+def test_the_scores_are_the_blended_ones_in_percent(xp) -> None:
     lattice = PatchLattice.plan((4, 4, 6), (4, 4, 4), 0.5)
-    ring = BlendRing(lattice, foreground=True, xp=xp)
+    ring = BlendRing(lattice, scores=True, xp=xp)
     for _, boxes in ring.layers():
         for number, at in enumerate(boxes):
             scores = np.zeros((3, 4, 4, 4), np.float32)
-            scores[:, :2] = np.array([0.1, 0.6 - 0.2 * number, 0.3 + 0.2 * number])[:, None, None, None]
+            scores[:, :2] = np.array([0.1, 0.9 - 0.9 * number, 0.9 * number])[:, None, None, None]
             scores[:, 2] = np.array([0.6, 0.2, 0.2])[:, None, None]
             scores[:, 3] = np.array([0.0, 1.0, 0.0])[:, None, None]
             ring.add(xp.asarray(scores), at)
-    classes, foreground = np.asarray(ring.take()[1])
+    classes, foreground, core = np.asarray(ring.take()[1])
     assert np.all(foreground[:2] == 90)
-    assert not np.any(classes[2] | foreground[2]), "background is not scored"
-    assert np.all(foreground[3] == 100)
+    # In the middle a voxel weighs exp(4) times as much in the nearer patch: 90 / (1 + exp(-4)) = 88.4.
+    np.testing.assert_array_equal(core[:2], np.broadcast_to([90, 90, 88, 2, 0, 0], (2, 4, 6)))
+    assert not np.any(classes[2] | foreground[2] | core[2]), "background is not scored"
+    assert np.all((foreground[3] == 100) & (core[3] == 100))
 
 
 @pytest.mark.parametrize("bias", [-0.3, -0.05, 0.0, 0.2])

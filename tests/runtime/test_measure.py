@@ -26,6 +26,7 @@ from ps3d_rt.core.measure import (
     to_table,
 )
 from ps3d_rt.core.normalize import gray_scale
+from ps3d_rt.core.sureness import Sureness
 from ps3d_rt.core.surface import STEPS, surface_mm2
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.table import read_table
@@ -129,7 +130,9 @@ def test_no_image_no_gray_columns_and_no_bins_no_quantiles():
     assert measure(labels, (1, 1, 1), bins=BINS).gray_bins is None
     without = measure(labels, (1, 1, 1), labels)
     assert (without.gray_p50, without.gray_histogram) == (None, None)
-    every = to_table(partial_sums(labels, labels, bins=BINS), (1, 1, 1), (1, 1, 1), np.ones(1)).columns()
+    every = to_table(
+        partial_sums(labels, labels, bins=BINS), (1, 1, 1), (1, 1, 1), Sureness(*np.ones((3, 1)))
+    ).columns()
     assert list(every) == [field.name for field in fields(ParticleTable) if field.name not in NO_COLUMNS]
 
 

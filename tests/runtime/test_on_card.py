@@ -226,7 +226,7 @@ def test_scores_blend_to_the_bytes_of_the_cpu(cupy, core_bias):
     lattice = PatchLattice.plan((21, 20, 19), (9, 8, 7), 0.5)
     write = Box((2, 0, 4), (20, 20, 16))
     rng = np.random.default_rng(0)
-    rings = [BlendRing(lattice, write, core_bias=core_bias, foreground=True, xp=xp) for xp in (np, cupy)]
+    rings = [BlendRing(lattice, write, core_bias=core_bias, scores=True, xp=xp) for xp in (np, cupy)]
     for _, patches in rings[0].layers():
         for k, at in enumerate(patches):
             scores = rng.dirichlet((1, 1, 1), (9, 8, 7)).transpose(3, 0, 1, 2).astype(np.float32)

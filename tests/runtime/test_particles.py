@@ -222,7 +222,7 @@ def test_parts_hold_the_final_ids():
     border_core = grains(np.random.default_rng(2), (20, 30, 40), count=30, radius=5)
     border_core[0, 0, 0] = BORDER  # a crumb: dropped
     store = StrictStore(border_core)
-    parts, count, _ = to_particles(store, border_core.shape, (9, 30, 11), min_relative_volume=0.1)
+    parts, count = to_particles(store, border_core.shape, (9, 30, 11), min_relative_volume=0.1)
     expected = to_instances(border_core, min_relative_volume=0.1)
     assert count == expected.max()
     assert [part.box for part in parts] == list(ChunkGrid(border_core.shape, (9, 30, 11)).boxes)

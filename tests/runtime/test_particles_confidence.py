@@ -1,20 +1,25 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion
 
 from ps3d_rt.core.border_core import to_border_core
-from ps3d_rt.core.chunks import MemoryStore, read_ids
+from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, read_ids
 from ps3d_rt.core.doubt import is_sure
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
+from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND, to_particles
+from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
 
 
 def confident(border_core, percent, chunk, **options):
     store = MemoryStore(border_core.shape)
-    store.arrays |= {BORDER_CORE: border_core, FOREGROUND: percent}
+    store.arrays |= {BORDER_CORE: border_core, FOREGROUND: percent, CORE_SCORE: np.zeros_like(percent)}
     found = to_particles(store, store.shape, chunk, **options)
+    tasks = score_tasks(ChunkGrid(store.shape, chunk), found.parts)
+    sureness = to_sureness(map(partial(add_up_scores, store), tasks), found.largest)
     labels = read_ids(store, [part for part in found.parts if part.ids.size > 1], Box.of_shape(store.shape))
-    return found.largest, labels, found.confidence
+    return found.largest, labels, sureness.confidence
 
 
 @pytest.mark.parametrize("chunk", [(40, 12, 12), (7, 5, 12), (3, 3, 3)])
@@ -73,10 +78,9 @@ def test_unsure_particles_do_not_count_in_the_mean_volume():
     assert np.array_equal(found > 0, instances == 2), "it is the mean now"
 
 
-def test_without_scores_nothing_is_known_of_how_sure_the_network_is():
+def test_without_scores_no_particle_is_unsure():
     instances = np.zeros((8, 8, 8), np.uint32)
     instances[1:7, 1:7, 1:7] = 1
     store = MemoryStore(instances.shape)
     store.arrays[BORDER_CORE] = to_border_core(instances, 1.0)
-    found = to_particles(store, store.shape, (8, 8, 8))
-    assert (found.largest, found.confidence) == (1, None)
+    assert to_particles(store, store.shape, (8, 8, 8)).largest == 1

@@ -125,7 +125,7 @@ def test_neither_shards_nor_chunks_nor_sweeps_change_the_result(
     assert prod(cut.run["parameters"]["chunk_voxels"]) < prod(want.run["parameters"]["chunk_voxels"])
     assert cut.labels.tobytes() == want.labels.tobytes()
     for name, column in want.particles.columns().items():
-        assert np.array_equal(column, cut.particles.columns()[name]), name
+        assert column.tobytes() == cut.particles.columns()[name].tobytes(), name
 
 
 def test_a_volume_smaller_than_a_patch_works() -> None:
@@ -181,6 +181,31 @@ def test_the_table_says_how_sure_the_network_is() -> None:
         particles = run(image, particle_size_mm=size_mm).particles
         assert np.argmin(particles.confidence) == 1, "the faint one, whatever its number on the normalized grid"
         assert 0.5 < particles.confidence[1] < 0.9 < np.delete(particles.confidence, 1).min() <= 1
+
+
+def test_scores_follow_particles_that_have_other_numbers_on_the_networks_grid() -> None:
+    """On that grid, half as fine, both begin in one plane, where the second comes first."""
+    labels = balls((34, 54, 26), [(12, 40, 12), (13, 12, 12)], 6.5)
+    image = gray(labels)
+    image[labels == 2] = image[labels == 2] * 0.59
+    particles = run(image, particle_size_mm=0.26).particles
+    assert particles.centroid_y_mm[0] > particles.centroid_y_mm[1]
+    assert particles.confidence[1] < 0.9 < particles.confidence[0]
+    assert np.isnan(particles.core_confidence).all(), "too small for cores there"
+
+
+def test_the_table_says_how_clear_cores_and_contacts_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two balls touch between planes 15 and 16, where chunks meet; the third stands alone. It is sure of all."""
+    image = gray(balls((46, 54, 62), [(9, 12, 14), (21, 12, 14), (34, 40, 40)], 6.5))
+    whole = run(image).particles
+    assert whole.contacts.tolist() == [1, 1, 0]
+    assert np.all(whole.core_confidence > 0.9)
+    assert np.all(whole.contact_margin[:2] > 0.9)
+    assert np.isnan(whole.contact_margin[2])
+    monkeypatch.setattr(ps3d_rt.plan, "SHARD", (8, 16, 16))
+    cut = run(image, chunk=16).particles
+    for name, column in whole.columns().items():
+        assert column.tobytes() == cut.columns()[name].tobytes(), name
 
 
 def test_run_says_how_large_the_particles_are() -> None:

@@ -173,8 +173,10 @@ def grains():
     return labels, np.where(labels > 0, 200, 10).astype(np.uint8)
 
 
-def table_of(labels, confidence=None):
-    return replace(measure(labels, (0.01, 0.02, 0.01)), confidence=None if confidence is None else np.array(confidence))
+def table_of(labels, confidence=None, margin=None):
+    scores = {"confidence": confidence, "contact_margin": margin}
+    known = {name: np.array(column) for name, column in scores.items() if column is not None}
+    return replace(measure(labels, (0.01, 0.02, 0.01)), **known)
 
 
 def test_the_largest_and_the_most_doubtful_are_worth_a_look(monkeypatch):
@@ -212,15 +214,15 @@ def test_without_the_scan_particles_are_white():
 
 def test_the_table_of_particles_names_and_shows_them():
     labels, image = grains()
-    table = table_of(labels, [0.9, 0.99, 0.7])
+    table = table_of(labels, [0.9, 0.99, 0.7], [-0.304, np.nan, 0.85])
     pictures = take_pictures(lambda b: image[b.slices], lambda b: labels[b.slices], labels.shape, table)
     html = particle_table(table, largest(table), pictures.thumbnails, MICROMETRE)
     rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in html.split("<tr>")[2:]]
     assert [row[1] for row in rows] == ["7", "3", "8"]
     assert [row[4:] for row in rows] == [
-        ["0.99", "6, 30, 30", "no"],
-        ["0.90", "4, 17, 27", "no"],
-        ["0.70", "2, 55, 52", "yes"],
+        ["0.99", "–", "6, 30, 30", "no"],
+        ["0.90", "-0.30", "4, 17, 27", "no"],
+        ["0.70", "0.85", "2, 55, 52", "yes"],
     ]
     assert all(row[0].startswith('<img alt="Particle') for row in rows)
     assert "<img" not in particle_table(table, largest(table), {}, MICROMETRE)

@@ -24,14 +24,16 @@ TOUCHING = np.array([[[9, 9, 4, 4], [1, 9, 9, 0]]], np.uint32)
 def test_a_table_comes_back_as_written(tmp_path, labels, image, bins, sure):
     image = None if image is None else image.repeat(labels.shape[1], axis=1)
     table = measure(labels, (0.1, 0.2, 0.3), image, bins)
-    table = replace(table, confidence=np.linspace(0.8, 1, len(table)) if sure else None)
+    if sure:
+        margin = np.where(table.contacts > 0, np.linspace(-0.1, 1, len(table)), np.nan)
+        table = replace(table, confidence=np.linspace(0.8, 1, len(table)), contact_margin=margin)
     parquet_path, _ = write_table(table, tmp_path / "made" / "out")
     for path in (parquet_path, parquet_path.parent):
         back = read_table(path)
         assert list(back.columns()) == list(table.columns())
         for name, column in table.columns().items():
             assert back.columns()[name].dtype == column.dtype
-            assert np.array_equal(back.columns()[name], column)
+            np.testing.assert_array_equal(back.columns()[name], column)
         assert np.array_equal(back.contact_pairs.labels, table.contact_pairs.labels)
         assert np.array_equal(back.contact_pairs.faces, table.contact_pairs.faces)
         assert back.gray_bins == table.gray_bins
@@ -55,6 +57,14 @@ def test_the_csv_has_the_same_columns_and_numbers(tmp_path):
     assert rows[1]["label"] == str(2**32 - 1)
     assert [float(row["centroid_x_mm"]) for row in rows] == table.centroid_x_mm.tolist()
     assert [row["touches_edge"] for row in rows] == ["true", "true"]
+
+
+def test_what_a_particle_has_not_is_null_in_parquet_and_empty_in_csv(tmp_path):
+    table = replace(measure(LABELS, (1, 1, 1)), core_confidence=np.array([np.nan, 0.5]))
+    parquet_path, csv_path = write_table(table, tmp_path)
+    assert parquet.read_table(parquet_path)["core_confidence"].to_pylist() == [None, 0.5]
+    with csv_path.open(newline="") as file:
+        assert [row["core_confidence"] for row in csv.DictReader(file)] == ["", "0.5"]
 
 
 def test_nothing_is_overwritten_unless_asked(tmp_path):

@@ -105,20 +105,19 @@ def classes_of(core: Any, border: Any, weight: Any, core_bias: float = 0.0) -> A
     return best
 
 
-def foreground_of(core: Any, border: Any, weight: Any, classes: Any) -> Any:
-    """Say how sure the network is that a foreground voxel is one.
+def percent_of(total: Any, weight: Any, classes: Any) -> Any:
+    """Say how sure the network is of a class, or of several together, where there is foreground.
 
     Args:
-        core: as for :func:`classes_of`, as the next two.
-        border: see there.
-        weight: see there.
+        total: sum of scores · window of the class, or of the classes.
+        weight: sum of the windows, same shape.
         classes: what :func:`classes_of` found.
 
     Returns:
-        uint8 of the same shape: score of core and border together, percent; 0 in the background.
+        uint8 of the same shape: the score, percent; 0 in the background.
     """
-    xp = array_namespace(core)
-    percent = xp.floor((core + border) / weight * 100.0 + 0.5)
+    xp = array_namespace(total)
+    percent = xp.floor(total / weight * 100.0 + 0.5)
     zero = xp.asarray(0, dtype=xp.uint8)
     return xp.where(classes == zero, zero, xp.astype(xp.clip(percent, 0.0, 100.0), xp.uint8))
 
@@ -142,7 +141,8 @@ class BlendRing:
         lattice: the patches of the volume.
         write: voxels to emit. Default all, the padding too.
         core_bias: as for :func:`classes_of`.
-        foreground: hand out what :func:`foreground_of` says too.
+        scores: hand out, besides, the scores of foreground (core and border together) and of core, of
+            :func:`percent_of`.
         xp: array library of the scores.
 
     Memory: 2 · 4 bytes · patch_z · Y · X of the write box.
@@ -157,7 +157,7 @@ class BlendRing:
         write: Box | None = None,
         *,
         core_bias: float = 0.0,
-        foreground: bool = False,
+        scores: bool = False,
         xp: ModuleType = np,
     ) -> None:
         whole = Box.of_shape(lattice.padded)
@@ -166,7 +166,7 @@ class BlendRing:
             raise InputError(f"{self.write} is empty or not inside the volume of {lattice.padded} voxels.")
         self._lattice = lattice
         self._core_bias = float(np.float32(core_bias))
-        self._kinds = 1 + foreground
+        self._kinds = 3 if scores else 1
         self._xp = xp
         self._window = gaussian_window(lattice.patch, xp=xp)
         _, height, width = self.write.shape
@@ -214,8 +214,8 @@ class BlendRing:
         """Hand out the planes that no later patch touches, and free their room.
 
         Returns:
-            first plane in the volume, and of it and the following planes the classes and, if asked for, what
-            :func:`foreground_of` says: uint8 (1 or 2, n, Y, X) of the write box, n ≥ 0.
+            first plane in the volume, and of it and the following planes the classes and, if asked for, the scores
+            of foreground and of core: uint8 (1 or 3, n, Y, X) of the write box, n ≥ 0.
         """
         first = self._base
         self._base = self.write.shape[0] if self._next is None else self._begin(self._next)
@@ -237,7 +237,8 @@ class BlendRing:
         classes = classes_of(core, border, weight, self._core_bias)
         taken[0, n, :, :] = classes
         if self._kinds > 1:
-            taken[1, n, :, :] = foreground_of(core, border, weight, classes)
+            taken[1, n, :, :] = percent_of(core + border, weight, classes)
+            taken[2, n, :, :] = percent_of(core, weight, classes)
         self._sums[:, at, :, :] = 0.0
 
     def _begin(self, patch: Box) -> int:
@@ -262,24 +263,25 @@ def _take_planes(
     core_bias: np.float32,
     taken: Array,
 ) -> None:
-    """Do :func:`classes_of`, and :func:`foreground_of` for a second kind, from ``first`` on; leave zeros behind."""
+    """Do :func:`classes_of`, and :func:`percent_of` if there are three kinds, from ``first`` on; leave zeros behind."""
     depth, width = sums.shape[1], sums.shape[3]
     scored = taken.shape[0] > 1
     for z in range(taken.shape[1]):
         for y in range(sums.shape[2]):
             core = sums[0, (first + z) % depth, y]
             border = sums[1, (first + z) % depth, y]
-            row, percents = taken[0, z, y], taken[-1, z, y]
+            row, foreground_percent, core_percent = taken[0, z, y], taken[1 if scored else 0, z, y], taken[-1, z, y]
             for x in range(width):
                 weight = weight_y[y] * weight_x[x] * weight_z[z]
                 background = weight - core[x] - border[x]
                 if core[x] <= background and border[x] <= background:
-                    percents[x] = 0
-                    row[x] = 0
+                    foreground_percent[x] = core_percent[x] = row[x] = 0
                     continue
                 if scored:
                     percent = np.floor((core[x] + border[x]) / weight * np.float32(100) + np.float32(0.5))
-                    percents[x] = np.uint8(min(max(percent, np.float32(0)), np.float32(100)))
+                    foreground_percent[x] = np.uint8(min(max(percent, np.float32(0)), np.float32(100)))
+                    percent = np.floor(core[x] / weight * np.float32(100) + np.float32(0.5))
+                    core_percent[x] = np.uint8(min(max(percent, np.float32(0)), np.float32(100)))
                 row[x] = 2 if border[x] > core[x] + weight * core_bias else 1
             core[:] = 0.0
             border[:] = 0.0

@@ -30,6 +30,7 @@ from ps3d_rt.core.particles import label_dtype
 from ps3d_rt.core.run_sums import Columns, sum_gray, sum_places
 from ps3d_rt.core.runs import as_ids, check_volume, z_slabs
 from ps3d_rt.core.shape import covariances, principal_axes, sphericity
+from ps3d_rt.core.sureness import Sureness
 from ps3d_rt.core.surface import surface_mm2
 from ps3d_rt.errors import InputError
 
@@ -40,7 +41,8 @@ Spacing = tuple[float, float, float]
 class ParticleTable:
     """One row a particle, in ascending order of the label. Every column is (n,); the units are in the names.
 
-    A column is None if it needs an image, gray bins, or the scores of a network, and there were none.
+    A column is None if it needs an image, gray bins, or the scores of a network, and there were none. In a column, NaN
+    stands for what a particle has not: ``core_confidence`` without a core, ``contact_margin`` without a contact.
     """
 
     label: NDArray[np.uint64]
@@ -84,6 +86,8 @@ class ParticleTable:
     gray_p95: NDArray[np.float64] | None = None
     gray_max: NDArray[np.float64] | None = None
     confidence: NDArray[np.float64] | None = None
+    core_confidence: NDArray[np.float64] | None = None
+    contact_margin: NDArray[np.float64] | None = None
 
     contact_pairs: Contacts
     """Which particles touch; no column."""
@@ -337,16 +341,14 @@ def renumber(sums: PartialSums, largest: int = 0) -> tuple[PartialSums, NDArray[
     return PartialSums(label=label, contacts=contacts, gray_bins=sums.gray_bins, **columns), table
 
 
-def to_table(
-    sums: PartialSums, shape: Zyx, spacing_mm: Spacing, confidence: NDArray[np.float64] | None = None
-) -> ParticleTable:
+def to_table(sums: PartialSums, shape: Zyx, spacing_mm: Spacing, sureness: Sureness | None = None) -> ParticleTable:
     """Turn the sums of a whole volume into the particle table.
 
     Args:
         sums: from :func:`merge_sums`, or from :func:`partial_sums` of the whole volume.
         shape: of the volume, voxels z, y, x.
         spacing_mm: voxel size along z, y, x.
-        confidence: (n,) mean score of foreground of every particle, 0 to 1; None if no network found them.
+        sureness: of the same particles; None if no network found them.
 
     Raises:
         InputError: if a spacing is not a positive number.
@@ -380,7 +382,7 @@ def to_table(
         touches_edge=np.any((sums.start == 0) | (sums.stop == np.array(shape)), axis=1),
         **_contact_columns(sums),
         **_gray_columns(sums),
-        confidence=confidence,
+        **({} if sureness is None else sureness.columns()),
         contact_pairs=sums.contacts,
         gray_histogram=sums.gray_histogram,
         gray_bins=sums.gray_bins,

@@ -8,7 +8,7 @@
 4. :func:`ps3d_rt.core.growth.grow`, per chunk in rounds: claim the rest of the foreground.
 5. :func:`sum_foreground`, per chunk, if there are scores: add up the foreground score of every particle.
 6. :func:`number`, tables only: drop the unsure and the small particles, count the others in raster order of their first
-   voxels. :func:`mean_scores`: how sure the network is of each.
+   voxels.
 7. :func:`write_instances`, per chunk, if asked for: put the final ids in place.
 
 Tasks pass on whole-number tables, which are put together in the order of the chunks, so neither the chunk size nor
@@ -41,8 +41,9 @@ from ps3d_rt.errors import InputError
 
 BORDER_CORE, PIECES, INSTANCES = "border-core", "pieces", "instances"
 """Arrays of the store: the map to start from, what :func:`survey` writes, the result."""
-FOREGROUND = "foreground"
-"""Array of the store: score of foreground, percent, uint8; there may be none."""
+FOREGROUND, CORE_SCORE = "foreground", "core-score"
+"""Arrays of the store: score of foreground, and of core alone, percent, uint8, 0 in the background; there may be
+none."""
 
 
 class Particles(NamedTuple):
@@ -53,8 +54,6 @@ class Particles(NamedTuple):
     :func:`ps3d_rt.core.chunks.read_ids` reads them."""
     largest: int
     """N."""
-    confidence: NDArray[np.float64] | None
-    """(N,) mean score of foreground, 0 to 1; None without scores."""
 
 
 def to_instances_chunked(
@@ -70,7 +69,7 @@ def to_instances_chunked(
 
     The array gets the type of the ids; it is 0 where nothing is written if the store makes it so.
     """
-    parts, count, _ = to_particles(
+    parts, count = to_particles(
         store, shape, chunk, min_relative_volume=min_relative_volume, halo=halo, map_tasks=map_tasks
     )
     store.create(INSTANCES, label_dtype(count))
@@ -123,8 +122,7 @@ def to_particles(
     parts = [part for part, _ in labels]
     sums = None if min_confidence is None else list(map_tasks(partial(sum_foreground, store), parts))
     numbers = number(labels, min_relative_volume, sums, min_confidence or 0.0, max_doubt)
-    confidence = None if sums is None else mean_scores(labels, sums, numbers)
-    return Particles([Part(part.source, part.box, numbers[part.ids]) for part in parts], int(numbers.max()), confidence)
+    return Particles([Part(part.source, part.box, numbers[part.ids]) for part in parts], int(numbers.max()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,24 +318,6 @@ def number(
     numbers = np.zeros(volume.size, label_dtype(order.size))
     numbers[order[np.argsort(first[order])]] = np.arange(1, order.size + 1)
     return numbers
-
-
-def mean_scores(
-    labels: Sequence[Labels], foreground: Sequence[NDArray[np.int64]], numbers: NDArray[Any]
-) -> NDArray[np.float64]:
-    """Mean score of foreground, 0 to 1, of the particles 1..N.
-
-    Args:
-        labels: of every chunk, after growth.
-        foreground: of every chunk, from :func:`sum_foreground`.
-        numbers: from :func:`number`.
-    """
-    final = numbers[_joined([part.ids for part, _ in labels])]
-    volume, score = (np.zeros(int(numbers.max()) + 1, np.int64) for _ in range(2))
-    np.add.at(volume, final, _joined([counted.volumes for _, counted in labels]))
-    np.add.at(score, final, _joined(foreground))
-    means: NDArray[np.float64] = score[1:] / (100 * volume[1:])
-    return means
 
 
 def write_instances(store: Store, part: Part) -> None:

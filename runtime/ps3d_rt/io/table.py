@@ -1,7 +1,8 @@
 """The particle table on disk: ``particles.parquet`` to compute with, ``particles.csv`` to look at.
 
 Both have the same rows and columns. Parquet alone has, besides, what is more than one number a particle: the lists
-``contact_label`` and ``contact_label_faces``, and ``gray_histogram``, whose bins are in the file's metadata.
+``contact_label`` and ``contact_label_faces``, and ``gray_histogram``, whose bins are in the file's metadata. NaN is
+null in parquet and an empty field in CSV: programs leave it out of means and sums.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def write_table(table: ParticleTable, folder: str | Path, *, overwrite: bool = F
     """
     targets = free_targets(folder, overwrite=overwrite)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    rows = pa.table(table.columns())
+    rows = pa.table({name: pa.array(column, from_pandas=True) for name, column in table.columns().items()})
     _write_whole(targets[0], lambda path: parquet.write_table(_with_lists(rows, table), path))
     _write_whole(targets[1], lambda path: csv.write_csv(rows, path, csv.WriteOptions(quoting_style="none")))
     return targets

@@ -79,7 +79,8 @@ def _box(table: ParticleTable, row: int) -> list[tuple[int, int]]:
 
 def particle_table(table: ParticleTable, rows: NDArray[np.intp], thumbnails: Thumbnails, unit: LengthUnit) -> str:
     """Write the rows as a table of HTML; without a picture the cell stays empty."""
-    heads = ["", "Label", f"Diameter, {unit.name}", "Sphericity", "Confidence", "Middle z, y, x", "At a face"]
+    measured = [f"Diameter, {unit.name}", "Sphericity", "Confidence", "Contact margin"]
+    heads = ["", "Label", *measured, "Middle z, y, x", "At a face"]
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "".join(f"<tr>{''.join(_cells(table, row, thumbnails, unit))}</tr>" for row in rows.tolist())
     return f'<table class="particles"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -93,6 +94,7 @@ def _cells(table: ParticleTable, row: int, thumbnails: Thumbnails, unit: LengthU
     yield f'<th scope="row">{count(label)}</th>'
     yield f"<td>{number(float(table.equivalent_diameter_mm[row]) * unit.per_mm)}</td>"
     yield f"<td>{number(float(table.sphericity[row]), 2)}</td>"
-    yield f"<td>{ABSENT if table.confidence is None else f'{table.confidence[row]:.2f}'}</td>"
+    for column in (table.confidence, table.contact_margin):
+        yield f"<td>{ABSENT if column is None or np.isnan(column[row]) else f'{column[row]:z.2f}'}</td>"
     yield f"<td>{', '.join(str(n) for n in place(table, row))}</td>"
     yield f"<td>{'yes' if table.touches_edge[row] else 'no'}</td>"

@@ -27,11 +27,11 @@ from ps3d_rt.core.particle_size import (
     mean_diameter_mm,
     sizes_to_try,
 )
-from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
+from ps3d_rt.core.particles import to_particles
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.io.crop import Crop
 from ps3d_rt.io.volume import SpacingMm, Volume
-from ps3d_rt.stages.segment import Segmentation, segment
+from ps3d_rt.stages.segment import NETWORK_ARRAYS, Segmentation, segment
 from ps3d_rt.workers import report
 
 _MOST_PARTS = 8
@@ -136,7 +136,7 @@ def _particles(coarse: CoarsePass, part: Box, zoom: tuple[float, float, float]) 
     """Segment a part and measure its particles on the normalized grid; its shape there, and patches computed."""
     shape = normalized_shape(part.shape, zoom)
     whole, store = Box.of_shape(shape), MemoryStore(shape)
-    for name in (BORDER_CORE, FOREGROUND):
+    for name in NETWORK_ARRAYS:
         store.create(name, np.uint8)
     stage = Segmentation(
         volume=Crop(coarse.volume, part),

@@ -28,7 +28,7 @@ from ps3d_rt.core.chunks import Store
 from ps3d_rt.core.contrast import is_empty
 from ps3d_rt.core.grid import Box, PatchLattice, Sweep, Zyx
 from ps3d_rt.core.normalize import GrayScale, zscore
-from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND
+from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND
 from ps3d_rt.core.resample import PlaneStream, Zoom
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
@@ -39,6 +39,9 @@ from ps3d_rt.stages.device import finish, use
 from ps3d_rt.workers import report
 
 Array = np.ndarray[Any, Any]
+
+NETWORK_ARRAYS = (BORDER_CORE, FOREGROUND, CORE_SCORE)
+"""What :func:`segment` writes to the store, uint8 each."""
 
 _BATCHES_PER_CALL = 8
 """On a CPU, where a call is not worth its trouble otherwise; on a card one batch is enough, and holds less memory."""
@@ -51,7 +54,7 @@ class Segmentation:
     volume: Volume
     engine: Engine
     store: Store
-    """Gets :data:`ps3d_rt.core.particles.BORDER_CORE` and ``FOREGROUND``; the arrays are there."""
+    """Gets :data:`NETWORK_ARRAYS`, which are there."""
     journal: Journal | None
     """Where finished slabs are recorded; None in a run that cannot be resumed."""
     lattice: PatchLattice
@@ -102,8 +105,8 @@ def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:
     clock = _Clock()
     for (z, stop), planes, blended in _planes(stage, sweep, slabs, clock):
         box = Box((z, *sweep.write.start[1:]), (stop, *sweep.write.stop[1:]))
-        stage.store.write(BORDER_CORE, box, asnumpy(planes[0]))
-        stage.store.write(FOREGROUND, box, asnumpy(planes[1]))
+        for name, values in zip(NETWORK_ARRAYS, planes, strict=True):
+            stage.store.write(name, box, asnumpy(values))
         if stage.journal is not None:
             stage.journal.record(_key(sweep, z), blended)
         layers |= blended
@@ -125,14 +128,14 @@ def _planes(
 ) -> Iterator[tuple[tuple[int, int], Any, LayerCounts]]:
     """Blend scored patches and hand out the slabs as they become complete, with the layers blended since the last.
 
-    A slab is (2, z, y, x) uint8: classes, and score of foreground in percent.
+    A slab is (3, z, y, x) uint8: the :data:`NETWORK_ARRAYS`.
     """
     if not slabs:
         return
     write = Box((slabs[0][0], *sweep.write.start[1:]), sweep.write.stop)
     xp = namespace_of(stage.device)
-    ring = BlendRing(stage.lattice, write, core_bias=stage.core_bias, foreground=True, xp=xp)
-    planes = xp.empty((2, 0, *write.shape[1:]), np.uint8)
+    ring = BlendRing(stage.lattice, write, core_bias=stage.core_bias, scores=True, xp=xp)
+    planes = xp.empty((len(NETWORK_ARRAYS), 0, *write.shape[1:]), np.uint8)
     layers: LayerCounts = {}
     waiting = deque(slabs)
     for scored in ahead(_scored(stage, ahead(_layers(stage, ring, write)), clock)):

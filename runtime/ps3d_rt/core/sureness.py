@@ -1,0 +1,154 @@
+"""How sure the network is of every particle: that it is one, of its core, and of the border to those it touches.
+
+1. :func:`score_tasks`: every chunk with particles gets their labels, and those one voxel beyond it.
+2. :func:`add_up_scores`, per chunk: add up the scores by final id, over voxels and over the faces between particles.
+3. :func:`to_sureness`, tables only: add up the chunks, and divide.
+
+Scores are whole percent, and so are their sums: any chunks in any order give the same bytes. In memory are one chunk a
+task, and 48 bytes a particle. What the means say is in docs/particle-table.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ps3d_rt.core.arrays import asnumpy, compiled
+from ps3d_rt.core.chunks import ChunkGrid, Part, Store, parts_in, read_ids
+from ps3d_rt.core.grid import Box
+from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND
+from ps3d_rt.core.pieces import CORE
+
+_VOXELS, _FOREGROUND, _CORE_VOXELS, _CORE, _FACES, _MARGIN = range(6)
+"""Columns of :attr:`ScoreSums.sums`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sureness:
+    """How sure the network is of the particles 1..N, (N,) each; NaN where a particle has nothing to ask about."""
+
+    confidence: NDArray[np.float64]
+    """Mean score of foreground, 0 to 1."""
+    core_confidence: NDArray[np.float64]
+    """Mean score of core over its core voxels, 0 to 1; NaN without any."""
+    contact_margin: NDArray[np.float64]
+    """Mean of score of border less score of core at its faces to other particles, −1 to 1; NaN without any."""
+
+    def columns(self) -> dict[str, Any]:
+        """Return the three by name, as they stand in the particle table."""
+        return dict(vars(self))
+
+    def renamed(self, names: NDArray[Any]) -> Sureness:
+        """Give the particles other ids.
+
+        Args:
+            names: (N + 1,) id → new id, 1..M each once; 0 for particles that are gone.
+        """
+        olds = np.empty(int(names.max()) + 1, np.intp)
+        olds[names] = np.arange(names.size)
+        return Sureness(**{name: column[olds[1:] - 1] for name, column in self.columns().items()})
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTask:
+    """A chunk with particles."""
+
+    chunk: Box
+    """Its voxels, and the faces that follow them along z, y and x."""
+    read: Box
+    """``chunk`` and the voxels one further along the three axes."""
+    parts: tuple[Part, ...]
+    """The labels in ``read``, with final ids."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreSums:
+    """What the scores in one chunk add up to."""
+
+    ids: NDArray[np.int64]
+    """(n,) final ids of the particles in the chunk and of those that touch one there; ascending."""
+    sums: NDArray[np.int64]
+    """(n, 6) voxels, percent of foreground over them, core voxels, percent of core over them, faces to other
+    particles, and over the two voxels of each percent of border less percent of core."""
+
+
+def score_tasks(grid: ChunkGrid, parts: Sequence[Part]) -> list[ScoreTask]:
+    """List the chunks with particles; ``parts`` are those of all chunks, with final ids and 0 for what was dropped."""
+    whole = Box.of_shape(grid.shape)
+    tasks = []
+    for part in parts:
+        if part.ids.any():
+            z, y, x = part.box.stop
+            read = Box(part.box.start, (z + 1, y + 1, x + 1)).intersect(whole)
+            tasks.append(ScoreTask(part.box, read, parts_in(grid, parts, read)))
+    return tasks
+
+
+def add_up_scores(store: Store, task: ScoreTask) -> ScoreSums:
+    """Add up the scores of a chunk; a face belongs to the chunk that owns the voxel with the smaller index."""
+    ids = np.unique(np.concatenate([np.zeros(1, np.int64), *(part.ids.astype(np.int64) for part in task.parts)]))
+    # Places in the list stand for the ids: the sums are as long as the chunk has particles, not the volume.
+    placed = [Part(part.source, part.box, np.searchsorted(ids, part.ids).astype(np.uint32)) for part in task.parts]
+    labels = read_ids(store, placed, task.read, np.uint32)
+    classes = asnumpy(store.read(BORDER_CORE, task.chunk))
+    foreground, core = (asnumpy(store.read(name, task.read)) for name in (FOREGROUND, CORE_SCORE))
+    sums = np.zeros((ids.size, 6), np.int64)
+    _add_up(labels, classes, foreground, core, sums)
+    there = sums.any(axis=1)
+    return ScoreSums(ids[there], sums[there])
+
+
+@compiled
+def _add_up(
+    labels: NDArray[Any], classes: NDArray[Any], foreground: NDArray[Any], core: NDArray[Any], sums: NDArray[np.int64]
+) -> None:
+    """Add up over the voxels that ``classes`` has; the other arrays go on to the next voxel unless the volume ends."""
+    for z in range(classes.shape[0]):
+        for y in range(classes.shape[1]):
+            for x in range(classes.shape[2]):
+                label = labels[z, y, x]
+                if label == 0:
+                    continue
+                percent = np.int64(core[z, y, x])
+                margin = np.int64(foreground[z, y, x]) - 2 * percent  # border is foreground less core
+                sums[label, _VOXELS] += 1
+                sums[label, _FOREGROUND] += foreground[z, y, x]
+                if classes[z, y, x] == CORE:
+                    sums[label, _CORE_VOXELS] += 1
+                    sums[label, _CORE] += percent
+                for axis in range(3):
+                    i, j, k = z + (axis == 0), y + (axis == 1), x + (axis == 2)
+                    if i == labels.shape[0] or j == labels.shape[1] or k == labels.shape[2]:
+                        continue
+                    other = labels[i, j, k]
+                    if (other == 0) | (other == label):
+                        continue
+                    both = margin + np.int64(foreground[i, j, k]) - 2 * np.int64(core[i, j, k])
+                    for one in (label, other):
+                        sums[one, _FACES] += 1
+                        sums[one, _MARGIN] += both
+
+
+def to_sureness(chunks: Iterable[ScoreSums], count: int) -> Sureness:
+    """Add up the chunks of a volume with the particles 1..``count``, and take the means.
+
+    >>> one, next_one = (ScoreSums(np.array([1]), np.array([[n, 90 * n, 0, 0, 1, -20]])) for n in (1, 4))
+    >>> found = to_sureness([one, next_one], 1)
+    >>> found.confidence, found.core_confidence, found.contact_margin
+    (array([0.9]), array([nan]), array([-0.1]))
+    """
+    total = np.zeros((count + 1, 6), np.int64)
+    for chunk in chunks:
+        total[chunk.ids] += chunk.sums  # an id stands there once
+    voxels, foreground, core_voxels, core, faces, margin = total[1:].T
+    return Sureness(_mean(foreground, 100 * voxels), _mean(core, 100 * core_voxels), _mean(margin, 200 * faces))
+
+
+def _mean(total: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.float64]:
+    out = np.full(total.size, np.nan)
+    np.divide(total, count, out=out, where=count > 0)
+    return out
