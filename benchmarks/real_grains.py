@@ -5,8 +5,10 @@
 The grains: ImagingLectures/Quantitative-Big-Imaging-2021, 315ef94c, Apache-2.0; a real packing in two layers, binary,
 not part of this repository. 6-connected components of at least 200 voxels are the grains. Crops of it get gray values
 as training draws them (``ps3d_training.synth.from_labels``), but of a fixed contrast, two samples each. Any file of
-labels that ps3d-rt reads will do. Beside ps3d-rt stands ThreshWater, as in ``ps3d-rt bench accuracy``: the threshold is
-the best for each sample's own reference, opening and erosion are tuned on simulated samples of training.
+labels that ps3d-rt reads will do. The packing is halved along y: the near half is for training, ``--training-half
+FILE`` writes it, and the far one is judged; 40 planes between them, more than a grain, are left out. Beside ps3d-rt
+stands ThreshWater, as in ``ps3d-rt bench accuracy``: the threshold is the best for each sample's own reference, opening
+and erosion are tuned on simulated samples of training.
 """
 
 from __future__ import annotations
@@ -34,12 +36,14 @@ from ps3d_training.synth import SampleSpec
 from ps3d_training.synth.from_labels import LabelSource, open_labels
 from ps3d_training.synth.sample import simulated
 
-DATA = "real grains, simulated gray values: ps3d_training.synth.from_labels, seeds outside every training set"
+DATA = "real grains, simulated gray values: ps3d_training.synth.from_labels; another half of the packing than training"
 CONTRASTS = (0.35, 0.7, 1.5, 3.0)
 """Step from the matrix to the darkest mineral, over the gray value of the matrix; training draws from 0.35 to 3."""
 SAMPLES_PER_CONTRAST = 2
 FIRST_SEED = 870_001
 LEAST_VOXELS = 200
+TRAINING_STOP, JUDGED_START = 0.48, 0.56
+"""Shares of the planes along y: where the half for training ends, and where the other begins."""
 NAMES = ("ps3d-rt", "threshwater")
 
 
@@ -50,11 +54,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--engine", default="auto", help="as of predict")
     parser.add_argument("--threads", type=int, help="as of predict; default: all cores")
     parser.add_argument("--cache", type=Path, default=Path("work/bench"), help="keeps the tuned opening and erosion")
+    parser.add_argument("--training-half", type=Path, help="write the labels that training may use as .npy, and stop")
     options = parser.parse_args(arguments)
+    with unpacked(options.grains) as file:
+        whole = open_labels(file, least_voxels=LEAST_VOXELS)
+    training, judged = halves(whole.labels)
+    if options.training_half is not None:
+        np.save(options.training_half, training)
+        return
+    source = replace(whole, labels=judged)
     bundle = ps3d_rt.load_model(options.model)
     head = result_head(__file__, arguments, DATA, bundle=bundle, packages=["scikit-image"])
-    with unpacked(options.grains) as file:
-        source = open_labels(file, least_voxels=LEAST_VOXELS)
     methods = Lab(bundle, options.cache, options.engine, options.threads).segmenters(NAMES)
     rows = []
     for contrast, spec in specs_of(source):
@@ -67,7 +77,12 @@ def main(arguments: Sequence[str]) -> None:
     content = {
         **head,
         "generator_sha256": generator_hash(),
-        "grains": {"file": source.name, "mean_diameter_voxels": round(source.mean_diameter_voxels, 2)},
+        "grains": {
+            "file": source.name,
+            "mean_diameter_voxels": round(source.mean_diameter_voxels, 2),
+            "planes_judged": judged.shape[1],
+            "planes": whole.labels.shape[1],
+        },
         "methods": {name: METHODS[name].what for name in NAMES},
         "means": {name: _means(rows, name) for name in NAMES},
         "samples": rows,
@@ -93,6 +108,16 @@ def unpacked(path: Path) -> Iterator[Path]:
         if len(names) != 1:
             raise InputError(f"{path} holds {len(names)} files; it must hold one, with the grains.")
         yield Path(archive.extract(names[0], folder))
+
+
+def halves(labels: Any) -> tuple[Any, Any]:
+    """Cut labels (z, y, x) along y: what training may use, and what is judged here.
+
+    >>> [half.shape for half in halves(np.zeros((1, 100, 1), np.uint32))]
+    [(1, 48, 1), (1, 44, 1)]
+    """
+    planes = labels.shape[1]
+    return labels[:, : int(TRAINING_STOP * planes)], labels[:, int(JUDGED_START * planes) :]
 
 
 def specs_of(source: LabelSource) -> Iterator[tuple[float, SampleSpec]]:

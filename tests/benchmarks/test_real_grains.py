@@ -99,6 +99,19 @@ def test_the_script_judges_both_methods_at_every_contrast(balls, bundle, tmp_pat
     assert "contrast 3: F1_instance" in said
 
 
+def test_training_gets_one_half_and_the_other_is_judged(tmp_path, balls, capsys):
+    training, judged = real_grains.halves(np.broadcast_to(np.arange(501)[:, None], (2, 501, 2)))
+    assert (training.min(), training.max()) == (0, 239)
+    assert (judged.min(), judged.max()) == (280, 500)
+
+    np.save(tmp_path / "balls.npy", balls)
+    real_grains.main([str(tmp_path / "balls.npy"), "--training-half", str(tmp_path / "half.npy")])
+    half = np.load(tmp_path / "half.npy")
+    assert half.shape == (48, 23, 60)
+    np.testing.assert_array_equal(half > 0, balls[:, :23] > 0)
+    assert capsys.readouterr().out == "", "nothing is judged"
+
+
 def test_grains_of_the_real_packing_are_rendered_at_the_contrast(tmp_path):
     if not REAL_GRAINS.exists():
         pytest.skip(f"the real grains are not here: {REAL_GRAINS.name}")

@@ -79,8 +79,8 @@ class Ps3dTrainer(nnUNetTrainer):
         """Build network, optimizer and loss."""
         torch.manual_seed(self.schedule.seed)
         super().initialize()
-        if self.device.type == "cpu" and not cpu_has_bfloat16():
-            # Without bfloat16 the order of the memory is what is left to gain: 0.28 s a step instead of 0.35.
+        if self.device.type == "cpu":
+            # A fifth faster, with bfloat16 or without.
             self.network = self.network.to(memory_format=torch.channels_last_3d)
         self.average = averaged(self.plain_network)
 
