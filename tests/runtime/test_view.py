@@ -50,6 +50,7 @@ def test_napari_gets_scan_labels_and_table(out: Path) -> None:
         assert (scan.name, particles.name) == ("scan", "particles")
         np.testing.assert_allclose(scan.scale, (0.03, 0.02, 0.01))
         np.testing.assert_allclose(particles.scale, (0.03, 0.02, 0.01))
+        assert scan.axis_labels == particles.axis_labels == ("z", "y", "x")
         labels = output.labels.read(Box.of_shape(SHAPE))
         assert [level.shape for level in particles.data] == [SHAPE, (12, 28, 100)]
         np.testing.assert_array_equal(np.asarray(particles.data[0][:]), labels)

@@ -45,7 +45,7 @@ def add_layers(viewer: Any, output: Output, color_by: str | None = None) -> None
         InputError: if there is no such column.
         CapabilityError: if napari is not installed.
     """
-    place = {"scale": output.run["scan"]["spacing_mm"], "units": ["mm"] * 3}
+    place = {"scale": output.run["scan"]["spacing_mm"], "units": ["mm"] * 3, "axis_labels": ("z", "y", "x")}
     colours = {} if color_by is None else {"colormap": _colormap(output.table, color_by)}
     if output.scan is not None:
         scale = volume_scale(output.scan)
