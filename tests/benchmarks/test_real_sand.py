@@ -6,6 +6,7 @@ import pytest
 
 import real_sand
 from ps3d_rt import api
+from ps3d_rt.io.volume import ArrayVolume
 
 
 def test_the_largest_particles_share_of_the_foreground():
@@ -43,7 +44,9 @@ def test_the_script_writes_facts_and_picture(grains, bundle, tmp_path, monkeypat
     monkeypatch.setattr(api, "load_model", lambda name: bundle)
     scan, out, picture = tmp_path / "sand.raw", tmp_path / "out" / "sand.json", tmp_path / "docs" / "sand.png"
     scan.write_bytes(image.astype(np.uint8).tobytes())
-    real_sand.main(["--scan", str(scan), "--out", str(out), "--picture", str(picture), "--engine", "fake"])
+    largest = tmp_path / "docs" / "largest.png"
+    options = ["--out", str(out), "--picture", str(picture), "--largest", str(largest), "--engine", "fake"]
+    real_sand.main(["--scan", str(scan), *options])
     content = json.loads(out.read_text(encoding="utf-8"))
     assert content["found"]["particles"] > 0
     assert content["found"]["foreground_share"] == pytest.approx((reference > 0).mean(), abs=0.05)
@@ -60,3 +63,17 @@ def test_the_script_writes_facts_and_picture(grains, bundle, tmp_path, monkeypat
     assert (left[..., 0] == left[..., 1]).all()
     assert (right[..., 0] != right[..., 1]).any()
     assert (rgb[48:60] == 255).all()
+    # Across z, y and x, side by side.
+    assert imagecodecs.png_decode(largest.read_bytes()).shape == (48, 80 + 12 + 80 + 12 + 48, 3)
+
+
+def test_the_outline_is_that_of_the_largest_particle_through_its_middle():
+    labels = np.zeros((7, 9, 9), np.uint32)
+    labels[0, 0, 0], labels[2:5, 3:6, 3:6] = 1, 2
+    scan = ArrayVolume(np.arange(labels.size, dtype=np.float32).reshape(labels.shape), 0.01)
+    rgb = real_sand.draw_largest(scan, labels)[: 9 * 2, : 9 * 2]  # plane 3 across z
+    coloured = np.argwhere(rgb[..., 0] != rgb[..., 1])
+    assert coloured.min(axis=0).tolist() == [6, 6]
+    assert coloured.max(axis=0).tolist() == [11, 11]
+    nothing = real_sand.draw_largest(scan, np.zeros_like(labels))
+    assert (nothing[..., 0] == nothing[..., 1]).all()
