@@ -25,6 +25,10 @@ def synth(
     noise: Annotated[float | None, typer.Option(help="Standard deviation of the noise over the contrast.")] = None,
     least_voxels: Annotated[int, typer.Option(help="Of a binary volume's components, to be a grain.", min=1)] = 50,
     vary: Annotated[bool, typer.Option(help="Draw all that is not given; else the plain defaults.")] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Draw all, of a kind: loose, small, touching, spacers, minerals; with --labels grains."),
+    ] = None,
 ) -> None:
     """Make labelled synthetic scans of crushed grains: simulated data, for training and trials.
 
@@ -38,12 +42,18 @@ def synth(
     from ps3d_training.synth import SampleSpec, random_spec  # noqa: PLC0415
     from ps3d_training.synth.folder import write_samples  # noqa: PLC0415
     from ps3d_training.synth.from_labels import open_labels  # noqa: PLC0415
+    from ps3d_training.synth.kinds import of_kind  # noqa: PLC0415
 
     given: dict[str, Any] = {"particle_size_voxels": particle_size, "noise": noise}
     given |= {"shape": shape and tuple(int(n) for n in numbers(shape, "--shape"))}
     packing = {"touching": touching, "fill": fill}
     seeds = range(seed, seed + count)
-    if labels:
+    if kind is not None and (vary or any(value is not None for value in (given | packing).values())):
+        raise InputError("--kind draws size, shape, noise and packing itself; leave out the options that fix them.")
+    if kind is not None:
+        source = open_labels(labels, spacing_mm=spacing, least_voxels=least_voxels) if labels else None
+        specs = [of_kind(kind, s, source) for s in seeds]
+    elif labels:
         if any(value is not None for value in packing.values()):
             raise InputError("--touching and --fill describe simulated grains; leave them out with --labels.")
         source = open_labels(labels, spacing_mm=spacing, least_voxels=least_voxels)
