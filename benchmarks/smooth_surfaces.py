@@ -136,9 +136,7 @@ def on_normalized_grid(job: Job) -> tuple[Array, Array]:
         store,
         plan.shape,
         plan.shape,
-        min_relative_volume=model.min_relative_volume,
-        min_confidence=model.min_confidence,
-        max_doubt=model.max_doubt,
+        keep=model.keep.on_grid(plan.zoom),
     )
     return read_ids(store, parts, whole, np.uint32), store.arrays[FOREGROUND]
 

@@ -102,4 +102,4 @@ def _particles(device: str, classes: Any) -> None:
     store = MemoryStore(classes.shape)
     store.arrays[BORDER_CORE] = classes
     used = store if device == "cpu" else DeviceStore(store, device)
-    to_particles(used, classes.shape, (256, 256, 256), min_relative_volume=0.005)
+    to_particles(used, classes.shape, (256, 256, 256))

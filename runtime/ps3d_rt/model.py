@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from hashlib import file_digest, sha256
 from importlib import resources
-from math import isfinite
+from math import isfinite, pi
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ps3d_rt.core.grid import Zyx
+from ps3d_rt.core.keep import Keep
 from ps3d_rt.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -27,7 +28,7 @@ SUFFIX = ".ps3d"
 DEFAULT_MODEL = "default"
 CLASS_NAMES = ("background", "core", "border")
 GRAY_SCHEMES = ("volume", "constants")
-LATER = frozenset({"gray_floor", "mirror_axes", "core_bias", "min_confidence", "max_doubt"})
+LATER = frozenset({"gray_floor", "mirror_axes", "core_bias", "min_confidence", "max_doubt", "min_diameter_voxels"})
 """Fields that the first bundles did not have: where one is missing, its default is meant."""
 MAX_UNPACKED_BYTES = 16 * 2**30
 
@@ -68,6 +69,8 @@ class ModelBundle:
     """Particles whose mean score of foreground is lower are dropped, in [0, 1); 0 keeps all, as published."""
     max_doubt: float = 0.0
     """Particles that are unsure to more than this many times the typical depth are dropped, ≥ 0; 0 keeps all."""
+    min_diameter_voxels: float = 0.0
+    """Particles of less volume than a ball of this diameter, in voxels of the scan, are dropped; 0 keeps all."""
     mirror_axes: tuple[int, ...] = ()
     """Axes along which inference averages over mirror images, ascending: 0, 1, 2 for z, y, x; n axes are 2ⁿ passes."""
     core_bias: float = 0.0
@@ -101,6 +104,7 @@ class ModelBundle:
             (0 <= self.min_relative_volume < 1, f"min_relative_volume is {self.min_relative_volume}, not in [0, 1)"),
             (0 <= self.min_confidence < 1, f"min_confidence is {self.min_confidence}, not in [0, 1)"),
             (self.max_doubt >= 0, f"max_doubt is {self.max_doubt}, not 0 or more"),
+            (self.min_diameter_voxels >= 0, f"min_diameter_voxels is {self.min_diameter_voxels}, not 0 or more"),
             (
                 self.mirror_axes == tuple(axis for axis in range(3) if axis in self.mirror_axes),
                 f"mirror_axes is {self.mirror_axes}, not some of 0, 1, 2 in this order",
@@ -122,6 +126,16 @@ class ModelBundle:
     def onnx_paths(self) -> tuple[Path, ...]:
         """The members' files, in order."""
         return tuple(self.path / member for member in self.members)
+
+    @property
+    def keep(self) -> Keep:
+        """Which particles stay, in voxels of the scan."""
+        return Keep(
+            min_relative_volume=self.min_relative_volume,
+            min_confidence=self.min_confidence,
+            max_doubt=self.max_doubt,
+            min_voxels=pi / 6 * self.min_diameter_voxels**3,
+        )
 
     @property
     def hash(self) -> str:
@@ -331,6 +345,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "min_relative_volume": _number,
     "min_confidence": _number,
     "max_doubt": _number,
+    "min_diameter_voxels": _number,
     "mirror_axes": _integers,
     "core_bias": _number,
     "classes": _texts,

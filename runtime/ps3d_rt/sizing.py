@@ -40,9 +40,7 @@ def estimate_size(
         lowpass=model.lowpass,
         skip_empty=config.skip_empty,
         core_bias=model.core_bias,
-        min_relative_volume=model.min_relative_volume,
-        min_confidence=model.min_confidence,
-        max_doubt=model.max_doubt,
+        keep=model.keep,
     )
 
     def heard(value: object) -> None:

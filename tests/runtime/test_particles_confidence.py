@@ -8,6 +8,7 @@ from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, read_ids
 from ps3d_rt.core.doubt import is_sure
 from ps3d_rt.core.grid import Box
+from ps3d_rt.core.keep import Keep
 from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND, to_particles
 from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
 
@@ -15,7 +16,7 @@ from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
 def confident(border_core, percent, chunk, **options):
     store = MemoryStore(border_core.shape)
     store.arrays |= {BORDER_CORE: border_core, FOREGROUND: percent, CORE_SCORE: np.zeros_like(percent)}
-    found = to_particles(store, store.shape, chunk, **options)
+    found = to_particles(store, store.shape, chunk, keep=Keep(**options))
     tasks = score_tasks(ChunkGrid(store.shape, chunk), found.parts)
     sureness = to_sureness(map(partial(add_up_scores, store), tasks), found.largest)
     labels = read_ids(store, [part for part in found.parts if part.ids.size > 1], Box.of_shape(store.shape))

@@ -227,6 +227,21 @@ def test_a_model_can_ask_for_sure_particles() -> None:
     assert found == [[1, 2, 3, 4, 5], [1, 3, 4, 5], [1, 3, 4, 5]]
 
 
+@pytest.mark.parametrize("target_size", [7.0, 13.0, 20.0])
+def test_a_model_can_ask_for_particles_of_a_size_in_voxels_of_the_scan(target_size: float) -> None:
+    """Whatever the network's grid: a ball 13 voxels across, and one of 7, which has 180 voxels."""
+    labels = balls((24, 24, 48), [(12, 12, 12)], 6.5) + 2 * balls((24, 24, 48), [(12, 12, 34)], 3.5)
+    volume = ArrayVolume(gray(labels), 0.01)
+    config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5)
+    found = []
+    for least in (0.0, 5.0, 9.0, 15.0):
+        model = bundle(target_size_voxels=target_size, min_diameter_voxels=least)
+        result = predict_volume(volume, model, FakeEngine(PATCH, threshold=HALFWAY), config)
+        assert result.run["parameters"]["min_diameter_voxels"] == least
+        found.append(len(result.particles))
+    assert found == [2, 2, 1, 0]
+
+
 @pytest.mark.parametrize("scheme", [{}, {"gray_scheme": "constants", "gray_mean": 9000.0, "gray_std": 5000.0}])
 def test_the_network_sees_nothing_below_the_models_floor(scheme: dict[str, Any]) -> None:
     volume = ArrayVolume(gray(LABELS), 0.01)

@@ -44,7 +44,8 @@ def export(
         folder: bundle to write, ``NAME.ps3d``.
         patch: input of the exported network, voxels z, y, x; it need not be the patch of the training.
         settings: how ``predict`` will use the network: ``overlap``, ``min_relative_volume``, ``min_confidence``,
-            ``max_doubt`` and ``core_bias`` of :class:`ModelBundle`; what is not given keeps the bundle's default.
+            ``max_doubt``, ``min_diameter_voxels`` and ``core_bias`` of :class:`ModelBundle`; what is not given keeps
+            the bundle's default.
         licence: SPDX identifier under which the weights may be used.
         provenance: added to what is known of the training itself.
         overwrite: replace a bundle that is there.

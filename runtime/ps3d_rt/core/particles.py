@@ -32,9 +32,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from ps3d_rt.core.arrays import array_namespace, asnumpy, compiled
 from ps3d_rt.core.chunks import ChunkGrid, Part, Store, Tally, TaskMap, read_ids, tally
-from ps3d_rt.core.doubt import is_sure
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.growth import UNCLAIMED, Labels, grow
+from ps3d_rt.core.keep import Keep
 from ps3d_rt.core.pieces import DEEP_REACH, PieceFacts, check_border_core, find_pieces
 from ps3d_rt.core.stitch import face_pairs, merge
 from ps3d_rt.errors import InputError
@@ -44,6 +44,10 @@ BORDER_CORE, PIECES, INSTANCES = "border-core", "pieces", "instances"
 FOREGROUND, CORE_SCORE = "foreground", "core-score"
 """Arrays of the store: score of foreground, and of core alone, percent, uint8, 0 in the background; there may be
 none."""
+
+
+PUBLISHED = Keep()
+"""The published rule, and no other."""
 
 
 class Particles(NamedTuple):
@@ -70,7 +74,7 @@ def to_instances_chunked(
     The array gets the type of the ids; it is 0 where nothing is written if the store makes it so.
     """
     parts, count = to_particles(
-        store, shape, chunk, min_relative_volume=min_relative_volume, halo=halo, map_tasks=map_tasks
+        store, shape, chunk, keep=Keep(min_relative_volume=min_relative_volume), halo=halo, map_tasks=map_tasks
     )
     store.create(INSTANCES, label_dtype(count))
     for _ in map_tasks(partial(write_instances, store), [part for part in parts if part.ids.size > 1]):
@@ -83,24 +87,18 @@ def to_particles(
     shape: Zyx,
     chunk: Zyx,
     *,
-    min_relative_volume: float = 0.005,
-    min_confidence: float | None = None,
-    max_doubt: float = 0.0,
+    keep: Keep = PUBLISHED,
     halo: int = 16,
     map_tasks: TaskMap = map,
 ) -> Particles:
     """Turn the border-core map in ``store`` into particles; the labels are those of ``to_instances``.
 
     Args:
-        store: holds :data:`BORDER_CORE`, uint8, and :data:`FOREGROUND` if ``min_confidence`` is given; gets working
+        store: holds :data:`BORDER_CORE`, uint8, and :data:`FOREGROUND` if ``keep`` asks for a confidence; gets working
             arrays, which the result names.
         shape: the volume, voxels.
         chunk: what a task owns, voxels; a task holds about 8 bytes a voxel of ``chunk`` with its halo, 14 in noise.
-        min_relative_volume: share of the mean particle volume below which a particle is dropped.
-        min_confidence: mean score of foreground, 0 to 1, below which a particle is dropped before the mean is taken;
-            None if there are no scores.
-        max_doubt: thickness of the unsure layer at a particle's surface, in typical ones, above which it is dropped
-            too; 0 asks for nothing. See :mod:`ps3d_rt.core.doubt`.
+        keep: which particles stay, in voxels of this volume.
         halo: voxels that a task of growth reads beyond its chunk; wider than most borders are thick, one round does.
         map_tasks: ``map``, or the map of a pool. It gets picklable tasks; the results must keep their order.
 
@@ -120,8 +118,8 @@ def to_particles(
     del surveys, touching, seeds
     labels = grow(store, grid, labels, halo, map_tasks)
     parts = [part for part, _ in labels]
-    sums = None if min_confidence is None else list(map_tasks(partial(sum_foreground, store), parts))
-    numbers = number(labels, min_relative_volume, sums, min_confidence or 0.0, max_doubt)
+    sums = None if keep.min_confidence is None else list(map_tasks(partial(sum_foreground, store), parts))
+    numbers = number(labels, keep, sums)
     return Particles([Part(part.source, part.box, numbers[part.ids]) for part in parts], int(numbers.max()))
 
 
@@ -280,21 +278,13 @@ def _sum_by_label(labels: NDArray[Any], values: NDArray[Any], count: int) -> NDA
     return sums
 
 
-def number(
-    labels: Sequence[Labels],
-    min_relative_volume: float,
-    foreground: Sequence[NDArray[np.int64]] | None = None,
-    min_confidence: float = 0.0,
-    max_doubt: float = 0.0,
-) -> NDArray[Any]:
-    """Apply rule 5, after the particles that the network is unsure of are dropped.
+def number(labels: Sequence[Labels], keep: Keep, foreground: Sequence[NDArray[np.int64]] | None = None) -> NDArray[Any]:
+    """Give the particles that ``keep`` keeps their numbers.
 
     Args:
         labels: of every chunk, after growth.
-        min_relative_volume: share of the mean particle volume, 0 or more.
+        keep: in voxels of the volume.
         foreground: of every chunk, from :func:`sum_foreground`; None drops no unsure particle.
-        min_confidence: mean score of foreground that a particle needs, 0 to 1.
-        max_doubt: as of :func:`~ps3d_rt.core.doubt.is_sure`.
 
     Returns:
         Table, id of the volume → 1..N in raster order of the first voxel, 0 for particles that are dropped; of
@@ -308,13 +298,11 @@ def number(
     first = np.full(volume.size, np.iinfo(np.int64).max)
     np.add.at(volume, ids, volumes[some])
     np.minimum.at(first, ids, firsts[some])
+    score = None
     if foreground is not None:
         score = np.zeros(volume.size, np.int64)
         np.add.at(score, ids, _joined(foreground)[some])
-        volume[~is_sure(volume, score, min_confidence, max_doubt)] = 0
-    # In float64: as integers, volume times count would overflow at 10^10 voxels.
-    kept = (volume > 0) & (volume.astype(np.float64) * np.count_nonzero(volume) >= min_relative_volume * volume.sum())
-    order = np.flatnonzero(kept)
+    order = np.flatnonzero(keep.keeps(volume, score))
     numbers = np.zeros(volume.size, label_dtype(order.size))
     numbers[order[np.argsort(first[order])]] = np.arange(1, order.size + 1)
     return numbers

@@ -7,7 +7,7 @@ one part, which reads it once; every further size reads an eighth of that or les
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from math import gcd, isnan, nan, prod
@@ -16,6 +16,7 @@ import numpy as np
 
 from ps3d_rt.core.chunks import MemoryStore, read_ids
 from ps3d_rt.core.grid import Box, PatchLattice, Sweep, Zyx
+from ps3d_rt.core.keep import Keep
 from ps3d_rt.core.measure import ParticleTable, measure
 from ps3d_rt.core.normalize import GrayScale, normalized_shape, size_zoom
 from ps3d_rt.core.particle_size import (
@@ -69,9 +70,8 @@ class CoarsePass:
     lowpass: bool
     skip_empty: bool
     core_bias: float
-    min_relative_volume: float
-    min_confidence: float
-    max_doubt: float
+    keep: Keep
+    """In voxels of the scan."""
 
 
 def estimate_particle_size(coarse: CoarsePass) -> SizeEstimate:
@@ -153,13 +153,12 @@ def _particles(coarse: CoarsePass, part: Box, zoom: tuple[float, float, float]) 
         slab_planes=shape[0],
     )
     counts = segment(stage, Sweep(whole))
+    least_confidence = max(coarse.keep.min_confidence or 0.0, _LEAST_CONFIDENCE)
     found = to_particles(
         store,
         shape,
         shape,
-        min_relative_volume=coarse.min_relative_volume,
-        min_confidence=max(coarse.min_confidence, _LEAST_CONFIDENCE),
-        max_doubt=coarse.max_doubt,
+        keep=replace(coarse.keep.on_grid(zoom), min_confidence=least_confidence),
     )
     labels = read_ids(store, found.parts, whole, np.uint32)
     z, y, x = (spacing / f for spacing, f in zip(coarse.spacing_mm, zoom, strict=True))

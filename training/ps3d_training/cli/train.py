@@ -138,6 +138,10 @@ def export(
     max_doubt: Annotated[
         float, typer.Option(help="Drop particles unsure to more than this many times the typical depth; 0 keeps all.")
     ] = 0.0,
+    min_diameter: Annotated[
+        float,
+        typer.Option(help="Drop particles smaller than a ball this many voxels of the scan across; 0 keeps all."),
+    ] = 0.0,
     core_bias: Annotated[
         float, typer.Option(help="Added to the score of the class core: below 0, fewer particles merge and more split.")
     ] = 0.0,
@@ -155,6 +159,7 @@ def export(
         "min_relative_volume": min_relative_volume,
         "min_confidence": min_confidence,
         "max_doubt": max_doubt,
+        "min_diameter_voxels": min_diameter,
         "core_bias": core_bias,
     }
     written = to_bundle.export(
