@@ -484,8 +484,7 @@ def test_numbers_follow_the_first_voxel_of_all_chunks():
     one = (Part(GROWN[0], box, np.array([0, 3, 1])), Tally(np.array([9, 5, 5]), np.array([0, 2**32 + 5, 2**33]), ids))
     two = (Part(GROWN[1], box, np.array([0, 1, 2])), Tally(np.array([9, 5, 5]), np.array([0, 2**31, 2**32]), ids))
     table = number([one, two], Keep(min_relative_volume=0))
-    assert table.dtype == np.uint32
-    assert table.tolist() == [0, 1, 2, 3]
+    assert (table.dtype, table.tolist()) == (np.uint32, [0, 1, 2, 3])
 
 
 # --- what is refused
