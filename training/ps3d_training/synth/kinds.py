@@ -1,4 +1,4 @@
-"""Kinds of samples that a model gets wrong unless it is shown many of them; the bundled model was trained on these.
+"""Kinds of samples that the bundled model gets wrong, and plain ones beside them: to train on, and to look closer.
 
 All else is drawn by :func:`~ps3d_training.synth.variety.random_spec`, and nothing beyond its limits. Samples are just
 large enough to hold some tens of particles.
