@@ -80,7 +80,7 @@ class Ps3dTrainer(nnUNetTrainer):
         torch.manual_seed(self.schedule.seed)
         super().initialize()
         if self.device.type == "cpu":
-            # A fifth faster, with bfloat16 or without.
+            # Faster on a CPU, with bfloat16 or without.
             self.network = self.network.to(memory_format=torch.channels_last_3d)
         self.average = averaged(self.plain_network)
 
