@@ -20,8 +20,13 @@ import ps3d_rt
 from ps3d_bench.environment import write_result
 from ps3d_bench.samples import HELD_OUT, held_out
 from ps3d_bench.script import held_out_parser, result_head, run_script
+from ps3d_rt.api import configure
+from ps3d_rt.engines import open_engine
+from ps3d_rt.events import ignore
+from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.pipeline import predict_volume
 
-BIASES = (-0.4, -0.2, -0.1, 0.0, 0.1, 0.2)
+BIASES = (-0.6, -0.4, -0.2, 0.0, 0.2)
 MEASURES = ("f1_instance", "f1_match", "merger_ratio", "splitter_ratio")
 
 
@@ -31,17 +36,17 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     bundle = ps3d_rt.load_model(options.model)
     rows = []
-    for name, image, reference, sample in held_out(options.samples, options.prepared, options.largest):
-        scores = []
-        for bias in BIASES:
-            model = replace(bundle, core_bias=bias)
-            found = ps3d_rt.predict(
-                image, spacing=sample.spacing_mm, particle_size=sample.particle_size_mm, model=model
-            ).labels
-            metrics = ps3d_rt.evaluate(found, reference)
-            scores.append([getattr(metrics, measure) for measure in MEASURES])
-        rows.append({"name": name, **dict(zip(MEASURES, np.transpose(scores).tolist(), strict=True))})
-        print(name, np.round(rows[-1]["f1_instance"], 3), file=sys.stderr, flush=True)
+    with open_engine(bundle) as engine:
+        for name, image, reference, sample in held_out(options.samples, options.prepared, options.largest):
+            scan = ArrayVolume(image, sample.spacing_mm)
+            config = configure(scan, bundle, particle_size=sample.particle_size_mm)
+            scores = []
+            for bias in BIASES:
+                found = predict_volume(scan, replace(bundle, core_bias=bias), engine, config, ignore)
+                metrics = ps3d_rt.evaluate(found.labels, reference)
+                scores.append([getattr(metrics, measure) for measure in MEASURES])
+            rows.append({"name": name, **dict(zip(MEASURES, np.transpose(scores).tolist(), strict=True))})
+            print(name, np.round(rows[-1]["f1_instance"], 3), file=sys.stderr, flush=True)
     means = {measure: np.mean([row[measure] for row in rows], axis=0).round(4).tolist() for measure in MEASURES}
     head = result_head(__file__, arguments, HELD_OUT, bundle=bundle)
     write_result(options.out, {**head, "core_bias": BIASES, "means": means, "samples": rows})

@@ -65,10 +65,13 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def spec(seed: int, size: float) -> SampleSpec:
-    """Sample of a size: six sizes a side, but four and a half of the large ones; the n-th size has the n-th seed."""
+    """Sample of a size: six sizes a side, but four and a half of the large ones; the n-th size has the n-th seed.
+
+    Without fines, which would make the mean much smaller than the size asked for.
+    """
     side = max(112, round((6 if size < 40 else 4.5) * size / 8) * 8)
     nth = SIZES.index(size) if size in SIZES else len(SIZES)
-    return random_spec(seed + nth, particle_size_voxels=size, shape=(side, side, side), **LOOSE)
+    return random_spec(seed + nth, particle_size_voxels=size, shape=(side, side, side), fines=0.0, **LOOSE)
 
 
 def on_sample(case: Case, bundle: ModelBundle, engine: Engine) -> dict[str, Any]:

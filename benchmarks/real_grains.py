@@ -7,8 +7,11 @@ not part of this repository. 6-connected components of at least 200 voxels are t
 as training draws them (``ps3d_training.synth.from_labels``), but of a fixed contrast, two samples each. Any file of
 labels that ps3d-rt reads will do. The packing is halved along y: the near half is for training, ``--training-half
 FILE`` writes it, and the far one is judged; 40 planes between them, more than a grain, are left out. Beside ps3d-rt
-stands ThreshWater, as in ``ps3d-rt bench accuracy``: the threshold is the best for each sample's own reference, opening
-and erosion are tuned on simulated samples of training.
+stand ThreshWater, as in ``ps3d-rt bench accuracy``: the threshold is the best for each sample's own reference, opening
+and erosion are tuned on simulated samples of training; and SNOW, on our foreground and on the true one.
+
+Where grains touched in the binary volume, a component is several of them, and finding them apart counts against a
+method here. Such a clump fills little of its convex hull, so what is found is told by solidity as well.
 """
 
 from __future__ import annotations
@@ -19,10 +22,12 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from skimage.measure import regionprops
 
 import ps3d_rt
 from ps3d_bench.accuracy import MEASURES, judge
@@ -31,6 +36,7 @@ from ps3d_bench.environment import write_result
 from ps3d_bench.methods import METHODS, Lab
 from ps3d_bench.samples import Case, generator_hash
 from ps3d_bench.script import add_model, result_head, run_script, script_parser
+from ps3d_rt.core.metrics import count_overlaps
 from ps3d_rt.errors import InputError
 from ps3d_training.synth import SampleSpec
 from ps3d_training.synth.from_labels import LabelSource, open_labels
@@ -44,7 +50,9 @@ FIRST_SEED = 870_001
 LEAST_VOXELS = 200
 TRAINING_STOP, JUDGED_START = 0.48, 0.56
 """Shares of the planes along y: where the half for training ends, and where the other begins."""
-NAMES = ("ps3d-rt", "threshwater")
+NAMES = ("ps3d-rt", "threshwater", "snow", "snow-true")
+SOLIDITY = (0.0, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Edges of the groups that grains are told by."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -66,12 +74,14 @@ def main(arguments: Sequence[str]) -> None:
     bundle = ps3d_rt.load_model(options.model)
     head = result_head(__file__, arguments, DATA, bundle=bundle, packages=["scikit-image"])
     methods = Lab(bundle, options.cache, options.engine, options.threads).segmenters(NAMES)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    grains: list[tuple[float, float]] = []
     for contrast, spec in specs_of(source):
         case = case_of(source, spec)
         if not rows:
             methods["ps3d-rt"](replace(case, name="warm-up"))  # loads and compiles everything
         rows.append({"contrast": contrast, **judge(Drawn("real grains", spec), case, methods)})
+        grains += grain_scores(methods["ps3d-rt"](case).labels, case.reference)
         scores = ", ".join(f"{name} {found['f1_instance']:.3f}" for name, found in rows[-1]["methods"].items())
         print(f"{case.name}, contrast {contrast:g}: F1_instance {scores}", file=sys.stderr, flush=True)
     content = {
@@ -85,6 +95,7 @@ def main(arguments: Sequence[str]) -> None:
         },
         "methods": {name: METHODS[name].what for name in NAMES},
         "means": {name: _means(rows, name) for name in NAMES},
+        "by_solidity": by_solidity(grains),
         "samples": rows,
     }
     write_result(options.out, content)
@@ -151,6 +162,41 @@ def case_of(source: LabelSource, spec: SampleSpec) -> Case:
     )
 
 
+def grain_scores(labels: Any, reference: Any) -> list[tuple[float, float]]:
+    """Solidity, and F1 of the particle that fits best, of every reference grain that the faces do not cut.
+
+    Args:
+        labels: (z, y, x) ids found.
+        reference: (z, y, x) ids; solidity is the share of its convex hull that a grain fills.
+    """
+    found = count_overlaps(labels, reference)
+    volumes = [np.bincount(ids.ravel()) for ids in (labels, reference)]
+    shared = (found.prediction > 0) & (found.reference > 0)
+    of_pair = [v[ids[shared]] for v, ids in zip(volumes, (found.prediction, found.reference), strict=True)]
+    best = np.zeros(len(volumes[1]))
+    np.maximum.at(best, found.reference[shared], 2 * found.voxels[shared] / (of_pair[0] + of_pair[1]))
+    whole = [grain for grain in regionprops(reference) if not _is_cut(grain.bbox, reference.shape)]
+    return [(float(grain.solidity), float(best[grain.label])) for grain in whole]
+
+
+def _is_cut(box: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return min(box[:3]) == 0 or any(stop == side for stop, side in zip(box[3:], shape, strict=True))
+
+
+def by_solidity(grains: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:
+    """Count and mean F1 of the grains between two edges of :data:`SOLIDITY`.
+
+    >>> by_solidity([(0.75, 0.5), (0.8, 0.7), (0.95, 0.9)])[2:4]
+    [{'solidity': [0.7, 0.8], 'grains': 2, 'f1': 0.6}, {'solidity': [0.8, 0.9], 'grains': 0, 'f1': None}]
+    """
+    groups = []
+    for low, high in pairwise(SOLIDITY):
+        scores = [f1 for solidity, f1 in grains if low < solidity <= high]
+        mean = round(float(np.mean(scores)), 4) if scores else None
+        groups.append({"solidity": [low, high], "grains": len(scores), "f1": mean})
+    return groups
+
+
 def as_table(content: dict[str, Any]) -> str:
     """F1_instance of every sample and the means of all measures: Markdown."""
     titles = [METHODS[name].title for name in NAMES]
@@ -164,6 +210,11 @@ def as_table(content: dict[str, Any]) -> str:
     for name, title in zip(NAMES, titles, strict=True):
         scores = [f"{content['means'][name][measure]:.4f}" for measure in MEASURES]
         lines.append("| " + " | ".join([title, *scores]) + " |")
+    lines += ["", f"| solidity | grains | best F1 of {titles[0]} |", "|---|--:|--:|"]
+    for group in content["by_solidity"]:
+        low, high = group["solidity"]
+        score = "" if group["f1"] is None else f"{group['f1']:.3f}"
+        lines.append(f"| {low:g} to {high:g} | {group['grains']} | {score} |")
     return "\n".join(lines)
 
 

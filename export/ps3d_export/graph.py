@@ -37,8 +37,7 @@ def with_shapes(model: ModelProto) -> ModelProto:
     Raises:
         Ps3dError: if types or shapes contradict each other: then a rewrite is wrong.
     """
-    bare = ModelProto()
-    bare.CopyFrom(model)
+    bare = copy_of(model)
     del bare.graph.value_info[:]
     try:
         inferred = shape_inference.infer_shapes(bare, check_type=True, strict_mode=True, data_prop=True)
@@ -46,6 +45,13 @@ def with_shapes(model: ModelProto) -> ModelProto:
     except (shape_inference.InferenceError, onnx.checker.ValidationError) as error:
         raise Ps3dError(f"the rewritten network is not valid ONNX: {error}") from error
     return inferred
+
+
+def copy_of(model: ModelProto) -> ModelProto:
+    """Give a network of its own to change."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def values_of(graph: GraphProto) -> dict[str, ValueInfoProto]:

@@ -21,7 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
 
-from ps3d_export.graph import replace_nodes, values_of, weights_of, with_shapes
+from ps3d_export.graph import copy_of, replace_nodes, values_of, weights_of, with_shapes
 from ps3d_rt.errors import InputError
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -48,7 +48,7 @@ def to_fp16(model: ModelProto) -> ModelProto:
     Raises:
         InputError: if a weight is too large for half precision.
     """
-    model = _copy(model)
+    model = copy_of(model)
     graph = model.graph
     weights = {name: array for name, array in weights_of(graph).items() if array.dtype == np.float32}
     floats = {name for name, value in values_of(graph).items() if _is_float(value)}
@@ -128,7 +128,7 @@ def to_int8(model: ModelProto, patches: Iterable[NDArray[np.float32]]) -> ModelP
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         out = Path(scratch) / "int8.onnx"
         quantize_static(
-            _copy(model),  # it is changed there
+            copy_of(model),  # it is changed there
             out,
             _Reader(model.graph.input[0].name, iter(patches)),
             quant_format=QuantFormat.QDQ,
@@ -175,9 +175,3 @@ class _Reader:
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         patch = next(self._patches, None)
         return None if patch is None else {self._name: patch}
-
-
-def _copy(model: ModelProto) -> ModelProto:
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    return copy

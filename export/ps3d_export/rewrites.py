@@ -19,7 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
-from ps3d_export.graph import attributes_of, replace_nodes, spatial_shape, uses_of, values_of, weights_of, with_shapes
+from ps3d_export.graph import (
+    attributes_of,
+    copy_of,
+    replace_nodes,
+    spatial_shape,
+    uses_of,
+    values_of,
+    weights_of,
+    with_shapes,
+)
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -47,7 +56,7 @@ def replace_transposed_convolutions(model: ModelProto) -> tuple[ModelProto, int]
 
     Others, and those whose input has no fixed z, y, x, stay as they are.
     """
-    model = _copy(model)
+    model = copy_of(model)
     graph = model.graph
     values, weights = values_of(graph), weights_of(graph)
     nodes: list[NodeProto] = []
@@ -113,7 +122,7 @@ def fold_batch_norms(model: ModelProto) -> tuple[ModelProto, int]:
 
     Only where nothing else uses the convolution's result, and in float64, rounded once.
     """
-    model = _copy(model)
+    model = copy_of(model)
     graph = model.graph
     weights, uses = weights_of(graph), uses_of(graph)
     makers = {name: node for node in graph.node for name in node.output}
@@ -164,7 +173,7 @@ def split_concatenations(model: ModelProto) -> tuple[ModelProto, int]:
     Returns:
         The rewritten network, and how many convolutions were split.
     """
-    model = _copy(model)
+    model = copy_of(model)
     graph = model.graph
     values, weights, uses = values_of(graph), weights_of(graph), uses_of(graph)
     makers = {name: node for node in graph.node for name in node.output}
@@ -218,9 +227,3 @@ def _as_sum(node: NodeProto, joined: NodeProto, count: int) -> list[NodeProto]:
             before = parts[0].output[0] if i == 1 else f"{out}.sum{i - 1}"
             sums.append(helper.make_node("Add", [before, part.output[0]], [total], name=f"{name}.sum{i}"))
     return [*parts, *sums]
-
-
-def _copy(model: ModelProto) -> ModelProto:
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    return copy

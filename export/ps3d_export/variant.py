@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from ps3d_export.calibration import PATCHES, SEED, calibration_patches
+from ps3d_export.equalize import equalize_channels
 from ps3d_export.graph import read_network
 from ps3d_export.precision import PRECISIONS, to_fp16, to_int8
 from ps3d_export.rewrites import rewrite, split_concatenations
+from ps3d_export.run import run_network
 from ps3d_export.samples import CALIBRATION, read_samples, simulate
 from ps3d_rt.errors import InputError, Ps3dError
 from ps3d_rt.model import ModelBundle, check_place, write_bundle
@@ -97,6 +99,7 @@ def convert(
         return to_fp16(network), counts
     if precision == "int8":
         network, counts["split_concatenations"] = split_concatenations(network)
+        network, counts["equalized_rectifiers"] = equalize_channels(network, patches)
         return to_int8(network, patches), counts
     return network, counts
 
@@ -118,17 +121,6 @@ def check_scores(before: ModelProto, after: ModelProto, bundle: ModelBundle, *, 
     if exact and not apart.max() <= EXACT:
         raise Ps3dError(f"the rewritten network differs by {apart.max():.2g} in a score; {EXACT:g} is allowed.")
     return {"largest": float(apart.max()), "mean": float(apart.mean())}
-
-
-def run_network(network: ModelProto, patches: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Score patches with ONNX Runtime on the CPU."""
-    import onnxruntime  # noqa: PLC0415 - heavy
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # that it has few kernels in half precision is no news
-    session = onnxruntime.InferenceSession(network.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    scores: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: patches})[0]
-    return scores
 
 
 def _calibration(bundle: ModelBundle, samples: Path | None) -> list[NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,7 @@ import small_particles
 from ps3d_bench import script
 from ps3d_bench.samples import held_out
 from ps3d_rt.api import predict
+from ps3d_rt.engines import open_engine
 from ps3d_rt.errors import InputError
 from ps3d_training.plan import DATASET_NAME
 from ps3d_training.synth import SampleSpec
@@ -32,6 +34,7 @@ def fake(bundle, monkeypatch):
     for module in (core_bias, overlap, small_particles):
         monkeypatch.setattr(module.ps3d_rt, "load_model", lambda name: bundle)
         monkeypatch.setattr(module.ps3d_rt, "predict", lambda *a, **k: predict(*a, engine="fake", **k))
+    monkeypatch.setattr(core_bias, "open_engine", partial(open_engine, engine="fake"))
     return bundle
 
 
@@ -67,7 +70,7 @@ def test_the_core_bias_is_a_curve_in_file_table_and_picture(folder, fake, tmp_pa
     assert len(set(sample["f1_instance"])) > 1, "a bias that changes nothing was not passed on"
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 2 + len(core_bias.BIASES)
-    assert printed[2].startswith(f"| -0.4 | {sample['f1_instance'][0]:.4f} |")
+    assert printed[2].startswith(f"| -0.6 | {sample['f1_instance'][0]:.4f} |")
     text = picture.read_text(encoding="utf-8")
     assert all(word in text for word in ("core bias", "MergerRatio", "SplitterRatio", "F1_instance"))
 

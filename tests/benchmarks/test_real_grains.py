@@ -72,7 +72,7 @@ def test_a_zip_of_one_file_is_unpacked_and_any_other_refused(tmp_path, balls):
         pass
 
 
-def test_the_script_judges_both_methods_at_every_contrast(balls, bundle, tmp_path, monkeypatch, capsys):
+def test_the_script_judges_every_method_at_every_contrast(balls, bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(real_grains.ps3d_rt, "load_model", lambda name: bundle)
     monkeypatch.setattr(real_grains, "CONTRASTS", (0.7, 3.0))
     monkeypatch.setattr(real_grains, "SAMPLES_PER_CONTRAST", 1)
@@ -86,7 +86,7 @@ def test_the_script_judges_both_methods_at_every_contrast(balls, bundle, tmp_pat
     assert "simulated gray values" in content["data"]
     assert content["model"] == {"name": "fake", "sha256": bundle.hash}
     assert [row["contrast"] for row in content["samples"]] == [0.7, 3.0]
-    for name in ("ps3d-rt", "threshwater"):
+    for name in ("ps3d-rt", "threshwater", "snow", "snow-true"):
         scores = [row["methods"][name]["f1_instance"] for row in content["samples"]]
         assert content["means"][name]["f1_instance"] == pytest.approx(np.mean(scores), abs=1e-4)
         assert content["means"][name].keys() == {"f1", "f1_match", "f1_instance", "merger_ratio", "splitter_ratio"}
@@ -94,9 +94,27 @@ def test_the_script_judges_both_methods_at_every_contrast(balls, bundle, tmp_pat
     assert content["means"]["threshwater"]["f1"] > 0.8
     assert content["samples"][0]["methods"]["threshwater"]["tuned_on"]
     assert content["samples"][0]["simulated"]["phases"][0] == pytest.approx(1.7, abs=1e-3)
+    # Balls against each other are one component, a clump.
+    assert sum(group["grains"] for group in content["by_solidity"]) > 0
     printed, said = capsys.readouterr()
     assert printed.count("ThreshWater") == 2
     assert "contrast 3: F1_instance" in said
+
+
+def test_a_clump_has_a_low_solidity_and_the_score_of_what_fits_best():
+    reference = np.zeros((20, 20, 40), np.uint32)
+    reference[5:15, 5:15, 5:15] = 1  # a cube that is found one voxel short
+    reference[5:15, 5:10, 20:36] = reference[5:15, 10:15, 20:25] = 2  # an L, found as its two bars
+    reference[:5, 0:5, 20:25] = 3  # cut by a face
+    labels = np.where(reference == 1, 7, 0)
+    labels[5, 5:15, 5:15] = 0
+    labels[5:15, 5:10, 20:36] = 8
+    labels[5:15, 10:15, 20:25] = 9
+    (solid, of_cube), (bent, of_bars) = real_grains.grain_scores(labels, reference)
+    assert solid == pytest.approx(1)
+    assert bent < 0.85
+    assert of_cube == pytest.approx(2 * 900 / 1900)
+    assert of_bars == pytest.approx(2 * 800 / (800 + 1050))
 
 
 def test_training_gets_one_half_and_the_other_is_judged(tmp_path, balls, capsys):

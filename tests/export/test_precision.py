@@ -11,7 +11,8 @@ from onnx import TensorProto, numpy_helper
 
 from ps3d_export.graph import attributes_of, values_of, with_shapes
 from ps3d_export.precision import to_fp16, to_int8
-from ps3d_export.variant import convert, run_network
+from ps3d_export.run import run_network
+from ps3d_export.variant import convert
 from ps3d_rt.errors import InputError
 
 FLOAT, HALF, INT8 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8

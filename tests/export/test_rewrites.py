@@ -11,7 +11,7 @@ import pytest
 
 from ps3d_export.graph import read_network, with_shapes
 from ps3d_export.rewrites import fold_batch_norms, replace_transposed_convolutions, rewrite, split_concatenations
-from ps3d_export.variant import run_network
+from ps3d_export.run import run_network
 from ps3d_rt.errors import InputError
 
 TOLERANCE = 1e-5

@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from ps3d_export import variant
 from ps3d_export.graph import read_network, with_shapes
-from ps3d_export.variant import convert, export_variant, run_network
+from ps3d_export.run import run_network
+from ps3d_export.variant import convert, export_variant
 from ps3d_rt.engines import CPU_ENGINES, open_engine
 from ps3d_rt.errors import InputError, Ps3dError
 from ps3d_rt.model import load_model

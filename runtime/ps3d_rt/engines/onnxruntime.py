@@ -43,6 +43,7 @@ class OnnxRuntimeEngine(Engine):
         runtime = load_onnxruntime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or 0  # 0: its own default
+        options.log_severity_level = 3  # its warnings, of kernels it lacks in half precision, help nobody who predicts
         self._session = open_session(runtime, onnx_path, patch, options, ["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self.spec = EngineSpec(name="onnxruntime", patch=patch, device="cpu", precision="fp32", batch=1)
