@@ -65,7 +65,8 @@ def test_a_frozen_batch_norm_keeps_the_averaged_statistics(prepared: Path, tmp_p
 
 def test_a_bundle_whose_norms_were_folded_can_be_started_from(prepared: Path, tmp_path: Path) -> None:
     checkpoint = train(run_of(prepared, tmp_path / "first"))
-    bundle = to_bundle.export(tmp_path / "first", tmp_path / "first.ps3d", patch=(16, 16, 16))
+    settings = {"min_confidence": 0.7, "min_diameter_voxels": 3.0}
+    bundle = to_bundle.export(tmp_path / "first", tmp_path / "first.ps3d", patch=(16, 16, 16), settings=settings)
     still = {"epochs": 1, "learning_rate": 1e-12, "validate_every": 0}
     run = replace(run_of(prepared, tmp_path / "second", **still), init=bundle.path)
     with pytest.raises(InputError, match="--freeze-norm 0"):
@@ -76,3 +77,11 @@ def test_a_bundle_whose_norms_were_folded_can_be_started_from(prepared: Path, tm
         want, found = (to_bundle.load_network(path, PLAN)[0](patch) for path in (checkpoint, again))
     assert torch.allclose(found, want, atol=1e-5)
     assert read_checkpoint(again)["started_from"]["bundle"] == "first"
+    # What the bundle was used with is handed on, from there to the next training too.
+    third = replace(
+        run, out=tmp_path / "third", init=tmp_path / "second", schedule=replace(run.schedule, freeze_norm=0)
+    )
+    train(third)
+    given = {"min_diameter_voxels": 2.0}
+    last = to_bundle.export(third.out, tmp_path / "third.ps3d", patch=(16, 16, 16), settings=given)
+    assert (last.overlap, last.min_confidence, last.min_diameter_voxels) == (0.4, 0.7, 2.0)

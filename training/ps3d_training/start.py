@@ -18,6 +18,9 @@ from ps3d_training.plan import TrainingPlan, plan_from
 NETWORK_FIELDS = ("width", "stages", "norm")
 """Of a plan: what two networks must share for the weights of one to fit the other."""
 
+SETTINGS = ("overlap", "min_relative_volume", "min_confidence", "max_doubt", "min_diameter_voxels", "core_bias")
+"""Of a bundle: how ``predict`` uses its network. What is trained on from it is used in the same way."""
+
 Weights = dict[str, torch.Tensor]
 
 
@@ -39,7 +42,9 @@ def read_start(init: Path, fold: str, plan: TrainingPlan, network: torch.nn.Modu
     if init.suffix == SUFFIX or str(init) in bundled_models():
         bundle = load_model(str(init))
         member = f"{fold}.onnx" if f"{fold}.onnx" in bundle.members else bundle.members[0]
-        return exported_weights(bundle.path / member, network), {"bundle": bundle.name, "sha256": bundle.hash}
+        settings = {name: getattr(bundle, name) for name in SETTINGS}
+        source = {"bundle": bundle.name, "sha256": bundle.hash, "settings": settings}
+        return exported_weights(bundle.path / member, network), source
     checkpoint = find_checkpoint(init, fold)
     content = read_checkpoint(checkpoint)
     other = plan_from(content["plan"], checkpoint)
@@ -54,6 +59,7 @@ def read_start(init: Path, fold: str, plan: TrainingPlan, network: torch.nn.Modu
     with checkpoint.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
     source = {"sha256": digest, "epochs": content["current_epoch"], "training_plan": asdict(other)}
+    source["settings"] = (content.get("started_from") or {}).get("settings", {})
     return content["average_weights"], source
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Largest difference of a score, in [0, 1], between ONNX Runtime and torch."""
 OPSET = 18
+OVERLAP = 0.4
+"""Of a bundle, unless told otherwise."""
 
 
 def export(
@@ -44,8 +46,8 @@ def export(
         folder: bundle to write, ``NAME.ps3d``.
         patch: input of the exported network, voxels z, y, x; it need not be the patch of the training.
         settings: how ``predict`` will use the network: ``overlap``, ``min_relative_volume``, ``min_confidence``,
-            ``max_doubt``, ``min_diameter_voxels`` and ``core_bias`` of :class:`ModelBundle`; what is not given keeps
-            the bundle's default.
+            ``max_doubt``, ``min_diameter_voxels`` and ``core_bias`` of :class:`ModelBundle`; what is not given is taken
+            from the bundle that the training began with, or else is the default.
         licence: SPDX identifier under which the weights may be used.
         provenance: added to what is known of the training itself.
         overwrite: replace a bundle that is there.
@@ -62,11 +64,13 @@ def export(
     check_patch(patch, plan.stages)
     with tempfile.TemporaryDirectory() as scratch:
         files, folds = {}, {}
+        inherited = {"overlap": OVERLAP}
         for checkpoint in checkpoints:
             fold = checkpoint.parent.name
             network, trained = load_network(checkpoint, plan)
             files[f"{fold}.onnx"] = onnx_file = Path(scratch) / f"{fold}.onnx"
             write_onnx(network, patch, onnx_file)
+            inherited |= trained.get("started_from", {}).get("settings", {})
             folds[fold] = trained | {"onnx_to_torch_difference": check_onnx(onnx_file, network, patch)}
         known = {"training_plan": asdict(plan), "folds": folds, "versions": _versions()}
         bundle = ModelBundle(
@@ -79,7 +83,7 @@ def export(
             lowpass=plan.lowpass,
             provenance=known | (provenance or {}),
             licence=licence,
-            **(settings or {}),
+            **(inherited | dict(settings or {})),
         )
         return write_bundle(folder, bundle, files, overwrite=overwrite)
 

@@ -128,27 +128,37 @@ def export(
     trained: Annotated[Path, typer.Argument(help="Folder of: ps3d-rt train run.")],
     bundle: Annotated[Path, typer.Argument(help="Model bundle to write, NAME.ps3d.")],
     patch: Annotated[int, typer.Option(help="Side of the patches of inference, voxels.", min=1)] = 64,
-    overlap: Annotated[float, typer.Option(help="Share of a patch that the next one covers again.")] = 0.4,
+    overlap: Annotated[
+        float | None, typer.Option(help="Share of a patch that the next one covers again. [default: 0.4]")
+    ] = None,
     min_relative_volume: Annotated[
-        float, typer.Option(help="Drop particles under this share of the mean volume.")
-    ] = 0.005,
+        float | None, typer.Option(help="Drop particles under this share of the mean volume. [default: 0.005]")
+    ] = None,
     min_confidence: Annotated[
-        float, typer.Option(help="Drop particles whose mean score of foreground is lower; 0 keeps all.")
-    ] = 0.0,
+        float | None, typer.Option(help="Drop particles whose mean score of foreground is lower. [default: keep all]")
+    ] = None,
     max_doubt: Annotated[
-        float, typer.Option(help="Drop particles unsure to more than this many times the typical depth; 0 keeps all.")
-    ] = 0.0,
+        float | None,
+        typer.Option(help="Drop particles unsure to more than this many times the typical depth. [default: keep all]"),
+    ] = None,
     min_diameter: Annotated[
-        float,
-        typer.Option(help="Drop particles smaller than a ball this many voxels of the scan across; 0 keeps all."),
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="Drop particles smaller than a ball this many voxels of the scan across. [default: keep all]"
+        ),
+    ] = None,
     core_bias: Annotated[
-        float, typer.Option(help="Added to the score of the class core: below 0, fewer particles merge and more split.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="Added to the score of the class core: below 0, fewer particles merge and more split. [default: 0]"
+        ),
+    ] = None,
     licence: Annotated[str, typer.Option(help="SPDX identifier of the weights' licence.")] = "Apache-2.0",
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Write a model bundle from the checkpoints, checked against torch.
+
+    A training that began with a bundle (--init) takes that bundle's settings where none is given here.
 
     Example: ps3d-rt train export model mine.ps3d --patch 96
     """
@@ -162,8 +172,9 @@ def export(
         "min_diameter_voxels": min_diameter,
         "core_bias": core_bias,
     }
+    given = {name: value for name, value in settings.items() if value is not None}
     written = to_bundle.export(
-        trained, bundle, patch=(patch, patch, patch), settings=settings, licence=licence, overwrite=overwrite
+        trained, bundle, patch=(patch, patch, patch), settings=given, licence=licence, overwrite=overwrite
     )
     typer.echo(written.path)
 
