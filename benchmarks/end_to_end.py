@@ -38,7 +38,7 @@ from ps3d_bench.samples import Case, choose, load_cases
 from ps3d_rt.core.normalize import normalized_shape, size_zoom, zscore
 from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.pipeline import gray_scale_of
+from ps3d_rt.pipeline import scale_and_bins
 
 ROOT = Path(__file__).resolve().parents[1]
 Array = np.ndarray[Any, Any]
@@ -107,7 +107,7 @@ def _plain(
     zoom = size_zoom((case.spacing_mm,) * 3, case.particle_size_mm, bundle.target_size_voxels)
     shape = normalized_shape(case.image.shape, zoom)
     image = published.resample(case.image.astype(np.float32), shape, order=1)
-    scale = gray_scale_of(ArrayVolume(case.image, case.spacing_mm), bundle)
+    scale, _ = scale_and_bins(ArrayVolume(case.image, case.spacing_mm), bundle)
     found = window.predict_classes(zscore(image, scale), overlap=overlap, mirror=mirror)
     instances = published.particles(found.classes, min_relative_volume=bundle.min_relative_volume)
     return published.resample(instances, case.image.shape, order=0), found.windows * (8 if mirror else 1)

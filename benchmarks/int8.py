@@ -32,7 +32,7 @@ from ps3d_rt.engines import Engine, open_engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.model import ModelBundle, load_model
-from ps3d_rt.pipeline import gray_scale_of, predict_volume
+from ps3d_rt.pipeline import predict_volume, scale_and_bins
 from ps3d_rt.plan import PredictConfig
 from ps3d_training.synth import SampleSpec, random_spec
 
@@ -111,7 +111,8 @@ def spec_of(number: int, side: int, size: float) -> SampleSpec:
 
 def patches_of(case: Case, bundle: ModelBundle) -> Any:
     """Cut patches from a sample, as many as an engine takes at a time."""
-    gray = zscore(case.image, gray_scale_of(ArrayVolume(case.image, case.spacing_mm), bundle))
+    scale, _ = scale_and_bins(ArrayVolume(case.image, case.spacing_mm), bundle)
+    gray = zscore(case.image, scale)
     missing = [(0, max(0, p - n)) for p, n in zip(bundle.patch, gray.shape, strict=True)]
     gray = np.pad(gray, missing, mode="edge")
     starts = np.random.default_rng(0).integers(0, np.array(gray.shape) - bundle.patch + 1, (8, 3))

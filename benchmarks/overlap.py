@@ -20,7 +20,7 @@ from ps3d_bench.environment import write_result
 from ps3d_bench.samples import HELD_OUT, held_out
 from ps3d_bench.script import held_out_parser, result_head, run_script
 
-OVERLAPS = (0.5, 0.4, 0.3, 0.25, 0.125, 0.0)
+OVERLAPS = (0.5, 0.4, 0.25, 0.125)
 MOST_LOST = 0.002
 
 

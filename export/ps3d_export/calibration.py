@@ -24,7 +24,7 @@ from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.model import CLASS_NAMES, ModelBundle
-from ps3d_rt.pipeline import gray_scale_of
+from ps3d_rt.pipeline import scale_and_bins
 
 Array = NDArray[Any]
 
@@ -100,7 +100,7 @@ def normalized(sample: Scan, bundle: ModelBundle) -> tuple[Array, Array]:
     """Bring image and labels to the grid and gray scale of the model, filled up to one patch at least."""
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, bundle.target_size_voxels)
     shape = normalized_shape(sample.image.shape, zoom)
-    scale = gray_scale_of(ArrayVolume(sample.image, sample.spacing_mm), bundle)
+    scale, _ = scale_and_bins(ArrayVolume(sample.image, sample.spacing_mm), bundle)
     image = zscore(resample(sample.image, shape, zoom=zoom, lowpass=bundle.lowpass), scale)
     z, y, x = (1 / factor for factor in zoom)
     labels = resample_labels(sample.instances, shape, zoom=(z, y, x))

@@ -28,7 +28,9 @@ SUFFIX = ".ps3d"
 DEFAULT_MODEL = "default"
 CLASS_NAMES = ("background", "core", "border")
 GRAY_SCHEMES = ("volume", "constants")
-LATER = frozenset({"gray_floor", "mirror_axes", "core_bias", "min_confidence", "max_doubt", "min_diameter_voxels"})
+LATER = frozenset(
+    {"gray_floor", "gray_ceiling", "mirror_axes", "core_bias", "min_confidence", "max_doubt", "min_diameter_voxels"}
+)
 """Fields that the first bundles did not have: where one is missing, its default is meant."""
 MAX_UNPACKED_BYTES = 16 * 2**30
 
@@ -59,6 +61,9 @@ class ModelBundle:
     """Standard deviation of the training set's gray values; only with ``constants``."""
     gray_floor: float | None = None
     """Z-score that darker voxels are raised to before the network sees them; None: none."""
+    gray_ceiling: float | None = None
+    """Standard deviations above the volume's mean that gray values are lowered to before both are measured again, > 0;
+    only with ``volume``. None: none."""
     lowpass: bool = True
     """Whether shrinking by more than 1.5× low-passes first; False for imported models, trained without."""
     overlap: float = 0.25
@@ -99,6 +104,10 @@ class ModelBundle:
             (
                 self._gray_is_complete(),
                 "gray_mean and gray_std (> 0) belong to the gray_scheme 'constants', and only to it",
+            ),
+            (
+                self.gray_ceiling is None or (self.gray_scheme == "volume" and self.gray_ceiling > 0),
+                f"gray_ceiling is {self.gray_ceiling}, not above 0 with the gray_scheme 'volume'",
             ),
             (0 <= self.overlap < 1, f"overlap is {self.overlap}, not in [0, 1)"),
             (0 <= self.min_relative_volume < 1, f"min_relative_volume is {self.min_relative_volume}, not in [0, 1)"),
@@ -340,6 +349,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "gray_mean": _optional_number,
     "gray_std": _optional_number,
     "gray_floor": _optional_number,
+    "gray_ceiling": _optional_number,
     "lowpass": _of_type(bool),
     "overlap": _number,
     "min_relative_volume": _number,

@@ -43,7 +43,7 @@ from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import HALO, SHARD, PredictConfig, RunPlan, check_particle_size
 from ps3d_rt.sizing import estimate_size, sizing_facts
 from ps3d_rt.stages.device import DeviceStore, LimitedTask, memory_limit
-from ps3d_rt.stages.gray import volume_scale
+from ps3d_rt.stages.gray import volume_scale_and_bins
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, PatchCount, Segmentation, segment
 from ps3d_rt.stages.source_grid import LabelsTarget, SourceGrid, box_tasks, measure_box, renamed, write_box
 from ps3d_rt.versions import versions
@@ -75,6 +75,8 @@ class Job:
     config: PredictConfig
     plan: RunPlan
     scale: GrayScale
+    bins: GrayBins
+    """Of the particles' gray histograms."""
     estimate: SizeEstimate | None = None
     """How the particle size came about; None if it was given."""
 
@@ -90,12 +92,22 @@ class Job:
         """
         if config.particle_size_mm is not None:
             check_particle_size(volume.shape, config)
-        scale, estimate = gray_scale_of(volume, model), None
+        estimate = None
+        scale, bins = scale_and_bins(volume, model)
         if config.particle_size_mm is None:
             estimate = estimate_size(volume, model, engine, config, scale, tell)
             config = replace(config, particle_size_mm=estimate.particle_size_mm)
         plan = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config, engine.spec.devices)
-        return cls(volume=volume, model=model, engine=engine, config=config, plan=plan, scale=scale, estimate=estimate)
+        return cls(
+            volume=volume,
+            model=model,
+            engine=engine,
+            config=config,
+            plan=plan,
+            scale=scale,
+            bins=bins,
+            estimate=estimate,
+        )
 
     def spec(self) -> dict[str, Any]:
         """Give what decides the bytes of the output and the list of tasks, as JSON: runs of one spec are one run.
@@ -230,7 +242,7 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
             scored = partial(add_up_scores, places.store)
             score_sums = tasks.map(scored, score_tasks(plan.chunks, parts), advance=advance)
             sureness = to_sureness(score_sums, particles)
-        bins = GrayBins.of(job.scale)
+        bins = job.bins
         grid = SourceGrid(volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom, bins=bins)
         boxes = places.labels.boxes(0)
         with clock.stage("table", len(boxes), "boxes", voxels) as advance:
@@ -377,11 +389,13 @@ class _Clock:
         self.tell(StageDone(name, self.seconds[name]))
 
 
-def gray_scale_of(volume: Volume, model: ModelBundle) -> GrayScale:
-    """Gray scale of a volume under the model's scheme."""
+def scale_and_bins(volume: Volume, model: ModelBundle) -> tuple[GrayScale, GrayBins]:
+    """Give the gray scale of a volume under the model's scheme, and the bins of its particles' histograms."""
     if model.gray_mean is not None and model.gray_std is not None:
-        return GrayScale(model.gray_mean, model.gray_std, model.gray_floor)
-    return replace(volume_scale(volume), floor=model.gray_floor)
+        scale = GrayScale(model.gray_mean, model.gray_std, model.gray_floor)
+        return scale, GrayBins.of(scale)
+    scale, bins = volume_scale_and_bins(volume, model.gray_ceiling)
+    return replace(scale, floor=model.gray_floor), bins
 
 
 def _facts(
@@ -414,6 +428,7 @@ def _facts(
             "gray_mean": job.scale.mean,
             "gray_std": job.scale.std,
             "gray_floor": job.scale.floor,
+            "gray_ceiling": job.scale.ceiling,
             "min_relative_volume": model.min_relative_volume,
             "min_confidence": model.min_confidence,
             "max_doubt": model.max_doubt,

@@ -92,6 +92,8 @@ def test_the_hash_tells_networks_and_their_order_apart(tmp_path: Path, tiny_netw
         ({"gray_scheme": "constants"}, "gray_mean and gray_std"),
         ({"gray_scheme": "constants", "gray_mean": 1.0, "gray_std": 0.0}, "gray_mean and gray_std"),
         ({"gray_mean": 1.0}, "gray_mean and gray_std"),
+        ({"gray_ceiling": 0.0}, "gray_ceiling"),
+        ({"gray_ceiling": 2.0, "gray_scheme": "constants", "gray_mean": 1.0, "gray_std": 1.0}, "gray_ceiling"),
         ({"overlap": 1.0}, "overlap"),
         ({"min_relative_volume": -0.1}, "min_relative_volume"),
         ({"mirror_axes": (0, 3)}, "mirror_axes"),
@@ -156,13 +158,14 @@ def test_a_wrong_value_in_the_manifest_is_named(tiny_bundle: ModelBundle, key: s
 def test_fields_that_came_later_may_be_missing_and_are_written_only_where_they_say_something(
     tiny_bundle: ModelBundle, tmp_path: Path
 ) -> None:
-    later = {"gray_floor", "mirror_axes", "core_bias", "min_confidence", "max_doubt", "min_diameter_voxels"}
+    later = {"gray_floor", "gray_ceiling", "mirror_axes", "core_bias"}
+    later |= {"min_confidence", "max_doubt", "min_diameter_voxels"}
     assert (tiny_bundle.gray_floor, tiny_bundle.mirror_axes, tiny_bundle.core_bias) == (None, (), 0)
     assert (tiny_bundle.min_confidence, tiny_bundle.max_doubt, tiny_bundle.min_diameter_voxels) == (0, 0, 0)
     assert not later & json.loads((tiny_bundle.path / MANIFEST).read_text()).keys(), "older versions can read it"
     files = {"a.onnx": tiny_bundle.path / "a.onnx"}
     said = {"gray_floor": -1.5, "mirror_axes": (1,), "core_bias": 0.1, "min_confidence": 0.8, "max_doubt": 3.0}
-    said |= {"min_diameter_voxels": 3.0}
+    said |= {"min_diameter_voxels": 3.0, "gray_ceiling": 2.5}
     changed = write_bundle(tmp_path / "new.ps3d", dataclasses.replace(tiny_bundle, **said), files)
     content = json.loads((changed.path / MANIFEST).read_text())
     assert {key: content[key] for key in later} == said | {"mirror_axes": [1]}

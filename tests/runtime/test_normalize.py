@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -67,6 +69,27 @@ def test_darker_voxels_are_raised_to_the_floor(xp):
     out = zscore(xp.asarray([0.0, 12.0, 20.0, 90.0]), GrayScale(mean=20.0, std=5.0, floor=-1.5))
     assert out.dtype == xp.float32
     assert [float(out[i]) for i in range(4)] == [-1.5, -1.5, 0.0, 14.0]
+
+
+@both
+def test_one_very_bright_mineral_does_not_set_the_scale(xp):
+    voxels = np.concatenate([np.linspace(90, 110, 800), np.linspace(140, 160, 150), np.linspace(900, 1000, 50)])
+    plain = gray_scale(xp.asarray(voxels))
+    scale = gray_scale(xp.asarray(voxels), ceiling=1.0)
+    assert scale.ceiling == pytest.approx(plain.mean + plain.std)
+    lowered = gray_scale(np.minimum(voxels, scale.ceiling))
+    assert (scale.mean, scale.std) == pytest.approx((lowered.mean, lowered.std))
+    assert (150 - scale.mean) / scale.std > 2 * (150 - plain.mean) / plain.std > 0
+    assert gray_scale(xp.asarray(voxels), ceiling=99.0).std == pytest.approx(plain.std), "nothing is that bright"
+
+
+@both
+def test_brighter_voxels_are_lowered_to_the_ceiling(xp):
+    scale = GrayScale(mean=20.0, std=5.0, floor=-1.5, ceiling=30.0)
+    out = zscore(xp.asarray([0.0, 20.0, 29.0, 30.0, 90.0]), scale)
+    assert out.dtype == xp.float32
+    np.testing.assert_allclose(np.asarray(out), [-1.5, 0.0, 1.8, 2.0, 2.0])
+    assert float(zscore(xp.asarray([90.0]), replace(scale, floor=None))[0]) == 2.0
 
 
 def test_zscore_leaves_the_image_alone():

@@ -11,6 +11,8 @@ import pytest
 import ps3d_rt
 import ps3d_rt.plan
 from ps3d_rt.core.distribution import size_facts
+from ps3d_rt.core.gray import GrayBins
+from ps3d_rt.core.normalize import gray_scale
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import InputError
@@ -250,6 +252,24 @@ def test_the_network_sees_nothing_below_the_models_floor(scheme: dict[str, Any])
     result = predict_volume(volume, model, FakeEngine(PATCH, threshold=HALFWAY), config)
     assert result.run["parameters"]["gray_floor"] == HALFWAY + 1
     assert np.all(result.labels == 1), "all of the ground is as bright as a ball"
+
+
+def test_the_network_sees_nothing_above_the_models_ceiling_and_the_table_all() -> None:
+    image = gray(LABELS).astype(np.float32)
+    image[LABELS == 1] *= 30  # the others are below the threshold then
+    config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5, skip_empty=False)
+    engine = FakeEngine(PATCH, threshold=HALFWAY)
+    scan, models = ArrayVolume(image, 0.01), (bundle(), bundle(gray_ceiling=1.0))
+    plain, lowered = (predict_volume(scan, model, engine, config) for model in models)
+    scale = gray_scale(image, 1.0)
+    assert plain.run["parameters"]["gray_ceiling"] is None
+    assert lowered.run["parameters"]["gray_ceiling"] == pytest.approx(scale.ceiling)
+    assert lowered.run["parameters"]["gray_std"] == pytest.approx(scale.std)
+    by_hand = predict_volume(ArrayVolume(np.minimum(image, scale.ceiling), 0.01), bundle(), engine, config)
+    np.testing.assert_array_equal(lowered.labels, by_hand.labels)
+    assert len(lowered.particles) > len(plain.particles)
+    assert lowered.particles.gray_bins == plain.particles.gray_bins == GrayBins.of(gray_scale(image))
+    assert lowered.particles.gray_mean.max() > scale.ceiling
 
 
 @pytest.mark.parametrize(

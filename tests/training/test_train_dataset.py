@@ -73,6 +73,16 @@ def test_darker_voxels_are_raised_to_the_floor(tmp_path: Path) -> None:
     assert np.array_equal(raised, np.maximum(data, np.float32(-0.5)))
 
 
+def test_brighter_voxels_are_lowered_to_the_ceiling(tmp_path: Path) -> None:
+    write_sample(tmp_path / "in", "a")
+    for name, ceiling in (("without", None), ("with", 1.0)):
+        prepare(tmp_path / "in", tmp_path / name, replace(PLAN, gray_ceiling=ceiling))
+    (data, *_), (lowered, *_) = (load(tmp_path / name, "a") for name in ("without", "with"))
+    assert data.max() > 1.1
+    by_hand = np.minimum(data, np.float32(1))
+    np.testing.assert_allclose(lowered, (by_hand - by_hand.mean()) / by_hand.std(), atol=0.01)
+
+
 def test_size_normalization_keeps_image_and_labels_aligned(tmp_path: Path) -> None:
     write_sample(tmp_path / "in", "a")
     prepare(tmp_path / "in", tmp_path / "out", TrainingPlan(target_size_voxels=24, border_thickness_voxels=2.5))

@@ -98,7 +98,7 @@ def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[Pre
     image, instances = sample.read()
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, plan.target_size_voxels)
     shape = normalized_shape(image.shape, zoom)
-    scale = replace(gray_scale(image), floor=plan.gray_floor)
+    scale = replace(gray_scale(image, plan.gray_ceiling), floor=plan.gray_floor)
     normalized = zscore(resample(image, shape, zoom=zoom, lowpass=plan.lowpass), scale)
     # resample_labels goes from normalized to source; labels come the other way here.
     labels = resample_labels(instances, shape, zoom=tuple(1 / factor for factor in zoom))

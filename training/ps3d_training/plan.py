@@ -22,6 +22,8 @@ PLANS_NAME = "ps3dPlans"
 LABELS = {name: value for value, name in enumerate(CLASS_NAMES)}
 GRAY_FLOOR = -1.5
 """Of ``train prepare``. Around grains that fill two thirds of a volume the matrix lies at −1.4; darker is air."""
+GRAY_CEILING = 2.5
+"""Of ``train prepare``; decision 0016."""
 NORMS = {
     "instance": "torch.nn.modules.instancenorm.InstanceNorm3d",
     "batch": "torch.nn.modules.batchnorm.BatchNorm3d",
@@ -39,6 +41,8 @@ class TrainingPlan:
     """How far the core lies inside the particle, on the normalized grid."""
     gray_floor: float | None = None
     """Z-score that darker voxels are raised to; inference does the same."""
+    gray_ceiling: float | None = None
+    """Standard deviations above the mean that gray values are lowered to; inference does the same."""
     lowpass: bool = True
     """Whether shrinking by more than 1.5 smooths first; inference does the same."""
     patch: Zyx = (48, 48, 48)

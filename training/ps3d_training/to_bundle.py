@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Largest difference of a score, in [0, 1], between ONNX Runtime and torch."""
 OPSET = 18
-OVERLAP = 0.4
-"""Of a bundle, unless told otherwise."""
 
 
 def export(
@@ -64,7 +62,7 @@ def export(
     check_patch(patch, plan.stages)
     with tempfile.TemporaryDirectory() as scratch:
         files, folds = {}, {}
-        inherited = {"overlap": OVERLAP}
+        inherited: dict[str, float] = {}
         for checkpoint in checkpoints:
             fold = checkpoint.parent.name
             network, trained = load_network(checkpoint, plan)
@@ -80,6 +78,7 @@ def export(
             border_thickness_voxels=plan.border_thickness_voxels,
             members=tuple(files),
             gray_floor=plan.gray_floor,
+            gray_ceiling=plan.gray_ceiling,
             lowpass=plan.lowpass,
             provenance=known | (provenance or {}),
             licence=licence,

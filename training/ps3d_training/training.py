@@ -137,7 +137,7 @@ def _fold(dataset: Path, fold: str) -> int | str:
 
 def _check_same_data(run: TrainingRun) -> None:
     made = prepared_plan(run.prepared)
-    for name in ("target_size_voxels", "border_thickness_voxels", "gray_floor", "lowpass"):
+    for name in ("target_size_voxels", "border_thickness_voxels", "gray_floor", "gray_ceiling", "lowpass"):
         if getattr(run.plan, name) != getattr(made, name):
             raise InputError(
                 f"{name} is {getattr(run.plan, name)}, but {run.prepared} was prepared with {getattr(made, name)}. "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, isfinite
 from typing import Any
 
@@ -23,13 +23,16 @@ class GrayScale:
     floor: float | None = None
     """Z-score that darker voxels are raised to: particles are brighter than what surrounds them, so how dark air and
     bubbles are says nothing."""
+    ceiling: float | None = None
+    """Gray value that brighter voxels are lowered to: how bright the densest mineral is must not decide how far the
+    others stand out."""
 
     def __post_init__(self) -> None:
         if not (isfinite(self.mean) and isfinite(self.std) and self.std > 0):
             raise InputError(f"gray scale has mean {self.mean} and std {self.std}; both finite and std > 0 are needed.")
 
 
-def gray_scale(sample: Any) -> GrayScale:
+def gray_scale(sample: Any, ceiling: float | None = None) -> GrayScale:
     """Measure the gray scale of a volume, robust against outliers.
 
     The sample is clipped to its 0.5 and 99.5 percentiles (linear between ranks, as ``numpy.percentile``);
@@ -37,6 +40,8 @@ def gray_scale(sample: Any) -> GrayScale:
 
     Args:
         sample: any shape, any real dtype: the volume, or voxels spread over it.
+        ceiling: standard deviations above the mean that count at most; brighter voxels are lowered to there, and all is
+            measured again. None: every voxel counts as it is.
 
     Raises:
         InputError: if the sample is empty, has NaN or Inf, or is constant between its percentiles.
@@ -51,10 +56,19 @@ def gray_scale(sample: Any) -> GrayScale:
         raise InputError(
             "the volume holds NaN or Inf; replace them by the gray value of the embedding and start again."
         )
-    low, high = (_quantile(values, share) for share in CLIP)
+    plain = _measured(values)
+    if ceiling is None:
+        return plain
+    highest = plain.mean + ceiling * plain.std
+    return replace(_measured(xp.clip(values, None, highest)), ceiling=highest)
+
+
+def _measured(ordered: Any) -> GrayScale:
+    xp = array_namespace(ordered)
+    low, high = (_quantile(ordered, share) for share in CLIP)
     if low == high:
         raise InputError(f"99 % of the volume has one gray value, {low:g}: there is nothing to see. Check the file.")
-    values = xp.clip(values, low, high)
+    values = xp.clip(ordered, low, high)
     return GrayScale(mean=float(xp.mean(values)), std=float(xp.std(values)))
 
 
@@ -65,7 +79,7 @@ def _quantile(ordered: Any, share: float) -> float:
 
 
 def zscore(image: Any, scale: GrayScale) -> Any:
-    """Bring gray values to mean 0 and standard deviation 1: (image − mean) / std, and at least the scale's floor.
+    """Bring gray values to mean 0 and standard deviation 1: (image − mean) / std, within floor and ceiling.
 
     Args:
         image: any shape, any real dtype; never rescaled by its dtype's range.
@@ -77,7 +91,8 @@ def zscore(image: Any, scale: GrayScale) -> Any:
     xp = array_namespace(image)
     values = xp.astype(image, xp.float32, copy=False) - scale.mean
     values /= scale.std
-    return values if scale.floor is None else xp.clip(values, scale.floor, None)
+    highest = None if scale.ceiling is None else (scale.ceiling - scale.mean) / scale.std
+    return values if scale.floor is None and highest is None else xp.clip(values, scale.floor, highest)
 
 
 def size_zoom(

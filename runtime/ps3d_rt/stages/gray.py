@@ -25,6 +25,22 @@ def volume_scale(volume: Volume) -> GrayScale:
     return gray_scale(_spread(volume))
 
 
+def volume_scale_and_bins(volume: Volume, ceiling: float | None = None) -> tuple[GrayScale, GrayBins]:
+    """Measure the gray scale of a volume, and choose the bins as :func:`volume_bins` does, in one look.
+
+    Args:
+        volume: the scan.
+        ceiling: as for :func:`ps3d_rt.core.normalize.gray_scale`.
+
+    Raises:
+        InputError: as :func:`volume_scale`.
+    """
+    sample = _spread(volume)
+    scale = gray_scale(sample, ceiling)
+    # What the network is shown ends at the ceiling; what is measured does not.
+    return scale, GrayBins.of(scale if ceiling is None else gray_scale(sample))
+
+
 def volume_bins(volume: Volume) -> GrayBins:
     """Choose the bins of a volume, the ones that a run with the volume's own gray scale takes.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ps3d_training.plan import GRAY_FLOOR, TrainingPlan
+from ps3d_training.plan import GRAY_CEILING, GRAY_FLOOR, TrainingPlan
 from ps3d_training.schedule import Epoch, Schedule
 
 if TYPE_CHECKING:
@@ -33,6 +33,14 @@ def prepare(
     gray_floor: Annotated[
         float, typer.Option(help="Raise darker voxels to this z-score: how dark air and bubbles are says nothing.")
     ] = GRAY_FLOOR,
+    gray_ceiling: Annotated[
+        float,
+        typer.Option(
+            help="Lower brighter voxels to this many standard deviations above the mean, so that the densest mineral "
+            "does not make the others look dark; 0: no ceiling.",
+            min=0,
+        ),
+    ] = GRAY_CEILING,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier prepared dataset.")] = False,
 ) -> None:
     """Normalize gray values and particle size, and write border-core labels.
@@ -41,7 +49,12 @@ def prepare(
     """
     from ps3d_training import dataset  # noqa: PLC0415 - heavy
 
-    plan = TrainingPlan(target_size_voxels=target_size, border_thickness_voxels=border, gray_floor=gray_floor)
+    plan = TrainingPlan(
+        target_size_voxels=target_size,
+        border_thickness_voxels=border,
+        gray_floor=gray_floor,
+        gray_ceiling=gray_ceiling or None,
+    )
     typer.echo(dataset.prepare(folder, out, plan, overwrite=overwrite, on_case=_say_case))
 
 
@@ -129,7 +142,7 @@ def export(
     bundle: Annotated[Path, typer.Argument(help="Model bundle to write, NAME.ps3d.")],
     patch: Annotated[int, typer.Option(help="Side of the patches of inference, voxels.", min=1)] = 64,
     overlap: Annotated[
-        float | None, typer.Option(help="Share of a patch that the next one covers again. [default: 0.4]")
+        float | None, typer.Option(help="Share of a patch that the next one covers again. [default: 0.25]")
     ] = None,
     min_relative_volume: Annotated[
         float | None, typer.Option(help="Drop particles under this share of the mean volume. [default: 0.005]")
