@@ -49,7 +49,7 @@ def equalize_channels(model: ModelProto, patches: Sequence[NDArray[np.float32]])
         return model, 0
     weights = weights_of(graph)
     for rectifier, range_ in zip(rectifiers, _ranges(model, [r.value for r in rectifiers], patches), strict=True):
-        factor = np.maximum(range_ / range_.max(), NARROWEST).astype(np.float32)
+        factor = np.maximum(range_ / (range_.max() or 1), NARROWEST).astype(np.float32)
         for node in rectifier.before:
             for name in node.input[1:]:
                 weights[name] = weights[name] / factor.reshape(-1, *[1] * (weights[name].ndim - 1))
