@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from skimage.measure import regionprops
+from skimage.segmentation import clear_border
 
 import ps3d_rt
 from ps3d_bench.accuracy import MEASURES, judge
@@ -170,17 +171,11 @@ def grain_scores(labels: Any, reference: Any) -> list[tuple[float, float]]:
         reference: (z, y, x) ids; solidity is the share of its convex hull that a grain fills.
     """
     found = count_overlaps(labels, reference)
-    volumes = [np.bincount(ids.ravel()) for ids in (labels, reference)]
-    shared = (found.prediction > 0) & (found.reference > 0)
-    of_pair = [v[ids[shared]] for v, ids in zip(volumes, (found.prediction, found.reference), strict=True)]
-    best = np.zeros(len(volumes[1]))
-    np.maximum.at(best, found.reference[shared], 2 * found.voxels[shared] / (of_pair[0] + of_pair[1]))
-    whole = [grain for grain in regionprops(reference) if not _is_cut(grain.bbox, reference.shape)]
-    return [(float(grain.solidity), float(best[grain.label])) for grain in whole]
-
-
-def _is_cut(box: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    return min(box[:3]) == 0 or any(stop == side for stop, side in zip(box[3:], shape, strict=True))
+    q, p = found.prediction.astype(np.intp), found.reference.astype(np.intp)
+    f1 = 2 * found.voxels / (np.bincount(q, found.voxels)[q] + np.bincount(p, found.voxels)[p])
+    best = np.zeros(p.max() + 1)
+    np.maximum.at(best, p, np.where(q > 0, f1, 0))
+    return [(float(grain.solidity), float(best[grain.label])) for grain in regionprops(clear_border(reference))]
 
 
 def by_solidity(grains: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:

@@ -94,7 +94,6 @@ def _rectifiers(graph: GraphProto) -> Iterator[Rectifier]:
 def _ranges(model: ModelProto, values: list[str], patches: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
     """(channels,) for each value: largest absolute value of a channel in a patch, mean over the patches."""
     sums = [np.float64(0.0)] * len(values)
-    for patch in patches:
-        found = run_values(model, patch, values)
+    for found in run_values(model, patches, values):
         sums = [total + np.abs(array).max(axis=(0, 2, 3, 4)) for total, array in zip(sums, found, strict=True)]
     return [np.asarray(total / len(patches)) for total in sums]

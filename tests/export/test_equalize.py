@@ -33,7 +33,7 @@ def network(unet) -> onnx.ModelProto:
 
 def ranges(model: onnx.ModelProto, value: str) -> Any:
     """(channels,) largest values, mean over the patches."""
-    return np.mean([np.abs(run_values(model, patch, [value])[0]).max(axis=(0, 2, 3, 4)) for patch in PATCHES], axis=0)
+    return np.mean([np.abs(found).max(axis=(0, 2, 3, 4)) for (found,) in run_values(model, PATCHES, [value])], axis=0)
 
 
 def test_every_channel_gets_the_range_of_the_widest_and_the_scores_stay(network):

@@ -36,8 +36,8 @@ def nvrtc() -> ctypes.CDLL:
 def compile_to_cubin(nvrtc: ctypes.CDLL, kernel: CudaKernel, architecture: str) -> tuple[int, str]:
     """Give the size of the machine code, 0 if it does not compile, and what the compiler says."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
-    source = f'extern "C" {{{kernel.source}}}'.encode()
-    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, kernel.name.encode(), 0, None, None) == 0
+    source, name = kernel.source.encode(), kernel.name.encode()
+    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, name, 0, None, None) == 0
     options = (ctypes.c_char_p * 2)(f"--gpu-architecture={architecture}".encode(), b"--std=c++17")
     failed = nvrtc.nvrtcCompileProgram(program, len(options), options)
     nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))

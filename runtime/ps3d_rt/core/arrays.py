@@ -195,7 +195,7 @@ class CudaKernel:
     """
 
     def __init__(self, source: str) -> None:
-        self.source = _THREAD + source
+        self.source = f'extern "C" {{{_THREAD}{source}}}'
         self.name = re.findall(r"__global__ void (\w+)\(", source)[0]
 
     def __call__(self, count: int, *args: Any) -> None:
@@ -216,4 +216,4 @@ __device__ inline long long thread() { return (long long)blockIdx.x * blockDim.x
 
 @cache
 def _raw_kernel(source: str, name: str) -> Any:
-    return import_module("cupy").RawKernel(f'extern "C" {{{source}}}', name)
+    return import_module("cupy").RawKernel(source, name)

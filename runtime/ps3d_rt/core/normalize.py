@@ -33,7 +33,12 @@ class GrayScale:
 
 
 def gray_scale(sample: Any, ceiling: float | None = None) -> GrayScale:
-    """Measure the gray scale of a volume, robust against outliers.
+    """Measure the gray scale of a volume, robust against outliers: the second of :func:`gray_scales`."""
+    return gray_scales(sample, ceiling)[1]
+
+
+def gray_scales(sample: Any, ceiling: float | None) -> tuple[GrayScale, GrayScale]:
+    """Measure the gray scale of a volume as it is, and the one under a ceiling.
 
     The sample is clipped to its 0.5 and 99.5 percentiles (linear between ranks, as ``numpy.percentile``);
     then mean and standard deviation of all of it. The order of the voxels does not matter, to the last bit.
@@ -41,7 +46,7 @@ def gray_scale(sample: Any, ceiling: float | None = None) -> GrayScale:
     Args:
         sample: any shape, any real dtype: the volume, or voxels spread over it.
         ceiling: standard deviations above the mean that count at most; brighter voxels are lowered to there, and all is
-            measured again. None: every voxel counts as it is.
+            measured again. None: every voxel counts as it is, and both are the same.
 
     Raises:
         InputError: if the sample is empty, has NaN or Inf, or is constant between its percentiles.
@@ -58,9 +63,9 @@ def gray_scale(sample: Any, ceiling: float | None = None) -> GrayScale:
         )
     plain = _measured(values)
     if ceiling is None:
-        return plain
+        return plain, plain
     highest = plain.mean + ceiling * plain.std
-    return replace(_measured(xp.clip(values, None, highest)), ceiling=highest)
+    return plain, replace(_measured(xp.clip(values, None, highest)), ceiling=highest)
 
 
 def _measured(ordered: Any) -> GrayScale:

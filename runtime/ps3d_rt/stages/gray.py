@@ -8,7 +8,7 @@ import numpy as np
 
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.normalize import GrayScale, gray_scale
+from ps3d_rt.core.normalize import GrayScale, gray_scale, gray_scales
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume import Volume
 
@@ -35,10 +35,9 @@ def volume_scale_and_bins(volume: Volume, ceiling: float | None = None) -> tuple
     Raises:
         InputError: as :func:`volume_scale`.
     """
-    sample = _spread(volume)
-    scale = gray_scale(sample, ceiling)
     # What the network is shown ends at the ceiling; what is measured does not.
-    return scale, GrayBins.of(scale if ceiling is None else gray_scale(sample))
+    plain, scale = gray_scales(_spread(volume), ceiling)
+    return scale, GrayBins.of(plain)
 
 
 def volume_bins(volume: Volume) -> GrayBins:
