@@ -32,6 +32,14 @@ class RunResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that a person must know before believing the result; it is in ``run.json`` and the report too."""
+
+    text: str
+    """One sentence or two, with the cure."""
+
+
+@dataclass(frozen=True, slots=True)
 class SizeTried:
     """On the way to an estimate of the particle size, one size was assumed."""
 
@@ -98,6 +106,7 @@ class RunDone:
 Event: TypeAlias = (
     RunStarted
     | RunResumed
+    | Warned
     | SizeTried
     | SizeEstimated
     | SizeMismatch

@@ -35,6 +35,7 @@ from ps3d_rt.events import (
     StageAdvanced,
     StageDone,
     StageStarted,
+    Warned,
     ignore,
 )
 from ps3d_rt.io.volume import Volume
@@ -218,6 +219,8 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
     engine = f"{spec.name} {spec.precision} on {', '.join(plan.devices)}"
     processes = max(job.config.workers, len(plan.devices))
     tell(RunStarted(job.volume.name, plan.source, plan.shape, plan.patches, engine, processes))
+    for text in job.volume.warnings:
+        tell(Warned(text))
     clock, voxels = _Clock(tell), prod(plan.source)
     with (
         memory_limit(spec.device, job.config.gpu_memory_bytes),
@@ -445,5 +448,6 @@ def _facts(
         },
         "seconds": seconds,
         "engine_seconds": round(counts.engine_seconds, 3),
+        "warnings": list(volume.warnings),
         "versions": versions(),
     }

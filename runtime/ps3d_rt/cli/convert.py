@@ -32,7 +32,7 @@ def convert(
     Example: ps3d-rt convert result/scan.ome.zarr labels.nii.gz
     """
     from ps3d_rt.cli.opened import numbers  # noqa: PLC0415
-    from ps3d_rt.cli.progress import listening  # noqa: PLC0415
+    from ps3d_rt.cli.progress import listening, warn  # noqa: PLC0415
     from ps3d_rt.errors import InputError  # noqa: PLC0415
     from ps3d_rt.io.volume import file_and_inside, open_volume  # noqa: PLC0415
     from ps3d_rt.io.volume_writer import save_volume  # noqa: PLC0415
@@ -43,6 +43,7 @@ def convert(
     sides = None if shape is None else [int(n) for n in numbers(shape, "--shape")]
     spacing_mm = None if spacing is None else numbers(spacing, "--spacing")
     with open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype) as volume:
+        warn(*volume.warnings)
         with listening(as_json=log_json) as tell:
             save_volume(volume, out, overwrite=overwrite, tell=_told(tell))
         facts = {"out": str(out), "shape": volume.shape, "dtype": volume.dtype.name, "spacing_mm": volume.spacing_mm}

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ps3d_rt.cli.progress import warn
 from ps3d_rt.core.metrics import evaluate_slabs
 from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
@@ -31,6 +32,7 @@ def evaluate(
             raise InputError(
                 f"{prediction} has shape {found.shape}, {reference} has {true.shape}; both must cover the same voxels."
             )
+        warn(*found.warnings, *true.warnings)
         boxes = z_slabs(true.shape, READ_VOXELS)
         metrics = evaluate_slabs((found.read(box), true.read(box)) for box in boxes)
     typer.echo(json.dumps(asdict(metrics), indent=2))

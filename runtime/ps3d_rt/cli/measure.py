@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ps3d_rt.cli import options
+from ps3d_rt.cli.progress import warn
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, merge_sums, partial_sums, to_table
@@ -43,6 +44,7 @@ def measure(
     with ExitStack() as files:
         ids = files.enter_context(open_volume(labels, spacing_mm=spacing))
         gray = None if image is None else files.enter_context(open_volume(image))
+        warn(*ids.warnings, *(gray.warnings if gray else ()))
         spacing_mm = ids.spacing_mm or (gray.spacing_mm if gray is not None else None)
         if spacing_mm is None:
             raise InputError(f"{labels} does not say how large a voxel is; pass --spacing with its side in mm.")

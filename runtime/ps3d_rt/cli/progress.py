@@ -24,6 +24,7 @@ from ps3d_rt.events import (
     StageAdvanced,
     StageDone,
     StageStarted,
+    Warned,
 )
 
 _LOG_EVERY_SECONDS = 10.0
@@ -42,12 +43,18 @@ def listening(*, as_json: bool = False) -> Iterator[Listener]:
         yield _Log()
 
 
+def warn(*sentences: str) -> None:
+    """Say on stderr what a person must know, outside a run."""
+    for sentence in sentences:
+        sys.stderr.write(f"warning: {sentence}\n")
+
+
 def _json_line(event: Event) -> None:
     sys.stderr.write(json.dumps({"event": type(event).__name__, **asdict(event)}) + "\n")
     sys.stderr.flush()
 
 
-def _sentence(event: Event) -> str | None:
+def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - a line for each kind of event
     """Put an event into words for a log; None for those that need no line."""
     match event:
         case RunStarted(name, shape, normalized, patches, engine, workers):
@@ -56,6 +63,8 @@ def _sentence(event: Event) -> str | None:
             return f"{name}: {size} voxels → {' × '.join(map(str, normalized))}, {patches} patches, {engine}{many}"
         case RunResumed(folder):
             return f"going on where an earlier run stopped ({folder})"
+        case Warned(text):
+            return f"warning: {text}"
         case SizeTried() | SizeEstimated() | SizeMismatch():
             return _about_size(event)
         case StageDone(stage, seconds):

@@ -66,6 +66,7 @@ class Volume(ABC):
         dtype: integer, float or bool, in the machine's byte order.
         spacing_mm: millimetres a voxel, z, y, x; None if neither the caller nor the file says.
         planes_per_read: who reads slabs that start at multiples of it, and are as deep, decodes nothing twice.
+        warnings: what a person must know of the file before believing it, a sentence each, with the cure.
 
     A subclass opens its file in ``__init__`` and copies voxels in ``_read_into``.
     """
@@ -86,6 +87,7 @@ class Volume(ABC):
         self.dtype: np.dtype[Any] = check_dtype(dtype, source).newbyteorder("=")
         self.spacing_mm: SpacingMm | None = None if spacing_mm is None else check_spacing(spacing_mm, source)
         self.planes_per_read = planes_per_read
+        self.warnings: tuple[str, ...] = ()
         self._opened_with: tuple[Any, ...] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -118,6 +120,10 @@ class Volume(ABC):
     @abstractmethod
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
         """Fill ``out`` with the voxels of ``box``, which is inside the volume but may be empty."""
+
+    def warn(self, *sentences: str) -> None:
+        """Add to :attr:`warnings` what is not said there yet."""
+        self.warnings += tuple(sentence for sentence in dict.fromkeys(sentences) if sentence not in self.warnings)
 
     def close(self) -> None:  # noqa: B027 - volumes without open files need not override it
         """Release the file."""
