@@ -12,7 +12,7 @@ PYTHON = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.
 TEXT = sorted(
     path
     for path in [*ROOT.glob("*"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]
-    if path.is_file() and path.suffix in {"", ".md", ".txt", ".toml", ".py", ".html", ".json"}
+    if path.is_file() and path.name != ".git" and path.suffix in {"", ".md", ".txt", ".toml", ".py", ".html", ".json"}
 )
 PAGES = [path for path in TEXT if path.suffix == ".md"]
 
