@@ -15,6 +15,7 @@ from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.io.samples import find_samples
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_training import capability
+from ps3d_training.augment.bank import read_listing
 from ps3d_training.dataset import class_locations, prepare, splits
 from ps3d_training.plan import TrainingPlan, check_patch, nnunet_plans, read_plan
 
@@ -147,6 +148,37 @@ def test_every_name_is_validated_once_and_never_trained_on_in_that_fold() -> Non
     assert all(sorted(fold["train"] + fold["val"]) == names for fold in folds)
     assert len(folds) == 5
     assert splits(["a"]) == [{"train": ["a"], "val": ["a"]}]
+
+
+def test_samples_are_added_and_the_others_left_as_they_are(tmp_path: Path) -> None:
+    first, more, out = tmp_path / "first", tmp_path / "more", tmp_path / "out"
+    for name in "abcdef":
+        write_sample(first, name)
+    for name in "fgh":
+        write_sample(more, name)
+    prepare(first, out, PLAN)
+    folder = out / CASES.parent
+    folds = json.loads((folder / "splits_final.json").read_text())
+    before = {path: path.stat().st_mtime_ns for path in (out / CASES).iterdir()}
+    said = []
+    prepare(more, out, PLAN, add=True, on_case=said.append)
+    assert [case.name for case in said] == ["g", "h"]
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in (out / CASES).iterdir()}.items()
+    assert load(out, "h")[0].shape == (1, 20, 24, 40)
+    after = json.loads((folder / "splits_final.json").read_text())
+    assert [old["val"] for old in folds] == [["a", "f"], ["b"], ["c"], ["d"], ["e"]]
+    assert [new["val"] for new in after] == [["a", "f"], ["b", "g"], ["c", "h"], ["d"], ["e"]]
+    assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 8
+    assert set(read_listing(out / CASES).names) == set("abcdefgh")
+    prepare(more, out, PLAN, add=True, on_case=said.append)
+    assert len(said) == 2, "nothing was new"
+
+
+def test_samples_of_another_plan_are_not_added(tmp_path: Path) -> None:
+    write_sample(tmp_path / "in", "a")
+    prepare(tmp_path / "in", tmp_path / "out", PLAN)
+    with pytest.raises(InputError, match=r"border_thickness_voxels is 2, but .* was prepared with 1\.5"):
+        prepare(tmp_path / "in", tmp_path / "out", replace(PLAN, border_thickness_voxels=2), add=True)
 
 
 def test_class_locations_are_capped_and_an_absent_class_has_none() -> None:

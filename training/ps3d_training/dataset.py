@@ -14,6 +14,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,18 @@ from ps3d_rt.core.normalize import gray_scale, normalized_shape, size_zoom, zsco
 from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.samples import Sample, find_samples
-from ps3d_training.augment.bank import Listing, save_instances, save_listing
+from ps3d_training.augment.bank import Listing, read_listing, save_instances, save_listing
 from ps3d_training.capability import require_training_packages
-from ps3d_training.plan import CONFIGURATION, DATASET_NAME, LABELS, PLANS_NAME, TrainingPlan, nnunet_plans
+from ps3d_training.plan import (
+    CONFIGURATION,
+    DATASET_NAME,
+    LABELS,
+    PLANS_NAME,
+    TrainingPlan,
+    check_same_cases,
+    nnunet_plans,
+    read_plan,
+)
 
 FOLDS = 5
 PLACES_PER_CLASS = 10_000
@@ -50,6 +60,7 @@ def prepare(
     plan: TrainingPlan,
     *,
     overwrite: bool = False,
+    add: bool = False,
     on_case: Callable[[PreparedCase], None] = lambda case: None,
 ) -> Path:
     """Prepare every sample of ``folder`` for training.
@@ -59,20 +70,28 @@ def prepare(
         out: receives ``Dataset001_particles``; nnU-Net calls it ``nnUNet_preprocessed``.
         plan: decides the particle size, the border and the shape of the stored chunks.
         overwrite: replace the cases of an earlier call.
+        add: keep the cases of earlier calls, and prepare those of ``folder`` that are not among them. A sample that
+            was left out for validation stays so.
         on_case: called after every case.
 
     Returns:
         ``out``.
 
     Raises:
-        InputError: if a sample is incomplete or ``out`` is in use.
+        InputError: if a sample is incomplete, ``out`` is in use, or its cases were prepared with another plan.
         CapabilityError: if the ``train`` extra is not installed.
     """
     require_training_packages()
     samples = list(find_samples(folder))
     dataset = out / DATASET_NAME
-    if dataset.exists() and not overwrite:
-        raise InputError(f"{dataset} exists. Pass --overwrite to replace it, or choose another folder.")
+    if dataset.exists() and not (overwrite or add):
+        raise InputError(
+            f"{dataset} exists. Pass --add to add samples, --overwrite to replace it, or choose another folder."
+        )
+    earlier = _prepared_before(dataset, plan) if add and dataset.exists() else []
+    samples = [sample for sample in samples if sample.name not in earlier]
+    if not samples:
+        return out
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=f".{DATASET_NAME}.") as scratch:
         whole = Path(scratch) / DATASET_NAME
@@ -83,15 +102,37 @@ def prepare(
             case, listing = _prepare_case(sample, plan, cases)
             usable.append(listing)
             on_case(case)
+        names = [*earlier, *(sample.name for sample in samples)]
+        if earlier:
+            usable.insert(0, read_listing(dataset / cases.name))
         save_listing(cases, usable)
-        _write_json(whole / "dataset.json", _dataset_json(len(samples)))
+        _write_json(whole / "dataset.json", _dataset_json(len(names)))
         _write_json(whole / f"{PLANS_NAME}.json", nnunet_plans(plan))
         _write_json(whole / "dataset_fingerprint.json", {})
-        _write_json(whole / "splits_final.json", splits([sample.name for sample in samples]))
+        _write_json(whole / "splits_final.json", splits(names))
+        if earlier:
+            _move_into(whole, dataset)
+            return out
         if dataset.exists():
             dataset.rename(Path(scratch) / "old")
         whole.rename(dataset)
     return out
+
+
+def _prepared_before(dataset: Path, plan: TrainingPlan) -> list[str]:
+    """List the samples of earlier calls in their order; refuse a plan that would have made other cases of them."""
+    check_same_cases(plan, read_plan(dataset / f"{PLANS_NAME}.json"), dataset)
+    folds = json.loads((dataset / "splits_final.json").read_text(encoding="utf-8"))
+    return names_in(folds)
+
+
+def _move_into(new: Path, dataset: Path) -> None:
+    """Add files to a dataset, the list of its samples last: a training that reads it meanwhile sees whole cases."""
+    last = new / "splits_final.json"
+    for path in sorted(new.rglob("*")):
+        if path.is_file() and path != last:
+            path.replace(dataset / path.relative_to(new))
+    last.replace(dataset / last.name)
 
 
 def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[PreparedCase, Listing]:
@@ -170,6 +211,16 @@ def splits(names: list[str]) -> list[dict[str, list[str]]]:
         {"train": [name for i, name in enumerate(names) if i % folds != fold], "val": names[fold::folds]}
         for fold in range(folds)
     ]
+
+
+def names_in(folds: list[dict[str, list[str]]]) -> list[str]:
+    """Give back the names, in their order, that :func:`splits` made ``folds`` of.
+
+    >>> names_in(splits(["c", "a", "b"])), names_in(splits(["a"]))
+    (['c', 'a', 'b'], ['a'])
+    """
+    rounds = zip_longest(*(fold["val"] for fold in folds))
+    return [name for names in rounds for name in names if name is not None]
 
 
 def _dataset_json(count: int) -> dict[str, Any]:

@@ -92,6 +92,24 @@ def check_patch(patch: Zyx, stages: int) -> None:
         )
 
 
+DECIDES_CASES = ("target_size_voxels", "border_thickness_voxels", "gray_floor", "gray_ceiling", "lowpass")
+"""Of a plan: what a prepared case depends on."""
+
+
+def check_same_cases(plan: TrainingPlan, made: TrainingPlan, prepared: Path) -> None:
+    """Refuse a plan that other cases belong to than were ``made``.
+
+    Raises:
+        InputError: naming the first difference.
+    """
+    for name in DECIDES_CASES:
+        if getattr(plan, name) != getattr(made, name):
+            raise InputError(
+                f"{name} is {getattr(plan, name)}, but {prepared} was prepared with {getattr(made, name)}. "
+                f"Prepare again, or use what it was prepared with."
+            )
+
+
 def nnunet_plans(plan: TrainingPlan) -> dict[str, Any]:
     """``plan`` in the form of an nnU-Net v2 plans file; our own fields ride along under ``ps3d``.
 

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun
 from ps3d_training.capability import require_training_packages
-from ps3d_training.plan import CONFIGURATION, DATASET_NAME, PLANS_NAME, TrainingPlan, nnunet_plans, plan_from, read_plan
+from ps3d_training.plan import (
+    CONFIGURATION,
+    DATASET_NAME,
+    PLANS_NAME,
+    TrainingPlan,
+    check_same_cases,
+    nnunet_plans,
+    plan_from,
+    read_plan,
+)
 from ps3d_training.schedule import Epoch, Schedule
 
 if TYPE_CHECKING:
@@ -136,13 +145,7 @@ def _fold(dataset: Path, fold: str) -> int | str:
 
 
 def _check_same_data(run: TrainingRun) -> None:
-    made = prepared_plan(run.prepared)
-    for name in ("target_size_voxels", "border_thickness_voxels", "gray_floor", "gray_ceiling", "lowpass"):
-        if getattr(run.plan, name) != getattr(made, name):
-            raise InputError(
-                f"{name} is {getattr(run.plan, name)}, but {run.prepared} was prepared with {getattr(made, name)}. "
-                f"Prepare again, or use what it was prepared with."
-            )
+    check_same_cases(run.plan, prepared_plan(run.prepared), run.prepared)
 
 
 def _check_same_run(content: dict[str, Any], checkpoint: Path, run: TrainingRun) -> None:

@@ -76,14 +76,7 @@ def open_bank(dataset: nnUNetDatasetBlosc2, border_thickness_voxels: float) -> P
         InputError: if the samples were prepared without instances, or have no particle that can be used.
     """
     folder = Path(dataset.source_folder + INSTANCES)
-    path = folder / LISTING
-    if not path.is_file():
-        raise InputError(
-            f"{path} is missing: the samples were prepared without instances, which touching particles need. "
-            f"Prepare them again, or train without touching particles."
-        )
-    with np.load(path, allow_pickle=False) as stored:
-        listing = Listing(**{name: stored[name] for name in ("names", "labels", "boxes")})
+    listing = read_listing(Path(dataset.source_folder))
     ours = np.isin(listing.names, dataset.identifiers)
     if not ours.any():
         raise InputError(
@@ -126,6 +119,22 @@ def save_instances(cases: Path, name: str, labels: NDArray[Any], patch: Zyx) -> 
     inside = np.all((boxes[..., 0] > 0) & (boxes[..., 1] < stored.shape), axis=1)
     usable = np.flatnonzero(inside & (np.prod(boxes[..., 1] - boxes[..., 0], axis=1) >= MIN_BOX_VOXELS))
     return Listing(np.full(len(usable), name), (usable % LAST_LABEL + 1).astype(np.int16), boxes[usable])
+
+
+def read_listing(cases: Path) -> Listing:
+    """Read what :func:`save_listing` wrote.
+
+    Raises:
+        InputError: if the samples were prepared without instances.
+    """
+    path = cases.with_name(cases.name + INSTANCES) / LISTING
+    if not path.is_file():
+        raise InputError(
+            f"{path} is missing: the samples were prepared without instances, which touching particles need. "
+            f"Prepare them again, or train without touching particles."
+        )
+    with np.load(path, allow_pickle=False) as stored:
+        return Listing(**{name: stored[name] for name in ("names", "labels", "boxes")})
 
 
 def save_listing(cases: Path, listings: list[Listing]) -> None:

@@ -41,6 +41,7 @@ def prepare(
             min=0,
         ),
     ] = GRAY_CEILING,
+    add: Annotated[bool, typer.Option("--add", help="Keep what was prepared before, and add what is new.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier prepared dataset.")] = False,
 ) -> None:
     """Normalize gray values and particle size, and write border-core labels.
@@ -55,7 +56,7 @@ def prepare(
         gray_floor=gray_floor,
         gray_ceiling=gray_ceiling or None,
     )
-    typer.echo(dataset.prepare(folder, out, plan, overwrite=overwrite, on_case=_say_case))
+    typer.echo(dataset.prepare(folder, out, plan, overwrite=overwrite, add=add, on_case=_say_case))
 
 
 @app.command()
