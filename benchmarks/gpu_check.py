@@ -32,8 +32,9 @@ from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
-from ps3d_bench.card_pieces import ROOT, Bench, Piece
 from ps3d_bench.environment import write_result
+from ps3d_bench.gpu_bench import Bench
+from ps3d_bench.gpu_pieces import ROOT, Piece, pieces
 from ps3d_bench.script import add_model, result_head
 from ps3d_rt.engines.cache import VARIABLE
 from ps3d_rt.engines.cards import find_card
@@ -56,25 +57,25 @@ def main(arguments: Sequence[str]) -> None:
     done.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault(VARIABLE, str(work / "cache"))  # engines are built here, and kept with the rest
     bench = Bench(device, options.quick, work, options.model)
-    pieces = bench.pieces()
-    if unknown := sorted(set(options.only) - pieces.keys()):
-        raise CapabilityError(f"there is no piece {', '.join(unknown)}; there are {', '.join(pieces)}.")
+    todo = pieces(bench)
+    if unknown := sorted(set(options.only) - todo.keys()):
+        raise CapabilityError(f"there is no piece {', '.join(unknown)}; there are {', '.join(todo)}.")
     about = {"device": device} | ({} if card is None else {"card": asdict(card)})
     name = "cpu" if card is None else "-".join("".join(c if c.isalnum() else " " for c in card.name).lower().split())
     end = time.monotonic() + options.budget_s
-    for piece in options.only or pieces:
+    for piece in options.only or todo:
         path = done / f"gpu_check-{name}-{piece}.json"
         if _is_done(path):
             _tell(piece, "done already")
-        elif end - time.monotonic() < pieces[piece].seconds and not options.quick:
-            _tell(piece, f"needs {pieces[piece].seconds:.0f} s; left for the next call")
+        elif end - time.monotonic() < todo[piece].seconds and not options.quick:
+            _tell(piece, f"needs {todo[piece].seconds:.0f} s; left for the next call")
         else:
-            _measure(piece, pieces[piece], path, end, result_head(__file__, arguments, DATA, packages=PACKAGES) | about)
+            _measure(piece, todo[piece], path, end, result_head(__file__, arguments, DATA, packages=PACKAGES) | about)
         for folder in [*([] if options.quick else [options.results]), *([options.out] if options.out else [])]:
             folder.mkdir(parents=True, exist_ok=True)
             if path.exists():
                 shutil.copy(path, folder)
-    left = [piece for piece in pieces if not _is_done(done / f"gpu_check-{name}-{piece}.json")]
+    left = [piece for piece in todo if not _is_done(done / f"gpu_check-{name}-{piece}.json")]
     print(json.dumps({"device": device, "results": done.as_posix(), "left": left}))
 
 

@@ -16,9 +16,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import gpu_check
-from ps3d_bench import card_runs
-from ps3d_bench.card_pieces import Bench, Piece
+from ps3d_bench import gpu_runs
 from ps3d_bench.ceilings import ceilings
+from ps3d_bench.gpu_bench import Bench
+from ps3d_bench.gpu_pieces import Piece
 from ps3d_bench.networks import Width, in_torch, operations_of, random_bundle, random_network
 from ps3d_rt.errors import CapabilityError, Ps3dError
 
@@ -51,7 +52,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         found = {name: Piece(lambda name=name: piece(name), 100.0) for name in ("one", "two")}
         return found | {"long": Piece(lambda limit_s: piece("long", limit_s=limit_s), 50.0, in_parts=True)}
 
-    monkeypatch.setattr(Bench, "pieces", pieces)
+    monkeypatch.setattr(gpu_check, "pieces", pieces)
     monkeypatch.setenv("PS3D_RT_CACHE", str(tmp_path))
 
     def call(*words: str) -> list[Any]:
@@ -119,15 +120,15 @@ out.mkdir()
 """
     )
     command.chmod(0o755)
-    monkeypatch.setattr(card_runs, "installed_command", lambda: str(command))
-    assert card_runs.run_predict(tmp_path / "scan", tmp_path / "runs/a", [], 3.0, "cpu") is None
-    found = card_runs.run_predict(tmp_path / "scan", tmp_path / "runs/a", [], 60.0, "cpu")
+    monkeypatch.setattr(gpu_runs, "installed_command", lambda: str(command))
+    assert gpu_runs.run_predict(tmp_path / "scan", tmp_path / "runs/a", [], 3.0, "cpu") is None
+    found = gpu_runs.run_predict(tmp_path / "scan", tmp_path / "runs/a", [], 60.0, "cpu")
     assert found is not None
     assert (found["run"], found["parts"], found["peak_gpu_mib"]) == ({"particles": 7}, 2, None)
     assert found["seconds"] > 3
     command.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('broken')\n")
     with pytest.raises(Ps3dError, match="exit code 1: broken"):
-        card_runs.run_predict(tmp_path / "scan", tmp_path / "runs/b", [], 60.0, "cpu")
+        gpu_runs.run_predict(tmp_path / "scan", tmp_path / "runs/b", [], 60.0, "cpu")
 
 
 def test_a_random_network_gives_particles_and_is_the_same_in_torch(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ps3d_rt.engines import open_engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.model import load_model
 from ps3d_training import import_v1
-from ps3d_training.imported import import_model
+from ps3d_training.import_model import import_model
 from ps3d_training.safe_pickle import read_pickle, read_torch
 
 # Flat at first: kernels and poolings differ along z. The decoder takes the kernels of the stage below, as v1 does.

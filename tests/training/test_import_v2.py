@@ -18,7 +18,8 @@ from torch import nn
 from ps3d_rt.errors import InputError
 from ps3d_rt.model import load_model
 from ps3d_training import import_v2
-from ps3d_training.imported import Normalization, import_model
+from ps3d_training.import_model import import_model
+from ps3d_training.trained_model import Normalization
 
 PATCH = (8, 16, 16)
 SIZES: dict[str, Any] = {

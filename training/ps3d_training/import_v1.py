@@ -21,8 +21,8 @@ from torch import nn
 from torch.nn import functional
 
 from ps3d_rt.errors import InputError
-from ps3d_training.imported import Normalization, TrainedModel, check_axes, find_checkpoints, patch_from
 from ps3d_training.safe_pickle import read_pickle, read_torch
+from ps3d_training.trained_model import Normalization, TrainedModel, check_axes, find_checkpoints, patch_from
 
 PLANS = "plans.pkl"
 CHECKPOINTS = ("model_best.model", "model_final_checkpoint.model")

@@ -16,8 +16,8 @@ from torch import nn
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.model import CLASS_NAMES
-from ps3d_training.imported import Normalization, TrainedModel, check_axes, find_checkpoints, patch_from
 from ps3d_training.safe_pickle import read_torch
+from ps3d_training.trained_model import Normalization, TrainedModel, check_axes, find_checkpoints, patch_from
 
 PLANS = "plans.json"
 DATASET = "dataset.json"

@@ -10,7 +10,7 @@ import typer
 from ps3d_rt.errors import InputError
 
 if TYPE_CHECKING:
-    from ps3d_training.imported import Gray
+    from ps3d_training.trained_model import Gray
 
 
 def import_model(
@@ -35,12 +35,13 @@ def import_model(
 
     Example: ps3d-rt model import nnUNetTrainerV2__nnUNetPlansv2.1 published.ps3d
     """
-    from ps3d_training import imported  # noqa: PLC0415 - heavy
+    from ps3d_training import import_model as importer  # noqa: PLC0415 - heavy
+    from ps3d_training.trained_model import Normalization  # noqa: PLC0415
 
-    normalization = imported.Normalization(
+    normalization = Normalization(
         target_size_voxels=target_size, border_thickness_voxels=border, gray=None if gray is None else _gray(gray)
     )
-    written = imported.import_model(
+    written = importer.import_model(
         folder,
         bundle,
         folds=None if folds is None else folds.split(","),

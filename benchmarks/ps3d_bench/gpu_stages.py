@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ps3d_bench.ceilings import ceilings, seconds_of
+from ps3d_bench.gpu_bench import Bench
 from ps3d_rt.core.arrays import asnumpy, namespace_of
 from ps3d_rt.core.blend import BlendRing
 from ps3d_rt.core.border_core import to_border_core
@@ -19,9 +20,6 @@ from ps3d_rt.core.normalize import GrayScale, normalized_shape, zscore
 from ps3d_rt.core.particles import BORDER_CORE, to_particles
 from ps3d_rt.core.resample import PlaneStream
 from ps3d_rt.stages.device import DeviceStore, finish, use
-
-if TYPE_CHECKING:
-    from ps3d_bench.card_pieces import Bench
 
 ZOOM = 0.4
 OVERLAP = 0.4
@@ -56,7 +54,7 @@ def stages(bench: Bench) -> dict[str, Any]:
     for name, work, count in works:
         seconds = seconds_of(work, wait, repeats)
         limit = limits["copy_gb_per_s"]
-        if bench.on_card and name in ("upload", "download"):
+        if bench.on_gpu and name in ("upload", "download"):
             limit = limits["to_device_gb_per_s" if name == "upload" else "to_host_gb_per_s"]
         gb_per_s = count / 1e9 / seconds
         rows.append(

@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from ps3d_bench.card_runs import run_predict
-from ps3d_bench.card_stages import stages
 from ps3d_bench.ceilings import ceilings, load_torch, seconds_of, waiting
+from ps3d_bench.gpu_bench import Bench
+from ps3d_bench.gpu_runs import run_predict
+from ps3d_bench.gpu_stages import stages
 from ps3d_bench.networks import Width, in_torch, operations_of, random_bundle
 from ps3d_bench.throughput import Scan, measure
 from ps3d_bench.throughput import scans as throughput_scans
@@ -44,43 +45,6 @@ SIZES = (20, 30, 40, 60, 90, 120)
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What every piece is told."""
-
-    device: str
-    """``cpu`` or ``cuda:N``."""
-    quick: bool
-    """Tiny inputs: shows that the pieces work, measures nothing."""
-    work: Path
-    """Folder for models, scans and runs; kept between calls."""
-    model: str = "default"
-
-    @property
-    def on_card(self) -> bool:
-        return self.device != "cpu"
-
-    def pieces(self) -> dict[str, Piece]:
-        """Name → piece, in the order in which they are worth having."""
-        sizes = SIZES[:1] if self.quick else SIZES
-        found = {
-            "ceilings": Piece(partial(ceilings, self.device, quick=self.quick), 60),
-            "tests": Piece(partial(tests, self), 400),
-            "engine-fp16": Piece(partial(engines, self, "fp16"), 300),
-            "windows-default": Piece(partial(windows, self, "default"), 300),
-            "windows-full": Piece(partial(windows, self, "full"), 400),
-            "scan": Piece(partial(paper_scan, self), 200),
-            "paper-60": Piece(partial(paper, self, 60, "default"), 60, in_parts=True),
-            "paper-60-full": Piece(partial(paper, self, 60, "full"), 60, in_parts=True),
-            "paper-40": Piece(partial(paper, self, 40, "default"), 60, in_parts=True),
-            "stages": Piece(partial(stages, self), 200),
-            "engine-int8": Piece(partial(engines, self, "int8"), 400),
-            "engine-fp32": Piece(partial(engines, self, "fp32"), 300),
-            "paper-60-published": Piece(partial(paper, self, 60, "published"), 60, in_parts=True),
-        }
-        return found | {f"throughput-{size}": Piece(partial(throughput, self, size), 200) for size in sizes}
-
-
-@dataclass(frozen=True)
 class Piece:
     """Something to measure."""
 
@@ -89,6 +53,27 @@ class Piece:
     seconds: float
     """It is not begun with less time left."""
     in_parts: bool = False
+
+
+def pieces(bench: Bench) -> dict[str, Piece]:
+    """Name → piece, in the order in which they are worth having."""
+    sizes = SIZES[:1] if bench.quick else SIZES
+    found = {
+        "ceilings": Piece(partial(ceilings, bench.device, quick=bench.quick), 60),
+        "tests": Piece(partial(tests, bench), 400),
+        "engine-fp16": Piece(partial(engines, bench, "fp16"), 300),
+        "windows-default": Piece(partial(windows, bench, "default"), 300),
+        "windows-full": Piece(partial(windows, bench, "full"), 400),
+        "scan": Piece(partial(paper_scan, bench), 200),
+        "paper-60": Piece(partial(paper, bench, 60, "default"), 60, in_parts=True),
+        "paper-60-full": Piece(partial(paper, bench, 60, "full"), 60, in_parts=True),
+        "paper-40": Piece(partial(paper, bench, 40, "default"), 60, in_parts=True),
+        "stages": Piece(partial(stages, bench), 200),
+        "engine-int8": Piece(partial(engines, bench, "int8"), 400),
+        "engine-fp32": Piece(partial(engines, bench, "fp32"), 300),
+        "paper-60-published": Piece(partial(paper, bench, 60, "published"), 60, in_parts=True),
+    }
+    return found | {f"throughput-{size}": Piece(partial(throughput, bench, size), 200) for size in sizes}
 
 
 def tests(bench: Bench) -> dict[str, Any]:
@@ -146,14 +131,14 @@ def random_in(bench: Bench, kind: str, precision: str = "fp16") -> ModelBundle:
 @contextmanager
 def opened(bench: Bench, bundle: ModelBundle, name: str) -> Iterator[Engine]:
     """Open an engine where the piece runs, with the memory that a run gives it."""
-    use = CardUse(memory_bytes=3 * 2**30) if bench.on_card else None
+    use = CardUse(memory_bytes=3 * 2**30) if bench.on_gpu else None
     with open_engine(bundle, engine=name, device=bench.device, use=use, mirror=False) as engine:
         yield engine
 
 
 def engine_names(bench: Bench) -> tuple[str, ...]:
     """Engines that could run there, the best first."""
-    return GPU_ENGINES if bench.on_card else tuple(CPU_ENGINES)
+    return GPU_ENGINES if bench.on_gpu else tuple(CPU_ENGINES)
 
 
 def engines(bench: Bench, precision: str) -> dict[str, Any]:
@@ -246,10 +231,10 @@ def _torch_rows(bench: Bench, bundle: ModelBundle, operations: int) -> Iterator[
     except CapabilityError as error:
         yield "torch", str(error)
         return
-    kind, half = ("cuda", torch.float16) if bench.on_card else ("cpu", torch.bfloat16)
+    kind, half = ("cuda", torch.float16) if bench.on_gpu else ("cpu", torch.bfloat16)
     wait = waiting(torch, bench.device)
     network = in_torch(bundle.onnx_paths[0]).to(bench.device, memory_format=torch.channels_last_3d)
-    if bench.on_card:
+    if bench.on_gpu:
         torch.backends.cudnn.benchmark = True
     runners: dict[str, Any] = {"torch": network}
     if not bench.quick:
@@ -263,7 +248,7 @@ def _torch_rows(bench: Bench, bundle: ModelBundle, operations: int) -> Iterator[
                 patches = patches.contiguous(memory_format=torch.channels_last_3d)
                 with torch.inference_mode(), torch.autocast(kind, dtype=half):
                     seconds = seconds_of(partial(runner, patches), wait, repeats)
-                row = {"runner": name, "batch": batch, "precision": "fp16" if bench.on_card else "bf16"}
+                row = {"runner": name, "batch": batch, "precision": "fp16" if bench.on_gpu else "bf16"}
                 row |= _rate(operations, batch / seconds)
                 if best is None or row["windows_per_s"] > best["windows_per_s"]:
                     best = row

@@ -1,0 +1,23 @@
+"""What every piece of ``gpu_check.py`` is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every piece is told."""
+
+    device: str
+    """``cpu`` or ``cuda:N``."""
+    quick: bool
+    """Tiny inputs: shows that the pieces work, measures nothing."""
+    work: Path
+    """Folder for models, scans and runs; kept between calls."""
+    model: str = "default"
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device != "cpu"
