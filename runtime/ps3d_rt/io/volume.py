@@ -219,7 +219,7 @@ def _open(
 def _format_of(path: Path) -> str:
     if path.is_dir():
         is_zarr = path.suffix == ".zarr" or any((path / mark).exists() for mark in ZARR_MARKS)
-        return "zarr_volume" if is_zarr else "tiff_slices"
+        return "zarr_volume" if is_zarr else "slices.folder"
     ending = ending_of(path)
     if ending is None or ending == ".zarr":
         allowed = ", ".join(_FORMATS)

@@ -1,0 +1,74 @@
+"""A folder of slices, one file a slice: TIFF, PNG, BMP, JPEG 2000 or JPEG."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.slices.images import SLICE_FORMATS, SliceFormat, SliceHeader
+from ps3d_rt.io.slices.order import order_slices, written_apart
+from ps3d_rt.io.slices.volume import SLICE_THREADS, Slices, SlicesVolume
+from ps3d_rt.io.volume import SpacingMm, Volume
+
+
+def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
+    """Open the folder ``path``; every slice's header is read and compared with the others.
+
+    Raises:
+        InputError: if the files are not the slices of one whole volume, or one is cut short, colour, multi-page, or
+            of another shape or dtype.
+    """
+    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    kind, names, remarks = _kind_of([file.name for file in files], path)
+    order = order_slices(names, str(path))
+    places = [path / name for name in order.names]
+    with ThreadPoolExecutor(SLICE_THREADS) as pool:
+        headers = list(pool.map(kind.header_of, places))
+    _check_equal(places, headers)
+    slices = Slices(places, kind.decode, headers[0].shape, headers[0].dtype)
+    volume = SlicesVolume(slices, spacing_mm, path)
+    volume.warn(*(f"{path}: {remark}" for remark in [*remarks, *order.remarks]))
+    volume.warn(*(f"{path}: the slices {header.remark}" for header in headers if header.remark))
+    if apart := written_apart(order.names, [place.stat().st_mtime for place in places]):
+        volume.warn(f"{path}: {apart}")
+    return volume
+
+
+def _kind_of(names: list[str], path: Path) -> tuple[SliceFormat, list[str], list[str]]:
+    """Tell the format of the slices, their names, and what is left aside.
+
+    A single image beside many of another format is a preview; two formats with several files each are two scans.
+    """
+    found = [
+        (kind, of_kind)
+        for kind in SLICE_FORMATS
+        if (of_kind := [name for name in names if Path(name).suffix.lower() in kind.endings])
+    ]
+    if not found:
+        allowed = ", ".join(ending for kind in SLICE_FORMATS for ending in kind.endings)
+        there = f"; its files are {', '.join(names[:3])}{' …' * (len(names) > 3)}" if names else " and no file"
+        raise InputError(
+            f"{path}: the folder holds no slices ({allowed}){there}: give a folder of slices, or the file itself."
+        )
+    several = [pair for pair in found if len(pair[1]) > 1] or found
+    if len(several) > 1:
+        said = " and ".join(f"{len(of_kind)} {kind.name} files" for kind, of_kind in several)
+        raise InputError(f"{path}: found {said}; a folder holds one scan: move the others to folders of their own.")
+    kind, of_kind = several[0]
+    aside = [name for other, names in found if other is not kind for name in names]
+    return kind, of_kind, [f"{name} is left aside: the slices are {kind.name}." for name in aside]
+
+
+def _check_equal(places: list[Path], headers: list[SliceHeader]) -> None:
+    layouts = [(header.shape, header.dtype.name) for header in headers]
+    usual = Counter(layouts).most_common(1)[0][0]
+    odd = [(place, layout) for place, layout in zip(places, layouts, strict=True) if layout != usual]
+    if odd:
+        place, (shape, dtype) = odd[0]
+        more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
+        raise InputError(
+            f"{place}: the slice{more} is {shape} {dtype}, the other {len(places) - len(odd)} are {usual[0]} "
+            f"{usual[1]}; all slices of a volume have one shape and type: remove or export it again."
+        )
