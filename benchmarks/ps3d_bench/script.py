@@ -42,9 +42,20 @@ def add_sizes(parser: argparse.ArgumentParser, seed: int, sizes: Sequence[int]) 
     parser.add_argument("--threads", type=int, help="threads of the engine; default: all cores")
 
 
-def held_out_parser(script: str, description: str | None, *, largest: int) -> argparse.ArgumentParser:
-    """Make the parser of a script that chooses a setting of a bundle: :func:`ps3d_bench.samples.held_out`, a model."""
+def held_out_parser(
+    script: str, description: str | None, *, largest: int, first: tuple[str, str] | None = None
+) -> argparse.ArgumentParser:
+    """Make the parser of a script that chooses a setting of a bundle: :func:`ps3d_bench.samples.held_out`, a model.
+
+    Args:
+        script: as for :func:`script_parser`.
+        description: as for :func:`script_parser`.
+        largest: default of ``--largest``.
+        first: name and help of an argument before the samples.
+    """
     parser = script_parser(script, description)
+    if first is not None:
+        parser.add_argument(first[0], help=first[1])
     parser.add_argument("samples", type=Path, help="folder of labelled samples")
     parser.add_argument("prepared", type=Path, nargs="?", help="what train prepare made of it: fold 0's validation")
     parser.add_argument("--largest", type=int, default=largest, help="leave out samples of more voxels, cubed")
