@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from ps3d_rt.core.grid import Box
+from ps3d_rt.core.interpolation import resample_plane
 from ps3d_rt.core.measure import measure
 from ps3d_rt.core.normalize import normalized_shape
 from ps3d_rt.core.resample import SURFACE_PERCENT, PlaneStream, resample, resample_labels, smooth_labels_box
-from ps3d_rt.core.taps import resample_plane
 from ps3d_rt.errors import InputError, Ps3dError
 
 both = pytest.mark.parametrize("xp", [np, array_api_strict])

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import array_namespace, compiled
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.taps import linear_taps, resample_plane, sum_planes
+from ps3d_rt.core.interpolation import linear_weights, resample_plane, sum_planes
 from ps3d_rt.errors import InputError, Ps3dError
 
 Zoom = tuple[float, float, float]
@@ -89,7 +89,7 @@ class PlaneStream:
         """
         _check(source, shape, zoom, region)
         z, y, x = (
-            linear_taps(n, m, f, lowpass).rows(a, b)
+            linear_weights(n, m, f, lowpass).rows(a, b)
             for n, m, f, a, b in zip(source, shape, zoom, region.start, region.stop, strict=True)
         )
         self._read = read
@@ -159,7 +159,7 @@ class PlaneStream:
             xp = array_namespace(self._slab)
             planes = int(np.ptp(self._z.index, axis=0).max()) + 1
             self._ring = xp.empty((planes, *self._shape[1:]), dtype=xp.float32)
-            self._y, self._x = self._y.of(xp), self._x.of(xp)
+            self._y, self._x = self._y.to_namespace(xp), self._x.to_namespace(xp)
 
 
 def resample_labels(labels: Any, shape: Zyx, *, zoom: Zoom) -> Any:

@@ -23,13 +23,13 @@ _KERNEL_DTYPES = (np.uint8, np.uint16, np.int16, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class Taps:
+class InterpolationWeights:
     """One axis of a separable resampling: out[i] = Σ_t weight[t, i] · in[index[t, i]]."""
 
     index: Any
-    """(taps, outputs) int64, ascending along i."""
+    """(terms, outputs) int64, ascending along i."""
     weight: Any
-    """(taps, outputs) float32."""
+    """(terms, outputs) float32."""
 
     @property
     def first(self) -> int:
@@ -41,20 +41,20 @@ class Taps:
         """Highest index that is needed, plus 1."""
         return int(self.index.max()) + 1
 
-    def rows(self, start: int, stop: int) -> Taps:
-        """Take the taps of outputs ``start <= i < stop``."""
-        return Taps(self.index[:, start:stop], self.weight[:, start:stop])
+    def rows(self, start: int, stop: int) -> InterpolationWeights:
+        """Take the weights of outputs ``start <= i < stop``."""
+        return InterpolationWeights(self.index[:, start:stop], self.weight[:, start:stop])
 
-    def relative(self) -> Taps:
+    def relative(self) -> InterpolationWeights:
         """Count indexes from the lowest one that is needed; arrays become contiguous, as the kernels want them."""
-        return Taps(self.index - self.first, np.ascontiguousarray(self.weight))
+        return InterpolationWeights(self.index - self.first, np.ascontiguousarray(self.weight))
 
-    def of(self, xp: ModuleType) -> Taps:
+    def to_namespace(self, xp: ModuleType) -> InterpolationWeights:
         """Bring the arrays to another library, once for all planes."""
-        return Taps(xp.asarray(self.index), xp.asarray(self.weight))
+        return InterpolationWeights(xp.asarray(self.index), xp.asarray(self.weight))
 
 
-def linear_taps(length: int, out: int, zoom: float, lowpass: bool) -> Taps:
+def linear_weights(length: int, out: int, zoom: float, lowpass: bool) -> InterpolationWeights:
     """Plan linear interpolation, after a Gaussian where the axis shrinks: both are one weighted sum.
 
     Args:
@@ -70,8 +70,8 @@ def linear_taps(length: int, out: int, zoom: float, lowpass: bool) -> Taps:
     radius = gauss.size // 2
     index = np.clip(below + np.arange(-radius, radius + 2)[:, None], 0, length - 1)
     weight = np.append(gauss, 0)[:, None] * (1 - share) + np.insert(gauss, 0, 0)[:, None] * share
-    used = weight.any(axis=1)  # of an axis that keeps its voxels one tap remains
-    return Taps(index[used], weight[used].astype(np.float32))
+    used = weight.any(axis=1)  # of an axis that keeps its voxels one term remains
+    return InterpolationWeights(index[used], weight[used].astype(np.float32))
 
 
 def _gauss(sigma: float) -> NDArray[np.float64]:
@@ -81,15 +81,15 @@ def _gauss(sigma: float) -> NDArray[np.float64]:
     return weight
 
 
-def resample_plane(plane: Any, y: Taps, x: Taps, out: Any, slot: int) -> None:
+def resample_plane(plane: Any, y: InterpolationWeights, x: InterpolationWeights, out: Any, slot: int) -> None:
     """Resample one plane along y, then along x, into ``out[slot]``.
 
     y goes first: its sums run along rows, which is fast, and leave less to the gathers along x when shrinking.
 
     Args:
         plane: (Y, X), any real dtype.
-        y: taps along y, arrays of the same library.
-        x: taps along x.
+        y: weights along y, arrays of the same library.
+        x: weights along x.
         out: (n, outputs of y, outputs of x) float32.
         slot: which plane of ``out`` to overwrite.
     """
@@ -126,12 +126,13 @@ def _resample_plane(
             out[i, j] = total
 
 
-def _apply(plane: Any, taps: Taps, axis: int) -> Any:
+def _apply(plane: Any, weights: InterpolationWeights, axis: int) -> Any:
     xp = array_namespace(plane)
     along_axis = (-1, 1) if axis == 0 else (1, -1)
     parts = (
-        xp.astype(xp.take(plane, taps.index[t, :], axis=axis), xp.float32) * xp.reshape(taps.weight[t, :], along_axis)
-        for t in range(taps.index.shape[0])
+        xp.astype(xp.take(plane, weights.index[t, :], axis=axis), xp.float32)
+        * xp.reshape(weights.weight[t, :], along_axis)
+        for t in range(weights.index.shape[0])
     )
     total = next(parts)
     for part in parts:
@@ -144,8 +145,8 @@ def sum_planes(planes: Any, index: NDArray[np.int64], weight: NDArray[np.float32
 
     Args:
         planes: (n, y, x) float32.
-        index: (taps,) int64.
-        weight: (taps,) float32.
+        index: (terms,) int64.
+        weight: (terms,) float32.
         out: (n, y, x) float32.
         slot: which plane of ``out`` to overwrite.
     """
