@@ -36,7 +36,7 @@ from ps3d_bench.baselines.sliding_window import SlidingWindow
 from ps3d_bench.environment import environment, write_result
 from ps3d_bench.samples import Case, choose, load_cases
 from ps3d_rt.core.normalize import normalized_shape, size_zoom, zscore
-from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import scale_and_bins
 

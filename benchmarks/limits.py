@@ -25,7 +25,7 @@ import numpy as np
 from ps3d_bench.command import installed_command, run_command
 from ps3d_bench.environment import environment, write_result
 from ps3d_rt.core.grid import Box
-from ps3d_rt.io.volume import open_volume
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
 
 ROOT = Path(__file__).resolve().parents[1]

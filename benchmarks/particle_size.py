@@ -30,7 +30,7 @@ from ps3d_rt.core.particle_size import SizeEstimate
 from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.events import ignore
-from ps3d_rt.io.volume import ArrayVolume, Volume
+from ps3d_rt.io.base import ArrayVolume, Volume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job
 from ps3d_training.synth import SampleSpec, random_spec

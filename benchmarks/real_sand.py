@@ -24,7 +24,7 @@ import ps3d_rt
 from ps3d_bench.environment import environment, write_result
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import Volume
+from ps3d_rt.io.base import Volume
 from ps3d_rt.pipeline import Result
 from ps3d_rt.report import overlay, take_slices
 

@@ -32,7 +32,7 @@ from ps3d_rt.core.particles import FOREGROUND, to_particles
 from ps3d_rt.core.resample import resample_labels, smooth_labels_box
 from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, Segmentation, segment

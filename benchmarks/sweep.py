@@ -24,8 +24,8 @@ from ps3d_bench.script import held_out_parser, result_head, run_script
 from ps3d_rt.api import configure
 from ps3d_rt.engines import Engine, open_engine
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.samples import Sample
-from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
 

@@ -31,7 +31,7 @@ from ps3d_rt.core.arrays import card_of, namespace_of
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES, CardUse, Engine, open_engine
 from ps3d_rt.errors import CapabilityError
-from ps3d_rt.io.volume import open_volume
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.model import ModelBundle, load_model, write_bundle
 

@@ -21,8 +21,8 @@ from ps3d_bench.samples import Case, load_cases
 from ps3d_rt.api import configure
 from ps3d_rt.engines import open_engine
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.samples import find_samples
-from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
 

@@ -31,7 +31,7 @@ from ps3d_rt.core.metrics import evaluate
 from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.versions import versions

@@ -14,8 +14,8 @@ import numpy as np
 import ps3d_training.synth
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.samples import find_samples, read_whole
-from ps3d_rt.io.volume import open_volume
 from ps3d_training.plan import DATASET_NAME
 from ps3d_training.synth import NEUTRAL, SampleSpec, random_spec
 from ps3d_training.synth.folder import read_metadata, write_samples

@@ -30,7 +30,7 @@ from ps3d_rt.core.metrics import evaluate
 from ps3d_rt.core.particles import BORDER_CORE, INSTANCES, to_instances_chunked
 from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
-from ps3d_rt.io.volume import open_volume
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_training.synth import SampleSpec
 

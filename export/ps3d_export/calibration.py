@@ -22,7 +22,7 @@ from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.normalize import normalized_shape, size_zoom, zscore
 from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import CLASS_NAMES, ModelBundle
 from ps3d_rt.pipeline import scale_and_bins
 

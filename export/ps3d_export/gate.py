@@ -21,7 +21,7 @@ from ps3d_rt.core.metrics import evaluate
 from ps3d_rt.engines import Engine
 from ps3d_rt.engines.cache import Verdict
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.errors import CapabilityError
+from ps3d_rt.io.base import SpacingMm
 from ps3d_rt.io.samples import find_samples
-from ps3d_rt.io.volume import SpacingMm
 
 Recipe = dict[str, Any]
 """Options of ``synth``."""

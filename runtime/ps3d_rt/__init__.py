@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ps3d_rt.api import evaluate, measure, predict
-    from ps3d_rt.io.volume import open_volume
+    from ps3d_rt.io.open import open_volume
     from ps3d_rt.model import load_model
     from ps3d_rt.pipeline import Result
 
@@ -21,7 +21,7 @@ _HOME = {
     "evaluate": "ps3d_rt.api",
     "load_model": "ps3d_rt.model",
     "measure": "ps3d_rt.api",
-    "open_volume": "ps3d_rt.io.volume",
+    "open_volume": "ps3d_rt.io.open",
     "predict": "ps3d_rt.api",
 }
 

@@ -18,8 +18,8 @@ from ps3d_rt.engines import CardUse, open_engine
 from ps3d_rt.engines.cards import find_card, load_cupy
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, ignore
+from ps3d_rt.io.base import ArrayVolume, Volume, check_spacing
 from ps3d_rt.io.card_volume import CardVolume
-from ps3d_rt.io.volume import ArrayVolume, Volume, check_spacing
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import Result, predict_volume
 from ps3d_rt.plan import PredictConfig, check_particle_size

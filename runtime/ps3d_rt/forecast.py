@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.engines.base import Engine, EngineSpec
+from ps3d_rt.io.base import Volume
 from ps3d_rt.io.crop import Crop
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
-from ps3d_rt.io.volume import Volume
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job, Places, run_stages, scale_and_bins

@@ -23,10 +23,12 @@ from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError, InterruptedRun
 from ps3d_rt.events import Listener, RunResumed, ignore
+from ps3d_rt.io.base import Volume
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
+from ps3d_rt.io.names import ending_of, file_and_inside
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.sidecar import layout_beside
 from ps3d_rt.io.table import read_table, write_table
-from ps3d_rt.io.volume import Volume, ending_of, file_and_inside, open_volume
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
 from ps3d_rt.model import ModelBundle

@@ -38,7 +38,7 @@ from ps3d_rt.events import (
     Warned,
     ignore,
 )
-from ps3d_rt.io.volume import Volume
+from ps3d_rt.io.base import Volume
 from ps3d_rt.journal import Journal
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import HALO, SHARD, PredictConfig, RunPlan, check_particle_size

@@ -11,7 +11,7 @@ from ps3d_rt.core.grid import PatchLattice, Sweep, Zyx, plan_sweeps
 from ps3d_rt.core.normalize import normalized_shape, size_zoom
 from ps3d_rt.core.resample import Zoom
 from ps3d_rt.errors import InputError, Ps3dError
-from ps3d_rt.io.volume import SpacingMm
+from ps3d_rt.io.base import SpacingMm
 from ps3d_rt.model import ModelBundle
 
 SHARD: Zyx = (64, 256, 256)

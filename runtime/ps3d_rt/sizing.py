@@ -11,7 +11,7 @@ from ps3d_rt.core.normalize import GrayScale
 from ps3d_rt.core.particle_size import Look, SizeEstimate, is_mismatch
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.events import Listener, SizeEstimated, SizeTried
-from ps3d_rt.io.volume import Volume
+from ps3d_rt.io.base import Volume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.stages.coarse import CoarsePass, estimate_particle_size

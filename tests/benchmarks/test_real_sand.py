@@ -6,7 +6,7 @@ import pytest
 
 import real_sand
 from ps3d_rt import api
-from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.io.base import ArrayVolume
 
 
 def test_the_largest_particles_share_of_the_foreground():

@@ -108,6 +108,20 @@ def test_every_part_of_the_runtime_imports_only_the_parts_below_it():
             assert parts(imports(path)) <= allowed | (found.keys() if part == "cli" else set()), path
 
 
+def test_no_file_of_io_imports_itself_by_way_of_others():
+    files = {
+        ".".join(path.relative_to(ROOT / "runtime").with_suffix("").parts): path
+        for path in sources("runtime/ps3d_rt/io")
+    }
+    needs = {
+        module: {known for known in files if any(f"{name}.".startswith(f"{known}.") for name in imports(path))}
+        for module, path in files.items()
+    }
+    while free := {module for module, others in needs.items() if not others & needs.keys()}:
+        needs = {module: others for module, others in needs.items() if module not in free}
+    assert not needs, "a circle, and what needs it"
+
+
 def test_the_runtime_imports_neither_training_nor_export_nor_what_they_need():
     for path in sources("runtime"):
         assert not tops(imports(path)) & {"torch", "torchvision", "nnunetv2", "ps3d_training", "ps3d_export"}, path

@@ -12,8 +12,8 @@ import pytest
 
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.engines.fake import FakeEngine
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.table import read_table
-from ps3d_rt.io.volume import open_volume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.output import predict_to_folder
 from ps3d_rt.plan import PredictConfig

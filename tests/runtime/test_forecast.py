@@ -13,8 +13,8 @@ import pytest
 from ps3d_rt.core.grid import Box
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.forecast import _middle, card_bytes, memory_bytes
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.crop import Crop
-from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.plan import PredictConfig, RunPlan
 

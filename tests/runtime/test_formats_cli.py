@@ -16,7 +16,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from ps3d_rt.core.grid import Box
-from ps3d_rt.io.volume import open_volume
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
 
 IMAGE = np.random.default_rng(0).integers(0, 60000, (12, 18, 20), dtype=np.uint16)

@@ -12,7 +12,7 @@ import zarr
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
-from ps3d_rt.io.volume import open_volume
+from ps3d_rt.io.open import open_volume
 
 SPACING = (0.03, 0.02, 0.01)
 LABELS = np.random.default_rng(0).integers(0, 2**32, (200, 65, 531), dtype=np.uint32)

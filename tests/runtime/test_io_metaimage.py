@@ -7,7 +7,7 @@ import pytest
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import open_volume
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
 
 IMAGE = np.random.default_rng(0).integers(0, 60000, (20, 33, 50), dtype=np.uint16)

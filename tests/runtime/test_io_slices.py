@@ -11,7 +11,7 @@ import tifffile
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import open_volume
+from ps3d_rt.io.open import open_volume
 
 IMAGE = np.random.default_rng(0).integers(0, 60000, (12, 15, 16), dtype=np.uint16)
 

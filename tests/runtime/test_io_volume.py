@@ -16,7 +16,9 @@ import zarr
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import ArrayVolume, check_spacing, open_volume, stem_of
+from ps3d_rt.io.base import ArrayVolume, check_spacing
+from ps3d_rt.io.names import stem_of
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
 
 IMAGE = np.random.default_rng(0).integers(0, 60000, (7, 11, 13), dtype=np.uint16)

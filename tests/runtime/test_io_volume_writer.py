@@ -9,7 +9,8 @@ import zarr
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError, InterruptedRun
 from ps3d_rt.io import slabs, zarr_volume, zarr_writer
-from ps3d_rt.io.volume import Volume, open_volume
+from ps3d_rt.io.base import Volume
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import save_volume, write_volume
 
 IMAGE = np.random.default_rng(0).integers(0, 60000, (70, 33, 50), dtype=np.uint16)

@@ -8,7 +8,7 @@ from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import measure, merge_sums, renumber, to_table
 from ps3d_rt.core.normalize import normalized_shape
 from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
-from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.stages import source_grid
 from ps3d_rt.stages.source_grid import SourceGrid, box_tasks, measure_box, renamed, write_box
 

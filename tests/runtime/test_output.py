@@ -17,8 +17,8 @@ import ps3d_rt.plan
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import InputError, InterruptedRun
 from ps3d_rt.events import RunResumed
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.table import read_table
-from ps3d_rt.io.volume import ArrayVolume
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.journal import Journal
 from ps3d_rt.output import check_output, predict_to_folder

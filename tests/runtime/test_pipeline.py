@@ -17,7 +17,7 @@ from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Event, RunDone, RunStarted, StageAdvanced, StageDone, StageStarted
-from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig

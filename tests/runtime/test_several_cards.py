@@ -16,7 +16,8 @@ from ps3d_rt.engines import cards, open_engine
 from ps3d_rt.engines.cards import Card, find_cards, find_devices
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import CapabilityError, InputError
-from ps3d_rt.io.volume import ArrayVolume, open_volume
+from ps3d_rt.io.base import ArrayVolume
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.output import predict_to_folder

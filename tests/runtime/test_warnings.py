@@ -8,7 +8,7 @@ import pytest
 from ps3d_rt.cli.progress import warn
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.events import Event, Warned
-from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig

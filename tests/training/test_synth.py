@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import open_volume
+from ps3d_rt.io.open import open_volume
 from ps3d_training.synth import SampleSpec, make_sample, random_spec
 from ps3d_training.synth.folder import read_metadata, write_samples
 from ps3d_training.synth.packing import BAND

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import open_volume
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_training.synth import SampleSpec, image_of, make_sample
 from ps3d_training.synth.from_labels import LEAST_VOXELS, LabelSource, open_labels

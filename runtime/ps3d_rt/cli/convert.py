@@ -34,7 +34,8 @@ def convert(
     from ps3d_rt.cli.opened import numbers  # noqa: PLC0415
     from ps3d_rt.cli.progress import listening, warn  # noqa: PLC0415
     from ps3d_rt.errors import InputError  # noqa: PLC0415
-    from ps3d_rt.io.volume import file_and_inside, open_volume  # noqa: PLC0415
+    from ps3d_rt.io.names import file_and_inside  # noqa: PLC0415
+    from ps3d_rt.io.open import open_volume  # noqa: PLC0415
     from ps3d_rt.io.volume_writer import save_volume  # noqa: PLC0415
 
     source, target = file_and_inside(scan)[0].resolve(), out.resolve()

@@ -13,7 +13,7 @@ from ps3d_rt.cli.progress import warn
 from ps3d_rt.core.metrics import evaluate_slabs
 from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import open_volume
+from ps3d_rt.io.open import open_volume
 
 
 def evaluate(

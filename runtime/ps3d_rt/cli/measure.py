@@ -17,8 +17,9 @@ from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, merge_sums, partial_sums, to_table
 from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import Volume
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.table import free_targets, write_table
-from ps3d_rt.io.volume import Volume, open_volume
 from ps3d_rt.stages.gray import volume_bins
 
 

@@ -11,7 +11,8 @@ from ps3d_rt.api import AUTO, configure
 from ps3d_rt.engines import CardUse, open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import Volume, open_volume
+from ps3d_rt.io.base import Volume
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.workers import usable_cores

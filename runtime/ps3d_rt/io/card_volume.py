@@ -9,7 +9,7 @@ import numpy as np
 
 from ps3d_rt.core.arrays import asnumpy
 from ps3d_rt.core.grid import Box
-from ps3d_rt.io.volume import Volume
+from ps3d_rt.io.base import Volume
 
 
 @final

@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 
 from ps3d_rt.core.grid import Box
-from ps3d_rt.io.volume import Volume
+from ps3d_rt.io.base import Volume
 
 
 @final

@@ -11,9 +11,10 @@ import numpy as np
 
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import PLANES_PER_READ, SpacingMm, Volume, planes_per_read
+from ps3d_rt.io.names import file_and_inside, stem_of
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, shard_boxes, slabs
-from ps3d_rt.io.volume import PLANES_PER_READ, SpacingMm, Volume, file_and_inside, planes_per_read, stem_of
 
 _CHUNK = 64
 _NAME = "data"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.io import ome
-from ps3d_rt.io.volume import SpacingMm
+from ps3d_rt.io.base import SpacingMm
 from ps3d_rt.io.zarr_writer import create_array, read_box, shape_of, shard_boxes, shard_of, write_shards
 
 GROUP = "labels/particles"

@@ -13,8 +13,8 @@ import numpy as np
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import check_shape
 from ps3d_rt.io.readable import readable
-from ps3d_rt.io.volume import check_shape
 
 _BLOCK_BYTES = 2**20
 

@@ -12,12 +12,13 @@ from typing import IO, Any
 import numpy as np
 
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume
 from ps3d_rt.io.detached import named_in
 from ps3d_rt.io.mapped import inflated, map_voxels, shape_from_xyz, unpack_voxels
+from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, stored_as, write_planes
 from ps3d_rt.io.units import mm_per
-from ps3d_rt.io.volume import ArrayVolume, SpacingMm, Volume, stem_of
 
 _TYPES = {
     "MET_CHAR": "i1",

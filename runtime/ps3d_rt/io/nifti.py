@@ -15,11 +15,12 @@ from nibabel.wrapstruct import WrapStructError
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume, check_dtype
 from ps3d_rt.io.mapped import blocks_of, map_voxels, shape_from_xyz, unpack_voxels
+from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, write_planes
 from ps3d_rt.io.units import mm_per
-from ps3d_rt.io.volume import ArrayVolume, SpacingMm, Volume, check_dtype, stem_of
 
 _NIFTI_1_LONGEST = 32767
 """Voxels of a side that NIfTI 1, with its 16-bit numbers, can hold."""

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume
+from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, write_planes
-from ps3d_rt.io.volume import ArrayVolume, SpacingMm, Volume, stem_of
 
 
 def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume, check_dtype, check_shape
 from ps3d_rt.io.mapped import map_voxels
+from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.sidecar import layout_as_json, layout_beside, read_layout
 from ps3d_rt.io.slabs import Tell, write_planes
-from ps3d_rt.io.volume import ArrayVolume, SpacingMm, Volume, check_dtype, check_shape, stem_of
 
 _DESCRIPTIONS = (".vgi", ".pcr")
 

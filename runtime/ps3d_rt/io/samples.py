@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import SpacingMm, check_spacing, open_volume, stem_of
+from ps3d_rt.io.base import SpacingMm, check_spacing
+from ps3d_rt.io.names import stem_of
+from ps3d_rt.io.open import open_volume
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from typing import Any
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import SpacingMm, check_shape, check_spacing
 from ps3d_rt.io.detached import named_in
 from ps3d_rt.io.mapped import shape_from_xyz
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.units import mm_per
-from ps3d_rt.io.volume import SpacingMm, check_shape, check_spacing
 
 _VGI_TYPES = {
     ("unsigned integer", "8"): "u1",

@@ -9,7 +9,7 @@ import numpy as np
 
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import Volume
+from ps3d_rt.io.base import Volume
 
 Tell: TypeAlias = Callable[[int, int], None]
 """Called with the voxels written so far, and all there are."""

@@ -16,10 +16,11 @@ import tifffile
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import PLANES_PER_READ, ArrayVolume, SpacingMm, Volume
+from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, planes_of
 from ps3d_rt.io.units import mm_per
-from ps3d_rt.io.volume import PLANES_PER_READ, ArrayVolume, SpacingMm, Volume, stem_of
 
 _OME_DTYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 _CLASSIC_BYTES = 2**32 - 2**25

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ps3d_rt.errors import InputError, InterruptedRun
+from ps3d_rt.io.base import ArrayVolume, Volume
+from ps3d_rt.io.names import ZARR_MARKS, ending_of, stem_of
 from ps3d_rt.io.slabs import Tell
-from ps3d_rt.io.volume import ZARR_MARKS, ArrayVolume, Volume, ending_of, stem_of
 from ps3d_rt.io.whole import written_whole
 
 _WRITERS = {

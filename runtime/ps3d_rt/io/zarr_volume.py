@@ -13,9 +13,10 @@ from zarr.storage import LocalStore
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io import ome
+from ps3d_rt.io.base import SpacingMm, Volume, planes_per_read
+from ps3d_rt.io.names import ZARR_MARKS, stem_of
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, shard_boxes, slabs
-from ps3d_rt.io.volume import ZARR_MARKS, SpacingMm, Volume, planes_per_read, stem_of
 from ps3d_rt.io.zarr_writer import create_array, shard_of, write_shards
 
 _METADATA = {*ZARR_MARKS, ".zattrs", ".zmetadata"}

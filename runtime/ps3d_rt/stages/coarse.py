@@ -30,8 +30,8 @@ from ps3d_rt.core.particle_size import (
 )
 from ps3d_rt.core.particles import to_particles
 from ps3d_rt.engines.base import Engine
+from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.crop import Crop
-from ps3d_rt.io.volume import SpacingMm, Volume
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, Segmentation, segment
 from ps3d_rt.workers import report
 

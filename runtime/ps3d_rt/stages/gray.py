@@ -10,7 +10,7 @@ from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.normalize import GrayScale, gray_scale, gray_scales
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import Volume
+from ps3d_rt.io.base import Volume
 
 _PLANES = 64
 _PLANE_VOXELS = 65_536

@@ -32,8 +32,8 @@ from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND
 from ps3d_rt.core.resample import PlaneStream, Zoom
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import Volume
 from ps3d_rt.io.card_volume import CardVolume
-from ps3d_rt.io.volume import Volume
 from ps3d_rt.journal import Journal
 from ps3d_rt.stages.device import finish, use
 from ps3d_rt.workers import report

@@ -23,7 +23,7 @@ from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, partial_sums
 from ps3d_rt.core.particles import FOREGROUND
 from ps3d_rt.core.resample import Zoom, smooth_labels_box
-from ps3d_rt.io.volume import Volume
+from ps3d_rt.io.base import Volume
 
 Array = np.ndarray[Any, Any]
 

@@ -11,8 +11,8 @@ import zarr
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.errors import CapabilityError
+from ps3d_rt.io.base import Volume
 from ps3d_rt.io.labels_writer import GROUP, LabelsZarr
-from ps3d_rt.io.volume import Volume
 from ps3d_rt.output import Output
 from ps3d_rt.stages.gray import volume_scale
 from ps3d_rt.view.colours import colours_by

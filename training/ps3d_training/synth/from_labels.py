@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import Volume, open_volume
+from ps3d_rt.io.base import Volume
+from ps3d_rt.io.open import open_volume
 from ps3d_training.synth.noise import effect_rng
 from ps3d_training.synth.sample import Sample, image_of
 from ps3d_training.synth.spec import SampleSpec

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.slices.images import SLICE_FORMATS, SliceFormat, SliceHeader
 from ps3d_rt.io.slices.order import order_slices, written_apart
 from ps3d_rt.io.slices.volume import SLICE_THREADS, Slices, SlicesVolume
-from ps3d_rt.io.volume import SpacingMm, Volume
 
 
 def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:

@@ -13,7 +13,8 @@ import numpy as np
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import SpacingMm, Volume, stem_of
+from ps3d_rt.io.base import SpacingMm, Volume
+from ps3d_rt.io.names import stem_of
 
 SLICE_THREADS = min(8, os.cpu_count() or 1)
 """Slices that are decoded at a time: each thread holds one whole slice."""

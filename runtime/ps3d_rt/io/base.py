@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import lru_cache
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from math import isfinite
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast, final
+from typing import Any, Self, final
 
 import numpy as np
 
@@ -20,43 +16,17 @@ from ps3d_rt.errors import InputError
 SpacingMm = tuple[float, float, float]
 """Side lengths of a voxel, millimetres, z, y, x."""
 
-_FORMATS = {
-    ".tif": "tiff",
-    ".tiff": "tiff",
-    ".npy": "npy",
-    ".nii": "nifti",
-    ".nii.gz": "nifti",
-    ".nrrd": "nrrd",
-    ".nhdr": "nrrd",
-    ".mha": "metaimage",
-    ".mhd": "metaimage",
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-    ".raw": "raw",
-    ".vol": "raw",
-    ".vgi": "raw",
-    ".pcr": "raw",
-    ".zarr": "zarr_volume",
-}
-"""File name ending → module of this package that opens it, loaded on use: zarr alone takes half a second to import."""
-
-ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
-"""A folder with one of these is zarr, whatever its name."""
-
 PLANES_PER_READ = 16
 """Planes to read at a time from a file that is not chunked along z."""
 
 _MOST_PLANES_PER_READ = 128
 """Deeper chunks are decoded more than once: to hold a slab as deep would break the memory promise."""
 
-_INSIDE = re.compile(r"(.+\.(?:h5|hdf5)):(.*)", re.IGNORECASE)
-"""``scan.h5:/group/data``"""
-
 
 class Volume(ABC):
     """A (z, y, x) volume, read lazily, from any number of threads. Use as a context manager; subclasses are final.
 
-    A volume that :func:`open_volume` opened can be pickled: a process that unpickles it opens the file again, once for
+    A volume that ``open_volume`` opened can be pickled: a process that unpickles it opens the file again, once for
     all tasks, so a task must not close it.
 
     Attributes:
@@ -88,15 +58,15 @@ class Volume(ABC):
         self.spacing_mm: SpacingMm | None = None if spacing_mm is None else check_spacing(spacing_mm, source)
         self.planes_per_read = planes_per_read
         self.warnings: tuple[str, ...] = ()
-        self._opened_with: tuple[Any, ...] | None = None
+        self._reopened_by: tuple[Callable[..., Volume], tuple[Any, ...]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._opened_with is None:
+        if self._reopened_by is None:
             raise InputError(
                 f"{self.source}: the volume lies in the memory of this process, where workers cannot read it; "
                 "save it to a file and open that, or use one worker."
             )
-        return _reopen, self._opened_with
+        return self._reopened_by
 
     @final
     def read(self, box: Box) -> np.ndarray[Any, Any]:
@@ -167,97 +137,6 @@ class ArrayVolume(Volume):
     def close(self) -> None:
         """Let go of the array; a memory map is closed with its last reference."""
         self._array = None
-
-
-def open_volume(
-    path: str | Path,
-    *,
-    spacing_mm: float | Sequence[float] | None = None,
-    shape: Sequence[int] | None = None,
-    dtype: str | np.dtype[Any] | None = None,
-) -> Volume:
-    """Open a scan or a label volume; voxels are read when asked for.
-
-    Args:
-        path: see ``docs/formats.md``; a dataset of an HDF5 file is ``scan.h5:/group/data``.
-        spacing_mm: millimetres a voxel, one number or z, y, x; wins over what the file says.
-        shape: voxels z, y, x; for raw files, which do not say.
-        dtype: NumPy name such as ``uint16``, or ``>u2`` for big endian; for raw files without a description.
-
-    Raises:
-        InputError: if the file is missing, broken, of an unknown format, or not a single-channel 3-D volume.
-    """
-    path = Path(path)
-    spacing = None if spacing_mm is None else check_spacing(spacing_mm, "spacing")
-    file, _ = file_and_inside(path)
-    if not file.exists():
-        raise InputError(f"{file}: there is no such file or folder; check the path.")
-    volume = _open(path, spacing, shape, dtype)
-    volume._opened_with = (path.absolute(), spacing, None if shape is None else tuple(shape), dtype)
-    return volume
-
-
-@lru_cache(maxsize=2)
-def _reopen(path: Path, spacing: SpacingMm | None, shape: tuple[int, ...] | None, dtype: Any) -> Volume:
-    """Open what was pickled: tasks follow each other fast, and a scan may have thousands of pages to check."""
-    return open_volume(path, spacing_mm=spacing, shape=shape, dtype=dtype)
-
-
-def _open(
-    path: Path, spacing: SpacingMm | None, shape: Sequence[int] | None, dtype: str | np.dtype[Any] | None
-) -> Volume:
-    module = _format_of(file_and_inside(path)[0])
-    if module == "raw":
-        from ps3d_rt.io.raw import open_raw  # noqa: PLC0415
-
-        return open_raw(path, spacing, shape, dtype)
-    if shape is not None or dtype is not None:
-        raise InputError(f"{path}: the file knows its shape and dtype; both options are for raw files: leave them out.")
-    return cast(Volume, import_module(f"ps3d_rt.io.{module}").open_file(path, spacing))
-
-
-def _format_of(path: Path) -> str:
-    if path.is_dir():
-        is_zarr = path.suffix == ".zarr" or any((path / mark).exists() for mark in ZARR_MARKS)
-        return "zarr_volume" if is_zarr else "slices.folder"
-    ending = ending_of(path)
-    if ending is None or ending == ".zarr":
-        allowed = ", ".join(_FORMATS)
-        raise InputError(
-            f"{path}: a file of type '{path.suffix}' cannot be read; allowed are {allowed} (a folder) "
-            "and a folder of TIFF slices: convert it to one of them."
-        )
-    return _FORMATS[ending]
-
-
-def ending_of(path: Path) -> str | None:
-    """Give the ending of the name that tells the format; None if it tells none.
-
-    >>> ending_of(Path("ore.NII.GZ")), ending_of(Path("ore.ome.tif")), ending_of(Path("ore.gz"))
-    ('.nii.gz', '.tif', None)
-    """
-    return next((ending for ending in _FORMATS if path.name.lower().endswith(ending)), None)
-
-
-def file_and_inside(path: Path) -> tuple[Path, str]:
-    """Split ``scan.h5:/group/data`` into the file and the name of the dataset; '' if there is none.
-
-    >>> file_and_inside(Path("a/scan.h5:/t0/raw"))[1], file_and_inside(Path("scan.tif"))[1]
-    ('/t0/raw', '')
-    """
-    match = _INSIDE.fullmatch(str(path))
-    return (path, "") if match is None else (Path(match[1]), match[2].replace("\\", "/"))
-
-
-def stem_of(path: Path) -> str:
-    """Name without the format's endings.
-
-    >>> stem_of(Path("data/scan.01.ome.zarr")), stem_of(Path("ore.h5:/raw")), stem_of(Path("slices.v2"))
-    ('scan.01', 'ore', 'slices.v2')
-    """
-    path = file_and_inside(path)[0].resolve()
-    ending = ending_of(path)
-    return path.name if ending is None else path.name[: -len(ending)].removesuffix(".ome")
 
 
 def planes_per_read(chunk_planes: int) -> int:
