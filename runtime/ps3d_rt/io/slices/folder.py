@@ -10,6 +10,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.slices.images import SLICE_FORMATS, SliceFormat, SliceHeader
 from ps3d_rt.io.slices.order import order_slices, written_apart
+from ps3d_rt.io.slices.skyscan import facts_of, previews, read_logs
 from ps3d_rt.io.slices.volume import SLICE_THREADS, Slices, SlicesVolume
 
 
@@ -21,15 +22,19 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
             of another shape or dtype.
     """
     files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-    kind, names, remarks = _kind_of([file.name for file in files], path)
-    order = order_slices(names, str(path))
+    names = [file.name for file in files]
+    logs = read_logs(path, names)
+    aside = previews(names, logs)
+    kind, of_kind, remarks = _kind_of([name for name in names if name not in aside], path)
+    order = order_slices(of_kind, str(path))
     places = [path / name for name in order.names]
     with ThreadPoolExecutor(SLICE_THREADS) as pool:
         headers = list(pool.map(kind.header_of, places))
     _check_equal(places, headers)
     slices = Slices(places, kind.decode, headers[0].shape, headers[0].dtype)
-    volume = SlicesVolume(slices, spacing_mm, path)
-    volume.warn(*(f"{path}: {remark}" for remark in [*remarks, *order.remarks]))
+    said = facts_of(logs, prefix=order.prefix, count=len(places), shape=slices.shape, folder=path)
+    volume = SlicesVolume(slices, spacing_mm if spacing_mm is not None else said.spacing_mm, path)
+    volume.warn(*(f"{path}: {remark}" for remark in [*remarks, *order.remarks, *said.remarks]))
     volume.warn(*(f"{path}: the slices {header.remark}" for header in headers if header.remark))
     if apart := written_apart(order.names, [place.stat().st_mtime for place in places]):
         volume.warn(f"{path}: {apart}")
