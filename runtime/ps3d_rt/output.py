@@ -25,9 +25,9 @@ from ps3d_rt.errors import InputError, InterruptedRun
 from ps3d_rt.events import Listener, RunResumed, ignore
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
-from ps3d_rt.io.names import ending_of, file_and_inside
+from ps3d_rt.io.names import file_and_inside
 from ps3d_rt.io.open import open_volume
-from ps3d_rt.io.sidecar import layout_beside
+from ps3d_rt.io.raw import bare_layout
 from ps3d_rt.io.table import read_table, write_table
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
@@ -39,9 +39,6 @@ from ps3d_rt.report import take_pictures, write_report
 MARK = "run.json"
 """A folder with this file is an output of ours and may be replaced with --overwrite."""
 REPORT = "report.html"
-
-RAW_ENDINGS = {".raw", ".vol"}
-"""Of files that may not say what they hold."""
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
@@ -223,8 +220,7 @@ def open_output(folder: Path, image: Path | None = None, *, dtype: str | None = 
         labels = files.enter_context(open_volume(path))
         volume = None
         if image is not None or file_and_inside(found)[0].exists():
-            bare = ending_of(found) in RAW_ENDINGS and layout_beside(found) is None
-            layout = {"shape": scan["shape"], "dtype": dtype or scan["dtype"]} if bare else {}
+            layout = bare_layout(found, scan["shape"], dtype or scan["dtype"])
             volume = files.enter_context(open_volume(found, **layout))
             if volume.shape != labels.shape:
                 raise InputError(f"{found} has shape {volume.shape} and the labels {labels.shape}; give their scan.")

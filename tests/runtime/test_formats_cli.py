@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import nrrd
 import numpy as np
 import pytest
@@ -45,6 +47,27 @@ Volume_SizeZ=12
 Format=5
 VoxelSizeRec=0.01
 """
+INFO = """! PyHST_SLAVE VOLUME INFO FILE
+NUM_X = 20
+NUM_Y = 18
+NUM_Z = 12
+voxelSize = 10.0
+BYTEORDER = LOWBYTEFIRST
+"""
+XTEKCT = """[XTekCT]
+VoxelsX=20
+VoxelSizeX=0.01
+VoxelsY=18
+VoxelSizeY=0.02
+VoxelsZ=12
+VoxelSizeZ=0.03
+"""
+SKYSCAN = """[System]
+Scanner=SkyScan1272
+[Reconstruction]
+Section to Section Step=1
+Pixel Size (um)=10.0
+"""
 MHD = """ObjectType = Image
 NDims = 3
 DimSize = 20 18 12
@@ -73,11 +96,26 @@ def _beside(name: str, text: str, data: str) -> Callable[[Path], Made]:
     return make
 
 
-def _slices(folder: Path) -> Made:
-    (folder / "scan").mkdir()
-    for z, plane in enumerate(IMAGE):
-        tifffile.imwrite(folder / "scan" / f"slice_{z}.tif", plane)
-    return folder / "scan", folder / "scan" / "slice_7.tif"
+def _slices(ending: str, encode: Callable[[Any], bytes], log: str = "") -> Callable[[Path], Made]:
+    def make(folder: Path) -> Made:
+        (folder / "scan").mkdir()
+        for z, plane in enumerate(IMAGE):
+            (folder / "scan" / f"ore_rec{z:04d}.{ending}").write_bytes(encode(plane))
+        if log:
+            (folder / "scan" / "ore_rec.log").write_text(log, encoding="ascii")
+        return folder / "scan", folder / "scan" / f"ore_rec0007.{ending}"
+
+    return make
+
+
+def _tiff(plane: Any) -> bytes:
+    file = BytesIO()
+    tifffile.imwrite(file, plane)
+    return file.getvalue()
+
+
+def _jpeg_2000(plane: Any) -> bytes:
+    return bytes(imagecodecs.jpeg2k_encode(plane, reversible=True))
 
 
 def _ome_zarr_5(folder: Path) -> Made:
@@ -111,9 +149,13 @@ def _nhdr(folder: Path) -> Made:
     return folder / "scan.nhdr", folder / "scan.raw"
 
 
+SLICES = "a folder of slices: TIFF, PNG, BMP, JPEG 2000, JPEG"
 FORMATS: list[tuple[str, str, Callable[[Path], Made]]] = [
     ("TIFF, one file", "tif", _file("scan.tif")),
-    ("TIFF, a folder of slices", "slices", _slices),
+    (SLICES, "slices-tiff", _slices("tif", _tiff)),
+    (SLICES, "slices-png", _slices("png", imagecodecs.png_encode)),
+    (SLICES, "slices-jp2", _slices("jp2", _jpeg_2000)),
+    ("Bruker SkyScan: such a folder with a log", "skyscan", _slices("png", imagecodecs.png_encode, SKYSCAN)),
     ("OME-Zarr 0.4 and 0.5, image or labels", "ome-0.4", _ome_zarr_4),
     ("OME-Zarr 0.4 and 0.5, image or labels", "ome-0.5", _ome_zarr_5),
     ("zarr 2 and 3, a plain array", "zarr-2", _zarr(2)),
@@ -130,10 +172,14 @@ FORMATS: list[tuple[str, str, Callable[[Path], Made]]] = [
     ("raw voxels", "raw", _file("scan.raw")),
     ("VGStudio", "vgi", _beside("scan.vgi", VGI, "scan.vol")),
     ("GE Phoenix|x-ray datos|x", "pcr", _beside("scan.pcr", PCR, "scan.vol")),
+    ("ESRF, PyHST", "info", _beside("scan.vol.info", INFO, "scan.vol")),
+    ("Nikon Metrology, XTek", "xtekct", _beside("scan.xtekct", XTEKCT, "scan.vol")),
 ]
-KNOWS_NO_SPACING = {"slices", "zarr-2", "zarr-3", "zarr-3-blosc", "npy"}
-PARTS_MAY_BE_MISSING = {"slices", "ome-0.4", "ome-0.5", "zarr-2", "zarr-3", "zarr-3-blosc"}
-"""Without one of its slices a folder holds another scan; a zarr chunk that is not there means zeros."""
+KNOWS_NO_SPACING = {"slices-tiff", "slices-png", "slices-jp2", "zarr-2", "zarr-3", "zarr-3-blosc", "npy"}
+ONE_SIDE = {"pcr", "info", "skyscan"}
+"""These formats have one side for all three axes."""
+PARTS_MAY_BE_MISSING = {"ome-0.4", "ome-0.5", "zarr-2", "zarr-3", "zarr-3-blosc"}
+"""A zarr chunk that is not there means zeros."""
 
 every_format = pytest.mark.parametrize(("name", "make"), [pytest.param(n, make, id=n) for _, n, make in FORMATS])
 
@@ -150,8 +196,7 @@ def test_a_good_file_is_taken(cli: Any, tmp_path: Path, name: str, make: Any) ->
     spacing = ("--spacing", "0.03,0.02,0.01") if name in KNOWS_NO_SPACING else ()
     code, out, err = cli("convert", path, tmp_path / "out.mha", *spacing)
     assert code == 0, err
-    # datos|x has one side for all three axes.
-    expected = (0.01, 0.01, 0.01) if name == "pcr" else SPACING_MM
+    expected = (0.01, 0.01, 0.01) if name in ONE_SIDE else SPACING_MM
     assert json.loads(out)["spacing_mm"] == pytest.approx(expected)
     with open_volume(tmp_path / "out.mha") as volume:
         np.testing.assert_array_equal(volume.read(Box.of_shape(IMAGE.shape)), IMAGE)

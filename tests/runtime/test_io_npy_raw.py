@@ -8,6 +8,7 @@ import pytest
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.open import open_volume
+from ps3d_rt.io.raw import bare_layout
 
 IMAGE = np.random.default_rng(0).integers(0, 60000, (7, 11, 13), dtype=np.uint16)
 BOX = Box((2, 3, 4), (5, 11, 6))
@@ -94,5 +95,42 @@ def test_raw_with_a_bad_shape_or_dtype_is_refused(tmp_path, shape, dtype, messag
 
 def test_shape_and_dtype_are_for_raw_files_only(tmp_path):
     np.save(tmp_path / "scan.npy", IMAGE)
-    with pytest.raises(InputError, match="both options are for raw files"):
+    with pytest.raises(InputError, match="--shape, --dtype and --offset are for raw files"):
         open_volume(tmp_path / "scan.npy", shape=IMAGE.shape)
+
+
+@pytest.mark.parametrize("name", ["scan.bin", "scan.img", "scan.raw", "scan", "scan.001"])
+def test_any_name_is_raw_if_shape_and_dtype_are_given(tmp_path, name):
+    (tmp_path / name).write_bytes(b"header" * 5 + IMAGE.tobytes())
+    volume = open_volume(tmp_path / name, shape=IMAGE.shape, dtype="uint16", offset_bytes=30)
+    np.testing.assert_array_equal(volume.read(BOX), IMAGE[BOX.slices])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume)).read(BOX), IMAGE[BOX.slices])
+
+
+def test_a_header_is_guessed_from_the_size_and_its_option_named(tmp_path):
+    (tmp_path / "scan.bin").write_bytes(bytes(512) + IMAGE.tobytes())
+    with pytest.raises(InputError, match="pass --offset 512 if it begins with a header, check --shape and --dtype"):
+        open_volume(tmp_path / "scan.bin", shape=IMAGE.shape, dtype="uint16")
+    with pytest.raises(InputError, match=r"after 500 bytes needs 2502; pass --offset 512"):
+        open_volume(tmp_path / "scan.bin", shape=IMAGE.shape, dtype="uint16", offset_bytes=500)
+    with pytest.raises(InputError, match="0 or more"):
+        open_volume(tmp_path / "scan.bin", shape=IMAGE.shape, dtype="uint16", offset_bytes=-1)
+
+
+@pytest.mark.parametrize("given", [{"offset_bytes": 3}, {"offset_bytes": 0, "dtype": "uint8"}])
+def test_an_offset_needs_shape_and_dtype(tmp_path, given):
+    (tmp_path / "scan.raw").write_bytes(bytes(24))
+    with pytest.raises(InputError, match="pass --shape z,y,x and --dtype"):
+        open_volume(tmp_path / "scan.raw", **given)
+
+
+def test_a_raw_file_without_a_description_is_opened_again_as_it_was(tmp_path):
+    path = tmp_path / "scan.bin"
+    path.write_bytes(bytes(512) + IMAGE.tobytes())
+    layout = bare_layout(path, IMAGE.shape, "uint16")
+    np.testing.assert_array_equal(open_volume(path, **layout).read(BOX), IMAGE[BOX.slices])
+    np.save(tmp_path / "scan.npy", IMAGE)
+    assert bare_layout(tmp_path / "scan.npy", IMAGE.shape, "uint16") == {}
+    (tmp_path / "scan.bin.json").write_text('{"shape": [7, 11, 13], "dtype": "uint16"}')
+    assert bare_layout(path, IMAGE.shape, "uint16") == {}
+    assert bare_layout(tmp_path, IMAGE.shape, "uint16") == {}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.volume import open_volume
+from ps3d_rt.io.open import open_volume
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (6, 10, 14), dtype=np.uint8)
 ACQUISITION = """[System]

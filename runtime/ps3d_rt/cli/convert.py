@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ps3d_rt.cli.options import RawDtype, RawShape, Spacing
+from ps3d_rt.cli.options import RawDtype, RawOffset, RawShape, Spacing
 
 if TYPE_CHECKING:
     from ps3d_rt.events import Listener
@@ -24,6 +24,7 @@ def convert(
     spacing: Spacing = None,
     shape: RawShape = None,
     dtype: RawDtype = None,
+    offset: RawOffset = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Progress as JSON lines on stderr.")] = False,
 ) -> None:
@@ -43,7 +44,7 @@ def convert(
         raise InputError(f"{out} is the volume that is read, or lies inside; choose another name.")
     sides = None if shape is None else [int(n) for n in numbers(shape, "--shape")]
     spacing_mm = None if spacing is None else numbers(spacing, "--spacing")
-    with open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype) as volume:
+    with open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype, offset_bytes=offset) as volume:
         warn(*volume.warnings)
         with listening(as_json=log_json) as tell:
             save_volume(volume, out, overwrite=overwrite, tell=_told(tell))

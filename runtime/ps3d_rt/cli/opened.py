@@ -33,6 +33,7 @@ def opened(
     mirror: bool | None,
     shape: str | None,
     dtype: str | None,
+    offset: int | None,
     workers: int,
     chunk: int,
     skip_empty: bool = True,
@@ -46,7 +47,7 @@ def opened(
     sides = None if shape is None else [int(n) for n in numbers(shape, "--shape")]
     spacing_mm = None if spacing is None else numbers(spacing, "--spacing")
     bundle = load_model(model)
-    with open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype) as volume:
+    with open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype, offset_bytes=offset) as volume:
         config = configure(
             volume,
             bundle,

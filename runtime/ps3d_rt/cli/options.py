@@ -22,6 +22,7 @@ Mirror = Annotated[
 ]
 RawShape = Annotated[str | None, typer.Option(help="Voxels z,y,x of a raw file.")]
 RawDtype = Annotated[str | None, typer.Option(help="Type of a raw file's voxels: uint8, uint16, >u2 …")]
+RawOffset = Annotated[int | None, typer.Option(help="Bytes of a header in front of a raw file's voxels.", min=0)]
 WorkerCount = Annotated[int, typer.Option(help="Processes; 1 works in this one.", min=1)]
 ChunkSide = Annotated[int, typer.Option(help="Side of a chunk in which particles are put together, voxels.")]
 Sieve = Annotated[bool, typer.Option("--sieve", help="Size particles by the sieve that they pass, not by volume.")]

@@ -23,6 +23,7 @@ def plan(
     mirror: options.Mirror = None,
     shape: options.RawShape = None,
     dtype: options.RawDtype = None,
+    offset: options.RawOffset = None,
     workers: options.WorkerCount = 1,
     chunk: options.ChunkSide = 256,
     trial: Annotated[bool, typer.Option(help="Run a piece of the scan, to predict time and disk.")] = True,
@@ -52,6 +53,7 @@ def plan(
         mirror=mirror,
         shape=shape,
         dtype=dtype,
+        offset=offset,
         workers=workers,
         chunk=chunk,
     ) as (volume, bundle, ready, config):

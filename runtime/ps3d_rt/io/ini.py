@@ -24,27 +24,57 @@ def ini_sections(text: str) -> Sections:
     return {name.lower(): {key: value or "" for key, value in parser[name].items()} for name in parser.sections()}
 
 
-def number_in(values: dict[str, str], key: str, source: str) -> float:
-    """Give the number at ``key``, with a decimal point or comma.
+def section_in(sections: Sections, name: str, source: str) -> dict[str, str]:
+    """Give a section; InputError if it is missing."""
+    if name.lower() not in sections:
+        raise InputError(f"{source}: has no section [{name}]; it is damaged or of another program: export it again.")
+    return sections[name.lower()]
+
+
+def value_in(values: dict[str, str], key: str, source: str) -> str:
+    """Give the text at ``key``; InputError if it is missing."""
+    if key.lower() not in values:
+        raise InputError(f"{source}: does not say {key}; export it again.")
+    return values[key.lower()].strip()
+
+
+def numbers_in(values: dict[str, str], key: str, source: str) -> list[float]:
+    """Give the numbers at ``key``, with spaces between them and a decimal point or comma.
 
     Raises:
-        InputError: if it is missing or no number.
+        InputError: if it is missing or holds something else.
 
-    >>> number_in({"voxelsizex": "0,0125"}, "voxelsizex", "scan.pcr")
-    0.0125
+    >>> numbers_in({"resolution": "0.01 0,02 3"}, "resolution", "scan.vgi")
+    [0.01, 0.02, 3.0]
     """
-    found = values.get(key.lower())
-    if found is None:
-        raise InputError(f"{source}: does not say {key}; export the volume again with its description.")
+    found = value_in(values, key, source)
     try:
-        return float(found.strip().replace(",", "."))
+        return [float(part.replace(",", ".")) for part in found.split()]
     except ValueError:
         raise InputError(f"{source}: {key} is '{found}', which is no number; correct it.") from None
 
 
+def number_in(values: dict[str, str], key: str, source: str) -> float:
+    """Give the one number at ``key``; InputError if it is missing or holds something else.
+
+    >>> number_in({"voxelsizex": "0,0125"}, "VoxelSizeX", "scan.pcr")
+    0.0125
+    """
+    found = numbers_in(values, key, source)
+    if len(found) != 1:
+        raise InputError(f"{source}: {key} is '{value_in(values, key, source)}'; it must be one number: correct it.")
+    return found[0]
+
+
+def counts_in(values: dict[str, str], key: str, source: str) -> list[int]:
+    """Give the whole numbers at ``key``; InputError if it is missing or holds something else."""
+    found = numbers_in(values, key, source)
+    if any(number != number // 1 for number in found):
+        raise InputError(f"{source}: {key} is '{value_in(values, key, source)}', which is no whole number: correct it.")
+    return [int(number) for number in found]
+
+
 def count_in(values: dict[str, str], key: str, source: str) -> int:
-    """Give the whole number at ``key``; InputError if it is missing or none."""
-    found = number_in(values, key, source)
-    if found != found // 1:
-        raise InputError(f"{source}: {key} is '{values[key.lower()]}', which is no whole number; correct it.")
-    return int(found)
+    """Give the one whole number at ``key``; InputError if it is missing or holds something else."""
+    number_in(values, key, source)
+    return counts_in(values, key, source)[0]

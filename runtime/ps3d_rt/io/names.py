@@ -21,6 +21,8 @@ FORMATS = {
     ".vol": "raw",
     ".vgi": "raw",
     ".pcr": "raw",
+    ".info": "raw",
+    ".xtekct": "raw",
     ".zarr": "zarr_volume",
 }
 """File name ending → module of this package that opens it, loaded on use: zarr alone takes half a second to import."""

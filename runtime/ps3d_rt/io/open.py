@@ -21,6 +21,7 @@ def open_volume(
     spacing_mm: float | Sequence[float] | None = None,
     shape: Sequence[int] | None = None,
     dtype: str | np.dtype[Any] | None = None,
+    offset_bytes: int | None = None,
 ) -> Volume:
     """Open a scan or a label volume; voxels are read when asked for.
 
@@ -29,6 +30,7 @@ def open_volume(
         spacing_mm: millimetres a voxel, one number or z, y, x; wins over what the file says.
         shape: voxels z, y, x; for raw files, which do not say.
         dtype: NumPy name such as ``uint16``, or ``>u2`` for big endian; for raw files without a description.
+        offset_bytes: of a header in front of the voxels of a raw file; None is 0.
 
     Raises:
         InputError: if the file is missing, broken, of an unknown format, or not a single-channel 3-D volume.
@@ -38,28 +40,48 @@ def open_volume(
     file, _ = file_and_inside(path)
     if not file.exists():
         raise InputError(f"{file}: there is no such file or folder; check the path.")
-    volume = _open(path, spacing, shape, dtype)
-    volume._reopened_by = _reopen, (path.absolute(), spacing, None if shape is None else tuple(shape), dtype)
+    volume = _open(path, spacing, shape, dtype, offset_bytes)
+    sides = None if shape is None else tuple(shape)
+    volume._reopened_by = _reopen, (path.absolute(), spacing, sides, dtype, offset_bytes)
     return volume
 
 
 @lru_cache(maxsize=2)
-def _reopen(path: Path, spacing: SpacingMm | None, shape: tuple[int, ...] | None, dtype: Any) -> Volume:
+def _reopen(
+    path: Path, spacing: SpacingMm | None, shape: tuple[int, ...] | None, dtype: Any, offset_bytes: int | None
+) -> Volume:
     """Open what was pickled: tasks follow each other fast, and a scan may have thousands of pages to check."""
-    return open_volume(path, spacing_mm=spacing, shape=shape, dtype=dtype)
+    return open_volume(path, spacing_mm=spacing, shape=shape, dtype=dtype, offset_bytes=offset_bytes)
 
 
 def _open(
-    path: Path, spacing: SpacingMm | None, shape: Sequence[int] | None, dtype: str | np.dtype[Any] | None
+    path: Path,
+    spacing: SpacingMm | None,
+    shape: Sequence[int] | None,
+    dtype: str | np.dtype[Any] | None,
+    offset_bytes: int | None,
 ) -> Volume:
-    module = _format_of(file_and_inside(path)[0])
+    file = file_and_inside(path)[0]
+    module = "raw" if _is_raw(file, laid_out=shape is not None and dtype is not None) else _format_of(file)
     if module == "raw":
         from ps3d_rt.io.raw import open_raw  # noqa: PLC0415
 
-        return open_raw(path, spacing, shape, dtype)
-    if shape is not None or dtype is not None:
-        raise InputError(f"{path}: the file knows its shape and dtype; both options are for raw files: leave them out.")
+        return open_raw(path, spacing, shape, dtype, offset_bytes)
+    if (shape, dtype, offset_bytes) != (None, None, None):
+        raise InputError(
+            f"{path}: the file knows its shape and dtype; --shape, --dtype and --offset are for raw files: "
+            "leave them out."
+        )
     return cast(Volume, import_module(f"ps3d_rt.io.{module}").open_file(path, spacing))
+
+
+def _is_raw(path: Path, *, laid_out: bool) -> bool:
+    """Whether a file whose name tells no format holds raw voxels, because the caller or a file beside it says how."""
+    if path.is_dir() or ending_of(path) is not None:
+        return False
+    from ps3d_rt.io.raw import is_described  # noqa: PLC0415
+
+    return laid_out or is_described(path)
 
 
 def _format_of(path: Path) -> str:
@@ -71,6 +93,6 @@ def _format_of(path: Path) -> str:
         allowed = ", ".join(FORMATS)
         raise InputError(
             f"{path}: a file of type '{path.suffix}' cannot be read; allowed are {allowed} (a folder) "
-            "and a folder of TIFF slices: convert it to one of them."
+            "and a folder of slices: convert it to one of them. If it holds raw voxels, pass --shape and --dtype."
         )
     return FORMATS[ending]

@@ -1,66 +1,155 @@
-"""Raw voxels: shape and dtype come from the caller, or from a file beside them (:mod:`ps3d_rt.io.sidecar`)."""
+"""Raw voxels: shape and dtype come from the caller, or from a file beside them (:mod:`ps3d_rt.io.sidecars`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume, check_dtype, check_shape
 from ps3d_rt.io.mapped import map_voxels
-from ps3d_rt.io.names import stem_of
-from ps3d_rt.io.sidecar import layout_as_json, layout_beside, read_layout
+from ps3d_rt.io.names import ending_of, stem_of
+from ps3d_rt.io.sidecars.find import DESCRIPTIONS, descriptions_beside, read_layout
+from ps3d_rt.io.sidecars.layout import RawLayout
+from ps3d_rt.io.sidecars.ours import layout_as_json
 from ps3d_rt.io.slabs import Tell, write_planes
 
-_DESCRIPTIONS = (".vgi", ".pcr")
+_HEADERS = {".mhd": "metaimage", ".nhdr": "nrrd"}
+"""Endings of headers that may describe a raw file too → module that reads them."""
+_HEADER_BYTES = 2**16
 
 
 def open_raw(
-    path: Path, spacing_mm: SpacingMm | None, shape: Sequence[int] | None, dtype: str | np.dtype[Any] | None
+    path: Path,
+    spacing_mm: SpacingMm | None,
+    shape: Sequence[int] | None,
+    dtype: str | np.dtype[Any] | None,
+    offset_bytes: int | None = None,
 ) -> Volume:
-    """Open ``path`` as ``shape`` voxels of ``dtype``, x fastest; without both, as its sidecar says.
+    """Open ``path`` as ``shape`` voxels of ``dtype``, x fastest; without both, as the description beside it says.
 
     Args:
-        path: the raw file, or its ``.vgi`` or ``.pcr``.
-        spacing_mm: wins over what a sidecar says.
+        path: the raw file, or a description of it.
+        spacing_mm: wins over what a description says.
         shape: voxels z, y, x.
         dtype: NumPy name.
+        offset_bytes: of a header in front of the voxels; only with shape and dtype.
 
     Raises:
         InputError: if shape or dtype is missing or wrong, or does not give the file's size exactly.
     """
-    described = path.suffix.lower() in _DESCRIPTIONS
-    if described and (shape is not None or dtype is not None):
-        raise InputError(f"{path}: says shape and dtype itself; give the raw file to say otherwise.")
-    data, offset_bytes, by, check = path, 0, "shape", "check --shape and --dtype"
-    if shape is None and dtype is None:
-        layout = read_layout(path) if described else layout_beside(path)
-        if layout is not None:
-            data, shape, dtype, offset_bytes = layout.data, layout.shape, layout.dtype, layout.offset_bytes
-            spacing_mm = spacing_mm if spacing_mm is not None else layout.spacing_mm
-            by, check = f"{layout.said_by.name} says shape", f"correct {layout.said_by.name}"
-    if shape is None or dtype is None:
+    described = path.suffix.lower() in DESCRIPTIONS
+    if shape is not None or dtype is not None or offset_bytes is not None:
+        if described:
+            raise InputError(f"{path}: says shape and dtype itself; give the raw file to say otherwise.")
+        if shape is None or dtype is None:
+            raise InputError(f"{path}: {_PASS_BOTH}.")
+        return _mapped(RawLayout(None, path, check_shape(shape, "shape"), dtype, offset_bytes or 0), path, spacing_mm)
+    warnings: list[str] = []
+    layout = read_layout(path) if described else _layout_beside(path, warnings)
+    if layout is not None:
+        volume = _mapped(layout, path, spacing_mm if spacing_mm is not None else layout.spacing_mm)
+        volume.warn(*warnings)
+        return volume
+    header = _header_beside(path)
+    if header is None:
         raise InputError(
-            f"{path}: a raw file does not say how it is laid out, and there is no .vgi, .pcr or .json beside it; "
-            "pass --shape z,y,x and --dtype, such as --shape 100,200,200 --dtype uint16."
+            f"{path}: a raw file does not say how it is laid out, and no description lies beside it (.json, .info, "
+            f".vgi, .pcr, .xtekct, .mhd or .nhdr); {_PASS_BOTH}."
         )
-    zyx = check_shape(shape, "shape")
+    return cast(Volume, import_module(f"ps3d_rt.io.{_HEADERS[header.suffix.lower()]}").open_file(header, spacing_mm))
+
+
+_PASS_BOTH = "pass --shape z,y,x and --dtype, such as --shape 100,200,200 --dtype uint16"
+
+
+def is_described(data: Path) -> bool:
+    """Whether a file that says how ``data`` is laid out lies beside it."""
+    return bool(descriptions_beside(data)) or _header_beside(data) is not None
+
+
+def bare_layout(path: Path, shape: Sequence[int], dtype: str) -> dict[str, Any]:
+    """Say how to open a raw file again that was opened with ``shape`` and ``dtype``; {} for files that know it.
+
+    Its header needs no second mention: the voxels are the end of the file.
+    """
+    if not path.is_file() or ending_of(path) not in (None, ".raw", ".vol") or is_described(path):
+        return {}
+    header_bytes = path.stat().st_size - prod(shape) * np.dtype(dtype).itemsize
+    return {"shape": shape, "dtype": dtype, "offset_bytes": max(0, header_bytes)}
+
+
+def _layout_beside(data: Path, warnings: list[str]) -> RawLayout | None:
+    """Read the first description beside ``data``; what others say otherwise is added to ``warnings``."""
+    beside = descriptions_beside(data)
+    if not beside:
+        return None
+    layout, believed = read_layout(beside[0], data), f"{data}: {beside[0].name} is believed"
+    for path in beside[1:]:
+        try:
+            other = read_layout(path, data)
+        except InputError as error:
+            warnings.append(f"{believed}; {error}")
+            continue
+        if layout.spacing_mm is None:
+            layout = replace(layout, spacing_mm=other.spacing_mm)
+        if differing := _differences(layout, other):
+            warnings.append(f"{believed}, {path.name} says {differing} instead: remove the wrong one.")
+    return layout
+
+
+def _differences(layout: RawLayout, other: RawLayout) -> str:
+    ours, theirs = np.dtype(layout.dtype), np.dtype(other.dtype)
+    found = [f"shape {other.shape}"] * (layout.shape != other.shape) + [f"{theirs}"] * (ours != theirs)
+    if layout.spacing_mm and other.spacing_mm and not np.allclose(layout.spacing_mm, other.spacing_mm, rtol=1e-3):
+        found.append(f"a spacing of {', '.join(f'{side:g}' for side in other.spacing_mm)} mm")
+    return ", ".join(found)
+
+
+def _header_beside(data: Path) -> Path | None:
+    """Find a MetaImage or NRRD header beside ``data`` that names it."""
+    for ending in _HEADERS:
+        header = data.with_suffix(ending)
+        if header != data and header.is_file():
+            with header.open("rb") as file:
+                if data.name in file.read(_HEADER_BYTES).decode("latin-1"):
+                    return header
+    return None
+
+
+def _mapped(layout: RawLayout, path: Path, spacing_mm: SpacingMm | None) -> ArrayVolume:
+    data, shape, offset_bytes = layout.data, layout.shape, layout.offset_bytes
     try:
-        voxel = check_dtype(np.dtype(dtype), "dtype")
+        voxel = check_dtype(np.dtype(layout.dtype), "dtype")
     except (TypeError, SyntaxError) as error:
-        raise InputError(f"dtype is '{dtype}'; use a NumPy name such as uint8, uint16, float32 or >u2.") from error
-    size_bytes, expected_bytes = data.stat().st_size, offset_bytes + prod(zyx) * voxel.itemsize
-    if size_bytes != expected_bytes:
         raise InputError(
-            f"{data}: the file has {size_bytes} bytes, {by} {zyx} of {voxel} needs {expected_bytes}; "
-            f"{check}, or copy the file again."
+            f"dtype is '{layout.dtype}'; use a NumPy name such as uint8, uint16, float32 or >u2."
+        ) from error
+    if offset_bytes < 0:
+        raise InputError(f"--offset is {offset_bytes}; it is a number of bytes, 0 or more.")
+    size_bytes, voxel_bytes = data.stat().st_size, prod(shape) * voxel.itemsize
+    if size_bytes != offset_bytes + voxel_bytes:
+        by = "" if layout.said_by is None else f"{layout.said_by.name} says "
+        header = f" after {offset_bytes} bytes" if offset_bytes else ""
+        raise InputError(
+            f"{data}: the file has {size_bytes} bytes, {by}shape {shape} of {voxel}{header} "
+            f"needs {offset_bytes + voxel_bytes}; {_check(layout, size_bytes - voxel_bytes)}, or copy the file again."
         )
-    array = map_voxels(data, zyx, voxel, offset_bytes=offset_bytes)
+    array = map_voxels(data, shape, voxel, offset_bytes=offset_bytes)
     return ArrayVolume(array, spacing_mm, name=stem_of(path), source=str(path))
+
+
+def _check(layout: RawLayout, header_bytes: int) -> str:
+    if layout.said_by is not None:
+        return f"correct {layout.said_by.name}"
+    header = f"pass --offset {header_bytes} if it begins with a header, " if header_bytes > 0 else ""
+    return f"{header}check --shape and --dtype"
 
 
 def write(path: Path, volume: Volume, tell: Tell) -> None:

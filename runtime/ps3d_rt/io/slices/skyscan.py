@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import SpacingMm, check_spacing
 from ps3d_rt.io.ini import Sections, ini_sections, number_in
 from ps3d_rt.io.readable import readable
-from ps3d_rt.io.volume import SpacingMm, check_spacing
 
 _RECONSTRUCTION, _ACQUISITION = "reconstruction", "acquisition"
 _PIXEL, _IMAGE_PIXEL, _STEP = "Pixel Size (um)", "Image Pixel Size (um)", "Section to Section Step"

@@ -1,0 +1,37 @@
+"""``scan.vol.info`` of PyHST, the reconstruction of the ESRF: ``NUM_X``, ``NUM_Y``, ``NUM_Z``, ``voxelSize`` in µm.
+
+The type is not said: PyHST writes float, converted volumes have 8 or 16 bit. Source: files that nabu and tomwer write.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import check_spacing
+from ps3d_rt.io.detached import named_in
+from ps3d_rt.io.ini import count_in, ini_sections, number_in
+from ps3d_rt.io.mapped import shape_from_xyz
+from ps3d_rt.io.sidecars.layout import RawLayout, dtype_by_size
+
+_TYPES = {4: "f4", 2: "u2", 1: "u1"}
+_ORDERS = {"LOWBYTEFIRST": "<", "HIGHBYTEFIRST": ">"}
+
+
+def read_info(path: Path, data: Path | None) -> RawLayout:
+    """Read the layout; InputError if the size of the data is none of a known type."""
+    source = str(path)
+    lines = [line for line in path.read_text(encoding="latin-1").splitlines() if not line.lstrip().startswith("!")]
+    said = ini_sections("\n".join(lines))[" "]
+    order = said.get("byteorder", "LOWBYTEFIRST").strip().upper()
+    if order not in _ORDERS:
+        raise InputError(f"{path}: BYTEORDER is '{order}'; known are {' and '.join(_ORDERS)}.")
+    shape = shape_from_xyz([count_in(said, f"NUM_{axis}", source) for axis in "XYZ"], source)
+    raw = data or named_in(path, path.name[: -len(path.suffix)])
+    return RawLayout(
+        said_by=path,
+        data=raw,
+        shape=shape,
+        dtype=_ORDERS[order] + dtype_by_size(raw, shape, _TYPES, path),
+        spacing_mm=check_spacing(number_in(said, "voxelSize", source) / 1000, source) if "voxelsize" in said else None,
+    )

@@ -1,0 +1,62 @@
+"""How a raw volume is laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import SpacingMm, check_spacing
+
+
+@dataclass(frozen=True, slots=True)
+class RawLayout:
+    """How a raw file is laid out, and which description says so; None if the caller does."""
+
+    said_by: Path | None
+    data: Path
+    shape: Zyx
+    dtype: str | np.dtype[Any]
+    offset_bytes: int = 0
+    spacing_mm: SpacingMm | None = None
+
+
+def spacing_from_xyz(sizes: Sequence[float], source: str) -> SpacingMm:
+    """Turn a voxel's sizes, x first, or one for all axes, into z, y, x.
+
+    Raises:
+        InputError: if they are neither one nor three, or not above 0.
+
+    >>> spacing_from_xyz([0.01, 0.02, 0.03], "scan.vgi")
+    (0.03, 0.02, 0.01)
+    """
+    return check_spacing(sizes[::-1], source)
+
+
+def dtype_by_size(data: Path, shape: Zyx, types: dict[int, str], said_by: Path) -> str:
+    """Tell the type of voxels from how many bytes ``data`` has for each, where the description does not say it.
+
+    Args:
+        data: the raw file.
+        shape: voxels z, y, x.
+        types: bytes a voxel → NumPy name.
+        said_by: the description, for messages.
+
+    Raises:
+        InputError: if the size fits none of ``types``.
+    """
+    size_bytes = data.stat().st_size
+    each, rest = divmod(size_bytes, prod(shape))
+    if rest or each not in types:
+        allowed = " or ".join(f"{prod(shape) * size} ({name})" for size, name in types.items())
+        raise InputError(
+            f"{data}: the file has {size_bytes} bytes, {said_by.name} says shape {shape}, which needs {allowed}; "
+            f"copy it again, or correct {said_by.name}."
+        )
+    return types[each]

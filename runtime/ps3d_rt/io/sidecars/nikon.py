@@ -1,0 +1,35 @@
+"""``scan.xtekct`` of Nikon Metrology (XTek): ``VoxelsX`` and ``VoxelSizeX`` of ``[XTekCT]``, beside ``scan.vol``.
+
+The type is that of the data's size: float, 16 or 8 bit, little-endian. Source: such files in public repositories.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.detached import named_in
+from ps3d_rt.io.ini import count_in, ini_sections, number_in, section_in
+from ps3d_rt.io.mapped import shape_from_xyz
+from ps3d_rt.io.sidecars.layout import RawLayout, dtype_by_size, spacing_from_xyz
+from ps3d_rt.io.units import mm_per
+
+_TYPES = {4: "<f4", 2: "<u2", 1: "u1"}
+
+
+def read_xtekct(path: Path, data: Path | None) -> RawLayout:
+    """Read the layout; InputError if the size of the data is none of a known type."""
+    source = str(path)
+    said = section_in(ini_sections(path.read_text(encoding="latin-1")), "XTekCT", source)
+    shape = shape_from_xyz([count_in(said, f"Voxels{axis}", source) for axis in "XYZ"], source)
+    mm = mm_per(said.get("units") or "mm")
+    if mm is None:
+        raise InputError(f"{path}: Units is '{said['units']}', which is no length; correct it.")
+    raw = data or named_in(path, path.with_suffix(".vol").name)
+    return RawLayout(
+        said_by=path,
+        data=raw,
+        shape=shape,
+        dtype=dtype_by_size(raw, shape, _TYPES, path),
+        spacing_mm=spacing_from_xyz([mm * number_in(said, f"VoxelSize{axis}", source) for axis in "XYZ"], source),
+    )

@@ -1,0 +1,53 @@
+"""``scan.raw.json``: ``{"shape": [z, y, x], "dtype": "uint16", "spacing_mm": [z, y, x], "offset_bytes": 0}``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import SpacingMm, check_shape, check_spacing
+from ps3d_rt.io.sidecars.layout import RawLayout
+
+_EXAMPLE = '{"shape": [100, 200, 200], "dtype": "uint16", "spacing_mm": 0.01}'
+
+
+def read_json(path: Path, data: Path | None) -> RawLayout:
+    """Read the layout; InputError if it is not of this form."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: is no JSON; write it anew, such as {_EXAMPLE} ({error}).") from error
+    known = {"shape", "dtype", "spacing_mm", "offset_bytes"}
+    if not isinstance(said, dict) or not {"shape", "dtype"} <= said.keys() <= known:
+        raise InputError(
+            f"{path}: must hold shape and dtype, may hold spacing_mm and offset_bytes, and nothing else: {_EXAMPLE}."
+        )
+    shape, offset, spacing = said["shape"], said.get("offset_bytes", 0), said.get("spacing_mm")
+    if not isinstance(shape, list) or not all(_is_count(n) for n in shape) or not _is_count(offset):
+        raise InputError(f"{path}: shape must be three whole numbers, offset_bytes one, 0 or more: {_EXAMPLE}.")
+    sizes: list[Any] = spacing if isinstance(spacing, list) else [spacing]
+    if spacing is not None and not all(isinstance(size, int | float) for size in sizes):
+        raise InputError(f"{path}: spacing_mm must be one number, or three, z, y, x: {_EXAMPLE}.")
+    return RawLayout(
+        said_by=path,
+        data=data or path.with_suffix(""),
+        shape=check_shape(shape, str(path)),
+        dtype=str(said["dtype"]),
+        offset_bytes=offset,
+        spacing_mm=None if spacing is None else check_spacing(sizes, str(path)),
+    )
+
+
+def layout_as_json(shape: Zyx, dtype: str, spacing_mm: SpacingMm | None) -> str:
+    """Text of a ``.json`` sidecar."""
+    said: dict[str, Any] = {"shape": shape, "dtype": dtype}
+    if spacing_mm is not None:
+        said["spacing_mm"] = spacing_mm
+    return json.dumps(said) + "\n"
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

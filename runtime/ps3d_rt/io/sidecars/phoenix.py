@@ -1,0 +1,49 @@
+"""``scan.pcr`` of GE Phoenix|x-ray datos|x: ``[VolumeData]``; the voxel size may stand in ``scan.pca``.
+
+Little-endian voxels, x first. Source: the readers of pi2 and SlicerMorph, which are public.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PureWindowsPath
+
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import check_spacing
+from ps3d_rt.io.detached import named_in
+from ps3d_rt.io.ini import count_in, ini_sections, number_in, section_in, value_in
+from ps3d_rt.io.mapped import shape_from_xyz
+from ps3d_rt.io.sidecars.layout import RawLayout
+
+_TYPES = {"1": "u1", "3": "u1", "5": "<u2", "10": "<f4"}
+"""Sources disagree whether 1 or 3 is 8 bit; the file's size decides, because it must fit."""
+
+
+def read_pcr(path: Path, data: Path | None) -> RawLayout:
+    """Read the layout; InputError if it is of a type that is not known."""
+    source = str(path)
+    said = section_in(ini_sections(path.read_text(encoding="latin-1")), "VolumeData", source)
+    code = value_in(said, "Format", source)
+    if code not in _TYPES:
+        raise InputError(
+            f"{path}: the voxels have Format={code}; known are 1 and 3 (8 bit), 5 (16 bit), 10 (float): "
+            "pass --shape and --dtype with the .vol file."
+        )
+    size = _size_mm(path, said)
+    named = PureWindowsPath(said.get("vol_file", "")).name or path.with_suffix(".vol").name
+    return RawLayout(
+        said_by=path,
+        data=data or named_in(path, named),
+        shape=shape_from_xyz([count_in(said, f"Volume_Size{axis}", source) for axis in "XYZ"], source),
+        dtype=_TYPES[code],
+        spacing_mm=None if size is None else check_spacing(size, source),
+    )
+
+
+def _size_mm(path: Path, said: dict[str, str]) -> float | None:
+    if "voxelsizerec" in said:
+        return number_in(said, "VoxelSizeRec", str(path))
+    acquisition = path.with_suffix(".pca")
+    if not acquisition.is_file():
+        return None
+    geometry = ini_sections(acquisition.read_text(encoding="latin-1")).get("geometry", {})
+    return number_in(geometry, "VoxelSizeX", str(acquisition)) if "voxelsizex" in geometry else None

@@ -1,0 +1,65 @@
+"""``scan.vgi`` of VGStudio: size, type and header bytes of ``[file1]``, resolution and unit of ``[geometry]``.
+
+Little-endian voxels, x first. Source: the readers of open_iA and DREAM3D-NX, which are public.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PureWindowsPath
+
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import SpacingMm
+from ps3d_rt.io.detached import named_in
+from ps3d_rt.io.ini import count_in, counts_in, ini_sections, numbers_in, value_in
+from ps3d_rt.io.mapped import shape_from_xyz
+from ps3d_rt.io.sidecars.layout import RawLayout, spacing_from_xyz
+from ps3d_rt.io.units import mm_per
+
+_TYPES = {
+    ("unsigned integer", "8"): "u1",
+    ("unsigned integer", "16"): "<u2",
+    ("unsigned integer", "32"): "<u4",
+    ("signed integer", "8"): "i1",
+    ("signed integer", "16"): "<i2",
+    ("signed integer", "32"): "<i4",
+    ("float", "32"): "<f4",
+    ("float", "64"): "<f8",
+}
+
+
+def read_vgi(path: Path, data: Path | None) -> RawLayout:
+    """Read the layout of the one volume in one raw file; InputError if it is another."""
+    source = str(path)
+    groups = re.split(r"^\{(.*)\}\s*$", path.read_text(encoding="latin-1"), flags=re.MULTILINE)
+    sections = {name: ini_sections(text) for name, text in zip(groups[1::2], groups[2::2], strict=True)}
+    volumes = [name for name in sections if re.fullmatch(r"volume\d*", name)]
+    if len(volumes) != 1 or "file2" in sections[volumes[0]]:
+        raise InputError(f"{path}: describes {len(volumes)} volumes; it must be one, in one file: save it by itself.")
+    volume = sections[volumes[0]]
+    file = {**volume.get("representation", {}), **volume.get("file1", {})}
+    if file.get("fileformat", "raw").lower() != "raw":
+        raise InputError(f"{path}: the data are '{file['fileformat']}'; export them as raw.")
+    kind = value_in(file, "Datatype", source).lower(), value_in(file, "BitsPerElement", source)
+    if kind not in _TYPES:
+        allowed = ", ".join(" ".join(pair) for pair in _TYPES)
+        raise InputError(f"{path}: the voxels are {' '.join(kind)} bit; allowed are {allowed}.")
+    geometry = next(
+        (group["geometry"] for group in sections.values() if "resolution" in group.get("geometry", {})), None
+    )
+    return RawLayout(
+        said_by=path,
+        data=data or named_in(path, PureWindowsPath(value_in(file, "Name", source)).name),
+        shape=shape_from_xyz(counts_in(file, "Size", source), source),
+        dtype=_TYPES[kind],
+        offset_bytes=count_in(file, "SkipHeader", source) if "skipheader" in file else 0,
+        spacing_mm=None if geometry is None else _spacing(geometry, source),
+    )
+
+
+def _spacing(geometry: dict[str, str], source: str) -> SpacingMm | None:
+    """Side lengths of a voxel; millimetres if no unit is named, as VGStudio counts."""
+    mm = mm_per(geometry.get("unit", "mm"))
+    if mm is None:
+        return None
+    return spacing_from_xyz([mm * size for size in numbers_in(geometry, "resolution", source)], source)
