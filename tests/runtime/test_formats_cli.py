@@ -217,7 +217,7 @@ def test_a_wrong_file_is_exit_code_2_and_one_message(cli: Any, tmp_path: Path, n
     if harm == "gone":
         broken.unlink()
     else:
-        broken.write_bytes(whole[: len(whole) // 2] if harm == "cut short" else b"This is a letter.\n" * 3)
+        broken.write_bytes(whole[: len(whole) // 2 + 1] if harm == "cut short" else b"This is a letter.\n" * 3)
     code, out, err = cli("convert", path, tmp_path / "out.mha", "--spacing", "0.01")
     assert (code, out) == (2, "")
     assert path.stem.removesuffix(".ome") in err

@@ -203,6 +203,7 @@ def test_an_info_file_of_the_esrf_says_all_but_the_type_which_is_that_of_the_siz
     volume = open_volume(tmp_path / opened)
     assert (volume.shape, volume.dtype) == (IMAGE.shape, np.dtype(dtype).newbyteorder("="))
     assert volume.spacing_mm == pytest.approx((0.0125,) * 3)
+    assert ["the size of the file is that of" in warning for warning in volume.warnings] == [True] * ("4" not in dtype)
     np.testing.assert_array_equal(volume.read(WHOLE), image)
 
 
@@ -214,6 +215,7 @@ def test_an_xtekct_file_says_all_but_the_type_which_is_that_of_the_size(tmp_path
     volume = open_volume(tmp_path / opened)
     assert (volume.shape, volume.dtype, volume.name) == (IMAGE.shape, np.dtype(dtype), "scan")
     assert volume.spacing_mm == (0.03, 0.02, 0.01)
+    assert ["the size of the file is that of" in warning for warning in volume.warnings] == [True] * ("4" not in dtype)
     np.testing.assert_array_equal(volume.read(WHOLE), image)
 
 
@@ -221,7 +223,7 @@ def test_an_xtekct_file_says_all_but_the_type_which_is_that_of_the_size(tmp_path
     ("name", "text", "message"),
     [
         ("scan.vol.info", INFO.replace("NUM_Y", "NUM_V"), "does not say NUM_Y"),
-        ("scan.vol.info", INFO.replace("50", "49"), r"which needs 129360 \(f4\) or 64680 \(u2\) or 32340 \(u1\)"),
+        ("scan.vol.info", INFO.replace("50", "49"), r"which needs 129360 \(float32\) or 64680 \(uint16\) or 32340"),
         ("scan.vol.info", INFO.replace("LOWBYTEFIRST", "MIXED"), "BYTEORDER is 'MIXED'; known are"),
         ("scan.vol.info", INFO.replace("1.25e+01", "0"), "each above 0"),
         ("scan.vol.info", INFO.replace("33", "33.5"), "NUM_Y is '33.5', which is no whole number"),

@@ -55,7 +55,7 @@ def open_raw(
     layout = read_layout(path) if described else _layout_beside(path, warnings)
     if layout is not None:
         volume = _mapped(layout, path, spacing_mm if spacing_mm is not None else layout.spacing_mm)
-        volume.warn(*warnings)
+        volume.warn(*[layout.remark] * bool(layout.remark), *warnings)
         return volume
     header = _header_beside(path)
     if header is None:

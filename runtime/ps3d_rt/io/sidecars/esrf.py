@@ -6,6 +6,9 @@ The type is not said: PyHST writes float, converted volumes have 8 or 16 bit. So
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import check_spacing
@@ -14,8 +17,8 @@ from ps3d_rt.io.ini import count_in, ini_sections, number_in
 from ps3d_rt.io.mapped import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout, dtype_by_size
 
-_TYPES = {4: "f4", 2: "u2", 1: "u1"}
-_ORDERS = {"LOWBYTEFIRST": "<", "HIGHBYTEFIRST": ">"}
+_TYPES = {4: "float32", 2: "uint16", 1: "uint8"}
+_ORDERS: dict[str, Literal["<", ">"]] = {"LOWBYTEFIRST": "<", "HIGHBYTEFIRST": ">"}
 
 
 def read_info(path: Path, data: Path | None) -> RawLayout:
@@ -28,10 +31,12 @@ def read_info(path: Path, data: Path | None) -> RawLayout:
         raise InputError(f"{path}: BYTEORDER is '{order}'; known are {' and '.join(_ORDERS)}.")
     shape = shape_from_xyz([count_in(said, f"NUM_{axis}", source) for axis in "XYZ"], source)
     raw = data or named_in(path, path.name[: -len(path.suffix)])
+    dtype, remark = dtype_by_size(raw, shape, _TYPES, path)
     return RawLayout(
         said_by=path,
         data=raw,
         shape=shape,
-        dtype=_ORDERS[order] + dtype_by_size(raw, shape, _TYPES, path),
+        dtype=np.dtype(dtype).newbyteorder(_ORDERS[order]),
         spacing_mm=check_spacing(number_in(said, "voxelSize", source) / 1000, source) if "voxelsize" in said else None,
+        remark=remark,
     )

@@ -25,6 +25,8 @@ class RawLayout:
     dtype: str | np.dtype[Any]
     offset_bytes: int = 0
     spacing_mm: SpacingMm | None = None
+    remark: str = ""
+    """What a person should check, a sentence; '' for nothing."""
 
 
 def spacing_from_xyz(sizes: Sequence[float], source: str) -> SpacingMm:
@@ -39,14 +41,17 @@ def spacing_from_xyz(sizes: Sequence[float], source: str) -> SpacingMm:
     return check_spacing(sizes[::-1], source)
 
 
-def dtype_by_size(data: Path, shape: Zyx, types: dict[int, str], said_by: Path) -> str:
+def dtype_by_size(data: Path, shape: Zyx, types: dict[int, str], said_by: Path) -> tuple[str, str]:
     """Tell the type of voxels from how many bytes ``data`` has for each, where the description does not say it.
 
     Args:
         data: the raw file.
         shape: voxels z, y, x.
-        types: bytes a voxel → NumPy name.
+        types: bytes a voxel → NumPy name, the usual one first.
         said_by: the description, for messages.
+
+    Returns:
+        The NumPy name, and a remark if it is not the usual one: a file cut in half would have it too.
 
     Raises:
         InputError: if the size fits none of ``types``.
@@ -59,4 +64,10 @@ def dtype_by_size(data: Path, shape: Zyx, types: dict[int, str], said_by: Path) 
             f"{data}: the file has {size_bytes} bytes, {said_by.name} says shape {shape}, which needs {allowed}; "
             f"copy it again, or correct {said_by.name}."
         )
-    return types[each]
+    usual = next(iter(types))
+    if each == usual:
+        return types[each], ""
+    return types[each], (
+        f"{data}: {said_by.name} does not say the type of the voxels; the size of the file is that of {types[each]}, "
+        f"not of {types[usual]} as usual: check it."
+    )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.detached import named_in
 from ps3d_rt.io.ini import count_in, ini_sections, number_in, section_in
@@ -14,7 +16,7 @@ from ps3d_rt.io.mapped import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout, dtype_by_size, spacing_from_xyz
 from ps3d_rt.io.units import mm_per
 
-_TYPES = {4: "<f4", 2: "<u2", 1: "u1"}
+_TYPES = {4: "float32", 2: "uint16", 1: "uint8"}
 
 
 def read_xtekct(path: Path, data: Path | None) -> RawLayout:
@@ -26,10 +28,12 @@ def read_xtekct(path: Path, data: Path | None) -> RawLayout:
     if mm is None:
         raise InputError(f"{path}: Units is '{said['units']}', which is no length; correct it.")
     raw = data or named_in(path, path.with_suffix(".vol").name)
+    dtype, remark = dtype_by_size(raw, shape, _TYPES, path)
     return RawLayout(
         said_by=path,
         data=raw,
         shape=shape,
-        dtype=dtype_by_size(raw, shape, _TYPES, path),
+        dtype=np.dtype(dtype).newbyteorder("<"),
         spacing_mm=spacing_from_xyz([mm * number_in(said, f"VoxelSize{axis}", source) for axis in "XYZ"], source),
+        remark=remark,
     )
