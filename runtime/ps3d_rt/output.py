@@ -81,7 +81,8 @@ def predict_to_folder(
 
     Raises:
         InputError: if the output may not be written, or the scan cannot be used.
-        InterruptedRun: if the run was stopped, or the disk is full: the same command goes on where it stopped.
+        KeyboardInterrupt: if the run was stopped: the same call goes on where it stopped.
+        InterruptedRun: if the disk is full: as before.
     """
     check_output(folder, overwrite=overwrite)
     began = time.perf_counter()
@@ -114,7 +115,8 @@ def _run_folder(folder: Path, spec: dict[str, Any]) -> Iterator[Journal]:
                 yield journal
                 keep = False
             except KeyboardInterrupt as stop:
-                raise InterruptedRun(f"interrupted; {again}") from stop
+                stop.add_note(again)
+                raise
             except OSError as error:
                 raise InterruptedRun(f"{work} cannot be written ({error.strerror}); make room, then {again}") from error
             except InputError:

@@ -16,12 +16,13 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread, local
+from threading import Event, Lock, Thread, local
 from traceback import format_exception
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -32,8 +33,13 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 Tell = Callable[[Any], object]
 
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
+"""What asks a run to stop: Ctrl-C, the end of a session or a batch job, and Ctrl-Break on Windows."""
+
 _SECONDS_TO_END = 5
 """How long an idle process may take to end by itself."""
+_SECONDS_DEAF = 0.5
+"""Longest wait in the main thread: on Windows, Ctrl-C does not end one, and is heard after it."""
 
 
 def _nobody(value: object) -> None:
@@ -41,6 +47,8 @@ def _nobody(value: object) -> None:
 
 
 _listener: ContextVar[Tell] = ContextVar("listener", default=_nobody)
+_map_ended: ContextVar[Event | None] = ContextVar("map_ended", default=None)
+_AGAIN = "the run was stopped; start the same command again."
 
 
 def report(value: object) -> None:
@@ -49,6 +57,19 @@ def report(value: object) -> None:
     Nothing happens outside a task. A task that starts threads hands them its context if they report.
     """
     _listener.get()(value)
+
+
+def check_stop() -> None:
+    """End a task on a thread, which nobody can kill, if its map has ended: by Ctrl-C, an error, or its consumer.
+
+    Long tasks call it between steps, before each one that takes a second. Nothing happens outside a task.
+
+    Raises:
+        InterruptedRun: if nobody waits for the task any more.
+    """
+    ended = _map_ended.get()
+    if ended is not None and ended.is_set():
+        raise InterruptedRun(_AGAIN)
 
 
 class Workers:
@@ -70,7 +91,7 @@ class Workers:
     ) -> None:
         if processes < 1 or (threads is not None and threads < 1):
             raise InputError(f"{processes} processes and {threads} threads; 1 or more of each are needed.")
-        self._run = _run_here if processes == 1 else self._run_in_process
+        self._run: Callable[..., Any] = _run_here if processes == 1 else self._run_in_process
         count = processes if processes > 1 else threads or usable_cores()
         self._lead = 2 * count
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="ps3d-worker")
@@ -96,7 +117,8 @@ class Workers:
         """Apply ``task`` to every item; lazy, like :func:`map`: work begins when the first result is asked for.
 
         At most twice as many items as there are workers are started or waiting, the one awaited included, so memory
-        stays bounded when results are taken slowly. When the map ends, in whatever way, none of its tasks runs on.
+        stays bounded when results are taken slowly. When the map ends, in whatever way, none of its tasks runs
+        on: those on threads end where they next call :func:`check_stop`, and after Ctrl-C processes are killed.
 
         Args:
             task: what to do; with processes a function of a module, or a partial or frozen dataclass made of such.
@@ -110,16 +132,18 @@ class Workers:
         Raises:
             InterruptedRun: if a worker process died.
             Exception: what a task raised, as soon as it did. Tasks that wait are cancelled, those that run end first.
+            KeyboardInterrupt: as soon as no task runs.
         """
         listen = tell or _nobody
         left = iter(items)
         pending: deque[Future[Found]] = deque()
         news: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         """``(value,)`` for a report, ``()`` when a task is done."""
+        ended = Event()
 
         def submit(count: int) -> None:
             for item in islice(left, count):
-                pending.append(self._pool.submit(self._run, task, item, lambda value: news.put((value,))))
+                pending.append(self._pool.submit(self._run, task, item, lambda value: news.put((value,)), ended))
                 pending[-1].add_done_callback(lambda _: news.put(()))
 
         try:
@@ -138,9 +162,12 @@ class Workers:
             self._stop()
             raise
         finally:
-            wait([future for future in pending if not future.cancel()])
+            ended.set()
+            running = [future for future in pending if not future.cancel()]
+            while wait(running, timeout=_SECONDS_DEAF).not_done:
+                pass
 
-    def _run_in_process(self, task: Callable[[Item], Found], item: Item, tell: Tell) -> Found:
+    def _run_in_process(self, task: Callable[[Item], Found], item: Item, tell: Tell, ended: Event) -> Found:
         process: _Process | None = getattr(self._mine, "process", None)
         if process is None:
             process = self._mine.process = self._hire()
@@ -150,13 +177,13 @@ class Workers:
     def _hire(self) -> _Process:
         with self._hiring:
             if self._stopped:
-                raise InterruptedRun("the run was stopped; start the same command again.")
+                raise InterruptedRun(_AGAIN)
             process = _Process(self._variables[len(self._hired) % len(self._variables)])
             self._hired.append(process)
         return process
 
     def _stop(self) -> None:
-        """Kill the processes, whatever they do; tasks on threads cannot be stopped."""
+        """Kill the processes, whatever they do."""
         with self._hiring:
             self._stopped = True
             for process in self._hired:
@@ -173,18 +200,35 @@ def _failed(future: Future[Any]) -> bool:
 
 
 def _pass_on(news: SimpleQueue[tuple[Any, ...]], tell: Tell) -> None:
-    """Wait for one piece of news, a second at most: on Windows, Ctrl-C does not end an endless wait."""
+    """Wait for one piece of news, or a moment."""
     try:
-        values = news.get(timeout=1)
+        values = news.get(timeout=_SECONDS_DEAF)
     except Empty:
         return
     for value in values:
         tell(value)
 
 
-def _run_here(task: Callable[[Item], Found], item: Item, tell: Tell) -> Found:
+def _run_here(task: Callable[[Item], Found], item: Item, tell: Tell, ended: Event) -> Found:
     _listener.set(tell)  # in the context of this thread, which does nothing but tasks
+    _map_ended.set(ended)
     return task(item)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Have a process that is started here not hear of Ctrl-C before :func:`_serve` says what it does then.
+
+    On Windows it does hear; it dies then, as it would a moment later by the hand of its parent.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Process:
@@ -194,7 +238,8 @@ class _Process:
         context = get_context("spawn")
         self._pipe, far_end = context.Pipe()
         self._process = context.Process(target=_serve, args=(far_end, dict(variables)), daemon=True)
-        self._process.start()
+        with _signals_held_back():
+            self._process.start()
         # With a second holder, the pipe would not end when the process does.
         far_end.close()
 
@@ -235,8 +280,11 @@ class _Process:
 def _serve(pipe: Connection[Any, Any], variables: dict[str, str]) -> None:
     """Do what comes through the pipe until it ends: the whole life of a worker process."""
     os.environ.update(variables)  # before the first task imports what looks at them
-    # Ctrl-C reaches every process of a terminal; the parent decides what becomes of the run.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches every process of a terminal, and some systems stop a whole group; the parent decides.
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     Thread(target=_die_with_parent, daemon=True).start()
     sending = Lock()
 

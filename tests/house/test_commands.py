@@ -25,6 +25,8 @@ def walk(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 COMMANDS = dict(walk(APP, "ps3d-rt"))
+ALL_TAKE = {"help", "verbose", "quiet"}
+"""Options of every command; what the page says of them it says once."""
 
 
 def usage(name: str, command: Any) -> str:
@@ -93,7 +95,7 @@ def test_every_command_has_its_section_with_its_arguments():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_section_lists_every_option_and_its_default_and_no_other(name):
-    options = [p for p in COMMANDS[name].params if p.param_type_name == "option" and p.name != "help"]
+    options = [p for p in COMMANDS[name].params if p.param_type_name == "option" and p.name not in ALL_TAKE]
     rows = dict(re.findall(r"^\| `(--[\w-]+)` \| (.*?) \|", sections()[usage(name, COMMANDS[name])], re.MULTILINE))
     # Of a switch that is on, the form that turns it off is the one a user needs.
     assert rows.keys() == {(p.secondary_opts if p.default is True else p.opts)[0] for p in options}
@@ -101,6 +103,15 @@ def test_the_section_lists_every_option_and_its_default_and_no_other(name):
         if not isinstance(option.default, bool | None):
             assert str(option.default) in rows[option.opts[0]], option.name
         assert ("needed" in rows.get(option.opts[0], "")) == option.required, option.name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_takes_what_the_head_of_the_page_says_of_all(name):
+    head = (ROOT / "docs/commands.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    for short, option in (("-v", "--verbose"), ("-q", "--quiet")):
+        assert [short in p.opts for p in COMMANDS[name].params if option in p.opts] == [True]
+        assert f"`{short}`" in head
+        assert f"`{option}`" in head
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

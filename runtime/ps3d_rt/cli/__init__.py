@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import sys
 from importlib.metadata import entry_points
+from typing import NoReturn
 
 import typer
 
 from ps3d_rt.cli.convert import convert
 from ps3d_rt.cli.doctor import doctor
 from ps3d_rt.cli.evaluate import evaluate
+from ps3d_rt.cli.group import CommandGroup, LogHandler, set_level
 from ps3d_rt.cli.measure import measure
 from ps3d_rt.cli.model import model_app
 from ps3d_rt.cli.plan import plan
 from ps3d_rt.cli.predict import predict
 from ps3d_rt.cli.report import report
+from ps3d_rt.cli.stopping import stoppable
 from ps3d_rt.cli.view import view
-from ps3d_rt.errors import Ps3dError
+from ps3d_rt.errors import InterruptedRun, Ps3dError
 
 COMMANDS = "ps3d_rt.commands"
 """Entry-point group: each entry is a Typer application or a plain command function; ``model.NAME`` goes under model."""
@@ -27,6 +30,7 @@ def build_app() -> typer.Typer:
     """Put the application together from our commands and those that other packages register."""
     app = typer.Typer(
         name="ps3d-rt",
+        cls=CommandGroup,
         help="One label per particle, and a table, from micro-CT scans of crushed material.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -47,9 +51,17 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run ``ps3d-rt``; errors made by the user are one message and an exit code, not a traceback."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.basicConfig(handlers=[LogHandler()], level=logging.WARNING)
+    set_level(logging.INFO)
     try:
-        build_app()()
+        with stoppable():
+            build_app()()
     except Ps3dError as error:
-        print(f"ps3d-rt: {error}", file=sys.stderr)  # noqa: T201 - the one place that speaks for all errors
-        sys.exit(error.exit_code)
+        _fail(error)
+    except KeyboardInterrupt:
+        _fail(InterruptedRun("interrupted before anything was done."))
+
+
+def _fail(error: Ps3dError) -> NoReturn:
+    print(f"ps3d-rt: {error}", file=sys.stderr)  # noqa: T201 - the one place that speaks for all errors
+    sys.exit(error.exit_code)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ps3d_rt.cli.group import LogHandler, is_quiet
+from ps3d_rt.cli.stopping import STOPPING, announced_by
 from ps3d_rt.events import (
     Event,
     Listener,
@@ -32,15 +36,46 @@ _LOG_EVERY_SECONDS = 10.0
 
 @contextmanager
 def listening(*, as_json: bool = False) -> Iterator[Listener]:
-    """Give the listener that fits where stderr goes."""
+    """Give the listener that fits where stderr goes and how much is wanted there."""
     if as_json:
-        yield _json_line
+        with _logs_as_json(), announced_by(lambda: _write_json({"event": "Stopping"})):
+            yield _heard_when_quiet(_json_line)
+    elif is_quiet():
+        yield _heard_when_quiet(_Log())
     elif sys.stderr.isatty():
         columns = ("[progress.description]{task.description}", BarColumn(), TextColumn("{task.fields[rate]}"))
-        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        with (
+            Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,
+            announced_by(lambda: _announce_below(progress)),
+        ):
             yield _Bar(progress)
     else:
         yield _Log()
+
+
+def _heard_when_quiet(listener: Listener) -> Listener:
+    """Pass on warnings only, if no more is wanted."""
+    if not is_quiet():
+        return listener
+    return lambda event: listener(event) if isinstance(event, Warned | SizeMismatch) else None
+
+
+@contextmanager
+def _logs_as_json() -> Iterator[None]:
+    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler, LogHandler)]
+    for handler in ours:
+        handler.as_json = True
+    try:
+        yield
+    finally:
+        for handler in ours:
+            handler.as_json = False
+
+
+def _announce_below(progress: Progress) -> None:
+    """Leave the bars as they are: they would be drawn over the line."""
+    progress.stop()
+    progress.console.print(STOPPING, highlight=False)
 
 
 def warn(*sentences: str) -> None:
@@ -50,7 +85,11 @@ def warn(*sentences: str) -> None:
 
 
 def _json_line(event: Event) -> None:
-    sys.stderr.write(json.dumps({"event": type(event).__name__, **asdict(event)}) + "\n")
+    _write_json({"event": type(event).__name__, **asdict(event)})
+
+
+def _write_json(facts: dict[str, Any]) -> None:
+    sys.stderr.write(json.dumps(facts) + "\n")
     sys.stderr.flush()
 
 

@@ -165,7 +165,7 @@ def _first(names: Iterable[str], bundle: ModelBundle, wish: Wish) -> Engine:
             continue
         for other, reason in reasons.items():
             # Few cards are for both flavours of TensorRT: that one is not installed is nothing to act on.
-            level = logging.WARNING if other not in GPU_ENGINES or is_installed(other) else logging.INFO
+            level = logging.WARNING if other not in GPU_ENGINES or is_installed(other) else logging.DEBUG
             logger.log(level, "engine %s is not available: %s", other, reason)
         return opened
     raise CapabilityError(" ".join(reasons.values()))
@@ -180,7 +180,7 @@ def _load(name: str, bundle: ModelBundle, wish: Wish) -> Engine:
     else:
         members = [_load_on_card(name, bundle, path, wish) for path in bundle.onnx_paths]
     engine = members[0] if len(members) == 1 else EnsembleEngine(members)
-    logger.info("%d network(s) on %s: %s, %s", len(members), engine.spec.device, name, engine.spec.precision)
+    logger.debug("%d network(s) on %s: %s, %s", len(members), engine.spec.device, name, engine.spec.precision)
     return engine
 
 

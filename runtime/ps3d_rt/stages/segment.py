@@ -36,7 +36,7 @@ from ps3d_rt.io.base import Volume
 from ps3d_rt.io.card_volume import CardVolume
 from ps3d_rt.journal import Journal
 from ps3d_rt.stages.device import finish, use
-from ps3d_rt.workers import report
+from ps3d_rt.workers import check_stop, report
 
 Array = np.ndarray[Any, Any]
 
@@ -204,6 +204,7 @@ def _patch(planes: Any, box: Box, at: Box, shape: Zyx, skip_empty: bool) -> Any 
 
 def _finite(volume: Volume, box: Box, xp: ModuleType) -> Any:
     """Read as an array of ``xp``; what lies on the card already stays there."""
+    check_stop()
     if isinstance(volume, CardVolume) and xp is not np:
         planes = volume.read_on_card(box)
     else:
@@ -235,6 +236,7 @@ def _scored(stage: Segmentation, layers: Iterator[_Layer], clock: _Clock) -> Ite
         for group in calls(layer.patches, size):
             left -= len(group)
             live = [patch for _, patch in group if patch is not None]
+            check_stop()
             start = time.perf_counter()
             scores = iter(stage.engine.infer(xp.stack(live)[:, None]) if live else ())
             finish(stage.device)
