@@ -35,7 +35,7 @@ from ps3d_bench.baselines import published
 from ps3d_bench.baselines.sliding_window import SlidingWindow
 from ps3d_bench.environment import environment, write_result
 from ps3d_bench.samples import Case, choose, load_cases
-from ps3d_rt.core.normalize import normalized_shape, size_zoom, zscore
+from ps3d_rt.core.normalize import network_input, normalized_shape, size_zoom
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import scale_and_bins
@@ -108,7 +108,7 @@ def _plain(
     shape = normalized_shape(case.image.shape, zoom)
     image = published.resample(case.image.astype(np.float32), shape, order=1)
     scale, _ = scale_and_bins(ArrayVolume(case.image, case.spacing_mm), bundle)
-    found = window.predict_classes(zscore(image, scale), overlap=overlap, mirror=mirror)
+    found = window.predict_classes(network_input(image, scale), overlap=overlap, mirror=mirror)
     instances = published.particles(found.classes, min_relative_volume=bundle.min_relative_volume)
     return published.resample(instances, case.image.shape, order=0), found.windows * (8 if mirror else 1)
 

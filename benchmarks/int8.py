@@ -27,7 +27,7 @@ from ps3d_bench.script import add_model, result_head, run_script, script_parser
 from ps3d_export.samples import CALIBRATION, simulate
 from ps3d_export.variant import export_variant
 from ps3d_rt.core.metrics import evaluate
-from ps3d_rt.core.normalize import zscore
+from ps3d_rt.core.normalize import network_input
 from ps3d_rt.engines import Engine, open_engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
@@ -112,7 +112,7 @@ def spec_of(number: int, side: int, size: float) -> SampleSpec:
 def patches_of(case: Case, bundle: ModelBundle) -> Any:
     """Cut patches from a sample, as many as an engine takes at a time."""
     scale, _ = scale_and_bins(ArrayVolume(case.image, case.spacing_mm), bundle)
-    gray = zscore(case.image, scale)
+    gray = network_input(case.image, scale)
     missing = [(0, max(0, p - n)) for p, n in zip(bundle.patch, gray.shape, strict=True)]
     gray = np.pad(gray, missing, mode="edge")
     starts = np.random.default_rng(0).integers(0, np.array(gray.shape) - bundle.patch + 1, (8, 3))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ps3d_export.samples import Scan
 from ps3d_rt.core.border_core import to_border_core
-from ps3d_rt.core.normalize import normalized_shape, size_zoom, zscore
+from ps3d_rt.core.normalize import network_input, normalized_shape, size_zoom
 from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
@@ -101,7 +101,7 @@ def normalized(sample: Scan, bundle: ModelBundle) -> tuple[Array, Array]:
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, bundle.target_size_voxels)
     shape = normalized_shape(sample.image.shape, zoom)
     scale, _ = scale_and_bins(ArrayVolume(sample.image, sample.spacing_mm), bundle)
-    image = zscore(resample(sample.image, shape, zoom=zoom, lowpass=bundle.lowpass), scale)
+    image = network_input(resample(sample.image, shape, zoom=zoom, lowpass=bundle.lowpass), scale)
     z, y, x = (1 / factor for factor in zoom)
     labels = resample_labels(sample.instances, shape, zoom=(z, y, x))
     missing = [(0, max(0, patch - side)) for patch, side in zip(bundle.patch, shape, strict=True)]

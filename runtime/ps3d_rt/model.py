@@ -27,7 +27,7 @@ MANIFEST = "model.json"
 SUFFIX = ".ps3d"
 DEFAULT_MODEL = "default"
 CLASS_NAMES = ("background", "core", "border")
-GRAY_SCHEMES = ("volume", "constants")
+GRAY_SCHEMES = ("volume", "constants", "embedding")
 LATER = frozenset(
     {"gray_floor", "gray_ceiling", "mirror_axes", "core_bias", "min_confidence", "max_doubt", "min_diameter_voxels"}
 )
@@ -54,13 +54,14 @@ class ModelBundle:
     members: tuple[str, ...]
     """ONNX files of the ensemble, in order; their scores are averaged. (B, 1, z, y, x) → (B, 3, z, y, x)."""
     gray_scheme: str = "volume"
-    """``volume``: robust z-score with each volume's own mean and std; ``constants``: with the two below."""
+    """``volume``: robust z-score with each volume's own mean and std; ``constants``: with the two below;
+    ``embedding``: counted from each volume's embedding and compressed."""
     gray_mean: float | None = None
     """Mean gray value of the training set, in the scanner's units; only with ``constants``."""
     gray_std: float | None = None
     """Standard deviation of the training set's gray values; only with ``constants``."""
     gray_floor: float | None = None
-    """Z-score that darker voxels are raised to before the network sees them; None: none."""
+    """Value on the scale that darker voxels are raised to before the network sees them; None: none."""
     gray_ceiling: float | None = None
     """Standard deviations above the volume's mean that gray values are lowered to before both are measured again, > 0;
     only with ``volume``. None: none."""

@@ -20,7 +20,7 @@ from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import ParticleTable, merge_sums, renumber, to_table
-from ps3d_rt.core.normalize import GrayScale
+from ps3d_rt.core.normalize import EmbeddingScale, GrayScale
 from ps3d_rt.core.particle_size import SizeEstimate
 from ps3d_rt.core.particles import to_particles
 from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
@@ -44,7 +44,7 @@ from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import HALO, SHARD, PredictConfig, RunPlan, check_particle_size
 from ps3d_rt.sizing import estimate_size, sizing_facts
 from ps3d_rt.stages.device import DeviceStore, LimitedTask, memory_limit
-from ps3d_rt.stages.gray import volume_scale_and_bins
+from ps3d_rt.stages.gray import embedding_scale_and_bins, volume_scale_and_bins
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, PatchCount, Segmentation, segment
 from ps3d_rt.stages.source_grid import LabelsTarget, SourceGrid, box_tasks, measure_box, renamed, write_box
 from ps3d_rt.versions import versions
@@ -75,7 +75,7 @@ class Job:
     engine: Engine
     config: PredictConfig
     plan: RunPlan
-    scale: GrayScale
+    scale: GrayScale | EmbeddingScale
     bins: GrayBins
     """Of the particles' gray histograms."""
     estimate: SizeEstimate | None = None
@@ -392,11 +392,14 @@ class _Clock:
         self.tell(StageDone(name, self.seconds[name]))
 
 
-def scale_and_bins(volume: Volume, model: ModelBundle) -> tuple[GrayScale, GrayBins]:
+def scale_and_bins(volume: Volume, model: ModelBundle) -> tuple[GrayScale | EmbeddingScale, GrayBins]:
     """Give the gray scale of a volume under the model's scheme, and the bins of its particles' histograms."""
     if model.gray_mean is not None and model.gray_std is not None:
         scale = GrayScale(model.gray_mean, model.gray_std, model.gray_floor)
         return scale, GrayBins.of(scale)
+    if model.gray_scheme == "embedding":
+        counted, bins = embedding_scale_and_bins(volume)
+        return replace(counted, floor=model.gray_floor), bins
     scale, bins = volume_scale_and_bins(volume, model.gray_ceiling)
     return replace(scale, floor=model.gray_floor), bins
 
@@ -428,10 +431,7 @@ def _facts(
             "overlap": config.overlap,
             "skip_empty": config.skip_empty,
             "gray_scheme": model.gray_scheme,
-            "gray_mean": job.scale.mean,
-            "gray_std": job.scale.std,
-            "gray_floor": job.scale.floor,
-            "gray_ceiling": job.scale.ceiling,
+            **{f"gray_{name}": value for name, value in asdict(job.scale).items()},
             "min_relative_volume": model.min_relative_volume,
             "min_confidence": model.min_confidence,
             "max_doubt": model.max_doubt,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ps3d_rt.core.measure import ParticleTable
-from ps3d_rt.core.normalize import GrayScale
+from ps3d_rt.core.normalize import EmbeddingScale, GrayScale
 from ps3d_rt.core.particle_size import Look, SizeEstimate, is_mismatch
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.events import Listener, SizeEstimated, SizeTried
@@ -20,7 +20,12 @@ from ps3d_rt.workers import Workers
 
 
 def estimate_size(
-    volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig, scale: GrayScale, tell: Listener
+    volume: Volume,
+    model: ModelBundle,
+    engine: Engine,
+    config: PredictConfig,
+    scale: GrayScale | EmbeddingScale,
+    tell: Listener,
 ) -> SizeEstimate:
     """Estimate the mean particle diameter by a coarse pass over the scan.
 

@@ -4,7 +4,15 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from ps3d_rt.core.normalize import GrayScale, gray_scale, normalized_shape, size_zoom, zscore
+from ps3d_rt.core.normalize import (
+    EmbeddingScale,
+    GrayScale,
+    gray_scale,
+    network_input,
+    normalized_shape,
+    size_zoom,
+    zscore,
+)
 from ps3d_rt.errors import InputError
 
 both = pytest.mark.parametrize("xp", [np, array_api_strict])
@@ -118,3 +126,30 @@ def test_a_length_that_is_not_positive_is_refused(spacing, size, target, message
 
 def test_the_normalized_grid_is_rounded_and_never_empty():
     assert normalized_shape((100, 333, 4), (0.5, 0.1, 0.01)) == (50, 33, 1)
+
+
+@both
+def test_gray_values_are_counted_from_the_embedding_and_compressed(xp):
+    scale = EmbeddingScale(embedding=100.0, contrast=20.0)
+    out = network_input(xp.asarray([100, 120, 1700], dtype=xp.int16), scale)
+    assert out.dtype == xp.float32
+    assert np.allclose(np.asarray(out), [-0.5, 0.9102, 7.6203], atol=1e-3)
+
+
+@both
+def test_dark_particles_are_a_mirrored_scale(xp):
+    bright, dark = EmbeddingScale(100.0, 20.0, floor=-1.0), EmbeddingScale(100.0, 20.0, floor=-1.0, dark=True)
+    image = xp.asarray([60.0, 100.0, 140.0])
+    assert np.array_equal(np.asarray(network_input(image, dark)), np.asarray(network_input(image, bright))[::-1])
+    assert float(network_input(image, dark)[2]) == -1.0
+
+
+def test_a_scale_of_means_gives_the_zscore():
+    image, scale = np.arange(5.0), GrayScale(2.0, 1.0, floor=-1.0)
+    assert np.array_equal(network_input(image, scale), zscore(image, scale))
+
+
+@pytest.mark.parametrize(("embedding", "contrast"), [(float("nan"), 1.0), (0.0, 0.0), (0.0, -1.0)])
+def test_an_embedding_scale_that_cannot_divide_is_refused(embedding, contrast):
+    with pytest.raises(InputError, match="embedding"):
+        EmbeddingScale(embedding, contrast)

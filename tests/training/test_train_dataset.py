@@ -4,6 +4,7 @@ import json
 import pickle
 from dataclasses import asdict, replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
 from ps3d_rt.core.border_core import to_border_core
+from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.samples import find_samples
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_training import capability
@@ -219,3 +222,27 @@ def test_the_chosen_plan_is_what_nnunet_builds() -> None:
     assert configuration.network_arch_init_kwargs["features_per_stage"] == [16, 32, 64, 128, 256, 320]
     assert len(configuration.pool_op_kernel_sizes) == 6
     assert pickle.loads(pickle.dumps(manager.plans)) == manager.plans
+
+
+def test_a_case_on_the_embedding_scale_does_not_see_what_lies_outside(tmp_path: Path) -> None:
+    write_sample(tmp_path / "in", "a")
+    plan = replace(PLAN, gray_scheme="embedding")
+    prepare(tmp_path / "in", tmp_path / "plain", plan)
+    image = tmp_path / "in" / "images" / "a.zarr"
+    with open_volume(image) as volume:
+        gray = volume.read(Box.of_shape(volume.shape))
+    gray[:, :2], gray[:, :, -3:] = 0, 0
+    rmtree(image)
+    write_volume(image, gray, 0.01)
+    prepare(tmp_path / "in", tmp_path / "filled", plan)
+    plain, filled = (load(tmp_path / name, "a")[0] for name in ("plain", "filled"))
+    assert np.median(plain) == pytest.approx(-0.5, abs=0.1)
+    assert plain[0, 10, 12, 12] == pytest.approx(1.3, abs=0.4)
+    assert np.all(np.abs(filled[0, :, :2] + 0.5) < 0.01)
+    assert np.abs(filled - plain)[0, :, 3:-3, :-4].max() < 0.1
+    assert read_plan(tmp_path / "plain" / CASES.parent / "ps3dPlans.json").gray_scheme == "embedding"
+
+
+def test_an_unknown_gray_scheme_is_refused() -> None:
+    with pytest.raises(InputError, match="otsu"):
+        replace(PLAN, gray_scheme="otsu")

@@ -1,6 +1,6 @@
 """Labelled volumes → a prepared nnU-Net v2 dataset: gray values and particle size normalized, border-core labels.
 
-1. image → robust z-score of the volume → resampled so that a particle is ``target_size_voxels`` across;
+1. image → resampled so that a particle is ``target_size_voxels`` across → the gray scale of the plan;
 2. instances → the same grid, nearest neighbour → border-core;
 3. both saved as nnU-Net saves a preprocessed case, with up to 10,000 places of each class to draw patches from;
 4. the instances in a folder of their own, with a list of the particles that can be pushed against others.
@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from ps3d_rt.core.border_core import BORDER, CORE, to_border_core
-from ps3d_rt.core.normalize import gray_scale, normalized_shape, size_zoom, zscore
+from ps3d_rt.core.embedding import find_embedding
+from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, gray_scale, network_input, normalized_shape, size_zoom
+from ps3d_rt.core.outside import Part, leave_out_constant
 from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.samples import Sample, find_samples
@@ -37,6 +39,8 @@ from ps3d_training.plan import (
     nnunet_plans,
     read_plan,
 )
+
+Array = np.ndarray[Any, Any]
 
 FOLDS = 5
 PLACES_PER_CLASS = 10_000
@@ -139,8 +143,8 @@ def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[Pre
     image, instances = sample.read()
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, plan.target_size_voxels)
     shape = normalized_shape(image.shape, zoom)
-    scale = replace(gray_scale(image, plan.gray_ceiling), floor=plan.gray_floor)
-    normalized = zscore(resample(image, shape, zoom=zoom, lowpass=plan.lowpass), scale)
+    image, scale = _scaled(image, plan)
+    normalized = network_input(resample(image, shape, zoom=zoom, lowpass=plan.lowpass), scale)
     # resample_labels goes from normalized to source; labels come the other way here.
     labels = resample_labels(instances, shape, zoom=tuple(1 / factor for factor in zoom))
     border_core = to_border_core(labels, plan.border_thickness_voxels)
@@ -155,7 +159,18 @@ def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[Pre
     return case, save_instances(folder, sample.name, labels, plan.patch)
 
 
-def _save_case(path: Path, image: np.ndarray[Any, Any], border_core: np.ndarray[Any, Any], plan: TrainingPlan) -> None:
+def _scaled(image: Array, plan: TrainingPlan) -> tuple[Array, GrayScale | EmbeddingScale]:
+    """Find the scale of a sample as inference would; what lies outside the scan becomes embedding."""
+    if plan.gray_scheme == "volume":
+        return image, replace(gray_scale(image, plan.gray_ceiling), floor=plan.gray_floor)
+    parts, outside = leave_out_constant([Part((0, 0, 0), image)], image.shape)
+    found = find_embedding(parts, image.shape)
+    if outside is not None:
+        image = np.where(image == outside.value, found.gray, image).astype(image.dtype)
+    return image, EmbeddingScale(found.gray, found.contrast, plan.gray_floor)
+
+
+def _save_case(path: Path, image: Array, border_core: Array, plan: TrainingPlan) -> None:
     """Write one case in nnU-Net's form: arrays (1, z, y, x), compressed in blocks that suit the patch."""
     from nnunetv2.training.dataloading.nnunet_dataset import (  # noqa: PLC0415 - loads torch
         comp_blosc2_params,
@@ -179,7 +194,7 @@ def _save_case(path: Path, image: np.ndarray[Any, Any], border_core: np.ndarray[
     )
 
 
-def class_locations(segmentation: np.ndarray[Any, Any]) -> dict[int, np.ndarray[Any, Any]]:
+def class_locations(segmentation: Array) -> dict[int, Array]:
     """Places of core and border, at most 10,000 each, drawn with a fixed seed.
 
     Args:
@@ -189,7 +204,7 @@ def class_locations(segmentation: np.ndarray[Any, Any]) -> dict[int, np.ndarray[
         class → (n, 4) int64 rows 0, z, y, x; n = 0 for a class that does not occur.
     """
     draw = np.random.default_rng(1234)
-    places: dict[int, np.ndarray[Any, Any]] = {}
+    places: dict[int, Array] = {}
     for label in (CORE, BORDER):
         flat = np.flatnonzero(segmentation == label)
         if len(flat) > PLACES_PER_CLASS:

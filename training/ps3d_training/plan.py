@@ -20,6 +20,7 @@ DATASET_NAME = "Dataset001_particles"
 CONFIGURATION = "3d_fullres"
 PLANS_NAME = "ps3dPlans"
 LABELS = {name: value for value, name in enumerate(CLASS_NAMES)}
+GRAY_SCHEMES = ("volume", "embedding")
 GRAY_FLOOR = -1.5
 """Of ``train prepare``. Around grains that fill two thirds of a volume the matrix lies at −1.4; darker is air."""
 GRAY_CEILING = 2.5
@@ -39,10 +40,12 @@ class TrainingPlan:
     """Mean particle diameter after size normalization."""
     border_thickness_voxels: float = 2.5
     """How far the core lies inside the particle, on the normalized grid."""
+    gray_scheme: str = "volume"
+    """``volume`` or ``embedding``: how gray values become what the network sees; inference does the same."""
     gray_floor: float | None = None
-    """Z-score that darker voxels are raised to; inference does the same."""
+    """Value on that scale that darker voxels are raised to; inference does the same."""
     gray_ceiling: float | None = None
-    """Standard deviations above the mean that gray values are lowered to; inference does the same."""
+    """Standard deviations above the mean that gray values are lowered to; inference does the same. ``volume`` only."""
     lowpass: bool = True
     """Whether shrinking by more than 1.5 smooths first; inference does the same."""
     patch: Zyx = (48, 48, 48)
@@ -64,6 +67,8 @@ class TrainingPlan:
                 f"target size {self.target_size_voxels} and border thickness {self.border_thickness_voxels} "
                 f"are voxels and must be above 0."
             )
+        if self.gray_scheme not in GRAY_SCHEMES:
+            raise InputError(f"gray scheme is {self.gray_scheme!r}; it is {' or '.join(GRAY_SCHEMES)}.")
         if self.norm not in NORMS:
             raise InputError(f"norm is {self.norm!r}; it is {' or '.join(NORMS)}.")
         if min(self.width, self.stages, self.batch) < 1:
@@ -92,7 +97,14 @@ def check_patch(patch: Zyx, stages: int) -> None:
         )
 
 
-DECIDES_CASES = ("target_size_voxels", "border_thickness_voxels", "gray_floor", "gray_ceiling", "lowpass")
+DECIDES_CASES = (
+    "target_size_voxels",
+    "border_thickness_voxels",
+    "gray_scheme",
+    "gray_floor",
+    "gray_ceiling",
+    "lowpass",
+)
 """Of a plan: what a prepared case depends on."""
 
 

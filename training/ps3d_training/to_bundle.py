@@ -77,6 +77,7 @@ def export(
             target_size_voxels=plan.target_size_voxels,
             border_thickness_voxels=plan.border_thickness_voxels,
             members=tuple(files),
+            gray_scheme=plan.gray_scheme,
             gray_floor=plan.gray_floor,
             gray_ceiling=plan.gray_ceiling,
             lowpass=plan.lowpass,

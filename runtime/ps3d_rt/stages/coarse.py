@@ -18,7 +18,7 @@ from ps3d_rt.core.chunks import MemoryStore, read_ids
 from ps3d_rt.core.grid import Box, PatchLattice, Sweep, Zyx
 from ps3d_rt.core.keep import Keep
 from ps3d_rt.core.measure import ParticleTable, measure
-from ps3d_rt.core.normalize import GrayScale, normalized_shape, size_zoom
+from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, normalized_shape, size_zoom
 from ps3d_rt.core.particle_size import (
     ENOUGH_TO_REFINE,
     ENOUGH_TO_SEARCH,
@@ -62,7 +62,7 @@ class CoarsePass:
 
     volume: Volume
     engine: Engine
-    scale: GrayScale
+    scale: GrayScale | EmbeddingScale
     spacing_mm: SpacingMm
     patch: Zyx
     overlap: float

@@ -27,7 +27,7 @@ from ps3d_rt.core.blend import BlendRing
 from ps3d_rt.core.chunks import Store
 from ps3d_rt.core.contrast import is_empty
 from ps3d_rt.core.grid import Box, PatchLattice, Sweep, Zyx
-from ps3d_rt.core.normalize import GrayScale, zscore
+from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, network_input
 from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND
 from ps3d_rt.core.resample import PlaneStream, Zoom
 from ps3d_rt.engines.base import Engine
@@ -61,7 +61,7 @@ class Segmentation:
     shape: Zyx
     """The normalized volume, voxels."""
     zoom: Zoom
-    scale: GrayScale
+    scale: GrayScale | EmbeddingScale
     lowpass: bool
     skip_empty: bool
     core_bias: float
@@ -186,7 +186,7 @@ def _layers(stage: Segmentation, ring: BlendRing, write: Box) -> Iterator[_Layer
         kept, first = kept[z - first :], z
         missing = min(z + lattice.patch[0], shape[0]) - (z + len(kept))
         if missing:
-            kept = xp.concatenate([kept, zscore(stream.take(missing), stage.scale)])
+            kept = xp.concatenate([kept, network_input(stream.take(missing), stage.scale)])
         at = Box((z, *region.start[1:]), (z, *region.start[1:]))
         patches = [(box, _patch(kept, box, at, lattice.patch, stage.skip_empty)) for box in boxes]
         finish(stage.device)

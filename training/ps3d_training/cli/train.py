@@ -30,14 +30,21 @@ def prepare(
     border: Annotated[float, typer.Option(help="Thickness of the class border, voxels after resampling.")] = (
         PLAN.border_thickness_voxels
     ),
+    gray_scheme: Annotated[
+        str,
+        typer.Option(help="volume: mean and deviation of each; embedding: counted from what the particles lie in."),
+    ] = PLAN.gray_scheme,
     gray_floor: Annotated[
-        float, typer.Option(help="Raise darker voxels to this z-score: how dark air and bubbles are says nothing.")
+        float,
+        typer.Option(
+            help="Raise darker voxels to this value on that scale: how dark air and bubbles are says nothing."
+        ),
     ] = GRAY_FLOOR,
     gray_ceiling: Annotated[
         float,
         typer.Option(
             help="Lower brighter voxels to this many standard deviations above the mean, so that the densest mineral "
-            "does not make the others look dark; 0: no ceiling.",
+            "does not make the others look dark; 0: no ceiling. Only with volume.",
             min=0,
         ),
     ] = GRAY_CEILING,
@@ -53,8 +60,9 @@ def prepare(
     plan = TrainingPlan(
         target_size_voxels=target_size,
         border_thickness_voxels=border,
+        gray_scheme=gray_scheme,
         gray_floor=gray_floor,
-        gray_ceiling=gray_ceiling or None,
+        gray_ceiling=(gray_ceiling or None) if gray_scheme == "volume" else None,
     )
     typer.echo(dataset.prepare(folder, out, plan, overwrite=overwrite, add=add, on_case=_say_case))
 

@@ -1,0 +1,254 @@
+"""The embedding of a sample: what the particles lie in, its gray value and noise, and how far the particles stand out.
+
+1. The voxels are averaged in cubes of 2×2×2, and the flatter half of the cubes is taken: edges mix gray values.
+2. The histogram of these has a peak for every material. The darkest peak with 5 % of them or more is the embedding,
+3. unless it is air: it lies outside of all the others, as around a tube, or in bubbles. Then the next peak is it.
+4. What stands clearly above the embedding is particle; its geometric mean is the contrast, near the darker minerals.
+
+How full the sample is, and how bright its brightest mineral, changes none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.core.outside import Part, directions, rim
+from ps3d_rt.errors import InputError
+
+SIDE = 2
+"""Of the cubes that voxels are averaged in."""
+LEAST_PEAK = 0.05
+"""Share of the flat cubes; a darker peak with fewer is bubbles, cracks, an artifact."""
+_VALLEY = 0.8
+"""Two peaks are one if the histogram between them does not fall below this share of the lower one."""
+_CLEAR = 3.0
+"""Standard deviations of the cubes of the embedding, from which on a cube counts as particle by half."""
+_MOST_BINS = 4096
+_LEAST_CUBES = 30
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """What was found; all in gray values of the scan."""
+
+    gray: float
+    """The peak of the embedding."""
+    noise: float
+    """Standard deviation of a voxel inside it."""
+    contrast: float
+    """How far the particles stand above it, geometric mean, > 0."""
+    air: float | None = None
+    """Peak of what is darker and lies outside the sample or in bubbles; None if there is little."""
+    doubts: tuple[str, ...] = ()
+    """Why a person should look, a sentence each; empty if all is clear."""
+
+
+class _Peak(NamedTuple):
+    gray: float
+    share: float
+    """Of the flat cubes."""
+    below: float
+    """Where the valley before it lies."""
+    above: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Cubes:
+    """Cubes of the sample that count whole, (n,) each."""
+
+    mean: Floats
+    variance: Floats
+    """Of the voxels of each cube."""
+    flat: NDArray[np.bool_]
+    spread: float
+    """Typical difference of neighbours where it is flat."""
+
+
+def find_embedding(parts: Sequence[Part], shape: Zyx, given: float | None = None) -> Embedding:
+    """Find the embedding from voxels spread over a volume, whose particles are brighter than it.
+
+    Args:
+        parts: boxes of the volume; voxels that do not count are left out by :attr:`Part.inside`.
+        shape: of the volume.
+        given: gray value of the embedding, if a person knows it; noise and contrast are measured all the same.
+
+    Raises:
+        InputError: if nothing counts, or the voxels hold NaN or Inf, or have one gray value.
+    """
+    grids = [_cubes_of(part) for part in parts]
+    cubes = _pooled(grids)
+    peaks = _peaks(cubes)
+    doubts: list[str] = []
+    if given is None:
+        gray, air = _choose(peaks, grids, parts, shape, doubts)
+    else:
+        gray, air = given, None
+    width, noise = _width_and_noise(cubes, gray, air)
+    contrast = _contrast(cubes, gray, max(_CLEAR * noise, 2 * width))
+    if contrast is None:
+        doubts.append(
+            f"hardly anything is brighter than the embedding, which was taken to be {gray:.5g}: "
+            "if the particles are the darker part, add --dark; if not, give the embedding with --embedding."
+        )
+        contrast = 10 * max(width, noise) or float(np.ptp(cubes.mean))
+    return Embedding(gray, noise, contrast, air, tuple(doubts))
+
+
+def _contrast(cubes: _Cubes, gray: float, limit: float) -> float | None:
+    """Give the geometric mean of how far particles stand above the embedding; None if there are hardly any.
+
+    A cube counts the more the farther it is above ``limit``: a sharp limit would make the mean jump where filler of
+    little contrast passes it.
+    """
+    above = cubes.mean[cubes.mean > gray + limit / 2] - gray
+    weight = above**4 / (above**4 + limit**4)
+    if weight.sum() < _LEAST_CUBES:
+        return None
+    return float(np.exp((weight * np.log(above)).sum() / weight.sum()))
+
+
+def _cubes_of(part: Part) -> tuple[Floats, Floats]:
+    """Average a part in cubes: mean and variance, (z, y, x) each; NaN in the mean where a voxel does not count."""
+    sides = _sides(part)
+    z, y, x = (n // side for n, side in zip(part.voxels.shape, sides, strict=True))
+
+    def grouped(values: NDArray[Any]) -> NDArray[Any]:
+        cut = values[: z * sides[0], : y * sides[1], : x * sides[2]]
+        return cut.reshape(z, sides[0], y, sides[1], x, sides[2])
+
+    voxels = grouped(part.voxels).astype(np.float64)
+    if not np.isfinite(voxels).all():
+        raise InputError(
+            "the volume holds NaN or Inf; replace them by the gray value of the embedding and start again."
+        )
+    mean, variance = voxels.mean(axis=(1, 3, 5)), voxels.var(axis=(1, 3, 5), ddof=1 if max(sides) > 1 else 0)
+    if part.inside is not None:
+        mean[~grouped(part.inside).all(axis=(1, 3, 5))] = np.nan
+    return mean, variance
+
+
+def _pooled(grids: Sequence[tuple[Floats, Floats]]) -> _Cubes:
+    steepness = np.concatenate([_steepness(mean).ravel() for mean, _ in grids])
+    mean = np.concatenate([mean.ravel() for mean, _ in grids])
+    variance = np.concatenate([variance.ravel() for _, variance in grids])
+    counts = np.isfinite(mean)
+    mean, variance, steepness = mean[counts], variance[counts], steepness[counts]
+    if not len(mean):
+        raise InputError("no voxel counts for the gray scale; check the mask, or pass more of the volume.")
+    flat = steepness <= np.median(steepness)
+    if mean.min() == mean.max():
+        raise InputError(f"the volume has one gray value, {mean[0]:g}: there is nothing to see. Check the file.")
+    return _Cubes(mean, variance, flat, float(np.median(steepness[flat])))
+
+
+def _steepness(mean: Floats) -> Floats:
+    """Give the largest difference from a cube to its neighbours; those that do not count are passed over."""
+    steep = np.zeros(mean.shape)
+    for axis in range(3):
+        step = np.nan_to_num(np.abs(np.diff(mean, axis=axis)))
+        first, last = [slice(None)] * 3, [slice(None)] * 3
+        first[axis], last[axis] = slice(0, -1), slice(1, None)
+        for side in (tuple(first), tuple(last)):
+            steep[side] = np.maximum(steep[side], step)
+    return steep
+
+
+def _peaks(cubes: _Cubes) -> list[_Peak]:
+    """Find the peaks of the histogram of the flat cubes, darkest first; ripples are no peaks."""
+    values = cubes.mean[cubes.flat]
+    low, high = np.quantile(values, [0.001, 0.999])
+    # The largest of six differences is about 1.5 times the deviation.
+    deviation = cubes.spread / 1.5
+    width = max(deviation / 2, (high - low) / _MOST_BINS)
+    if not width > 0:
+        return [_Peak(float(low), 1.0, -np.inf, np.inf)]
+    edges = np.arange(low - 4 * width, high + 5 * width, width)
+    counts = np.histogram(values, edges)[0].astype(np.float64)
+    centres = (edges[1:] + edges[:-1]) / 2
+    smooth = np.asarray(ndimage.gaussian_filter1d(counts, max(1.0, deviation / width), mode="constant"))
+    rising = np.diff(smooth, prepend=-1.0) > 0
+    falling = np.diff(smooth, append=-1.0) <= 0
+    tops = _merged([int(at) for at in np.flatnonzero(rising & falling & (smooth > 0))], smooth)
+    valleys = [left + int(np.argmin(smooth[left:right])) for left, right in pairwise(tops)]
+    walls = [0, *valleys, len(counts)]
+    return [
+        _Peak(
+            float(np.median(values[np.abs(values - centres[top]) <= 1.5 * width])),
+            float(counts[left:right].sum() / len(values)),
+            -np.inf if left == 0 else float(centres[left]),
+            np.inf if right == len(counts) else float(centres[right]),
+        )
+        for top, (left, right) in zip(tops, pairwise(walls), strict=True)
+    ]
+
+
+def _merged(tops: list[int], smooth: Floats) -> list[int]:
+    """Drop the lower of two neighbouring tops while the valley between them is shallow."""
+    while True:
+        for left, right in pairwise(tops):
+            if smooth[left:right].min() > _VALLEY * min(smooth[left], smooth[right]):
+                tops.remove(left if smooth[left] < smooth[right] else right)
+                break
+        else:
+            return tops
+
+
+def _choose(
+    peaks: list[_Peak], grids: Sequence[tuple[Floats, Floats]], parts: Sequence[Part], shape: Zyx, doubts: list[str]
+) -> tuple[float, float | None]:
+    """Tell the embedding from air outside the sample, or in bubbles: its gray value, and that of such air."""
+    large = [peak for peak in peaks if peak.share >= LEAST_PEAK] or [max(peaks, key=lambda peak: peak.share)]
+    darkest = large[0]
+    if len(large) == 1:
+        return darkest.gray, None
+    dark = [np.nan_to_num(mean, nan=np.inf) < darkest.above for mean, _ in grids]
+    counts = np.concatenate([np.isfinite(mean).ravel() for mean, _ in grids])
+    places = [(part.start, mean.shape, _sides(part)) for part, (mean, _) in zip(parts, grids, strict=True)]
+    around = rim(np.concatenate([d.ravel() for d in dark]), directions(places, shape), counts=counts, pure=0.9)
+    if around.share >= 0.02 and around.inside <= 0.25:
+        return large[1].gray, darkest.gray
+    if _largest_piece(dark) < 0.5:
+        doubts.append(
+            f"gray values about {darkest.gray:.5g} were taken for bubbles, and {large[1].gray:.5g} for the embedding; "
+            "if the particles lie in the darker, give its gray value with --embedding."
+        )
+        return large[1].gray, darkest.gray
+    return darkest.gray, None
+
+
+def _sides(part: Part) -> Zyx:
+    z, y, x = (min(SIDE, n) for n in part.voxels.shape)
+    return z, y, x
+
+
+def _largest_piece(dark: Sequence[NDArray[np.bool_]]) -> float:
+    """Share of the dark cubes that hang together with most others of their part: small for bubbles."""
+    largest = total = 0
+    for mask in dark:
+        labels, _ = ndimage.label(mask)
+        counts = np.bincount(labels.ravel())[1:]
+        largest += int(counts.max(initial=0))
+        total += int(counts.sum())
+    return largest / max(1, total)
+
+
+def _width_and_noise(cubes: _Cubes, gray: float, air: float | None) -> tuple[float, float]:
+    """Measure how much the cubes of the embedding vary, from its darker side, and how much the voxels in them do."""
+    floor = -np.inf if air is None else (gray + air) / 2
+    values = cubes.mean[cubes.flat]
+    darker = np.sort(gray - values[(values <= gray) & (values > floor)])
+    # Of a normal distribution's lower side, 68 % lie within a deviation; bubbles and artifacts are in the rest.
+    width = float(darker[int(0.6827 * len(darker))]) if len(darker) else 0.0
+    inside = cubes.flat & (np.abs(cubes.mean - gray) <= max(width, cubes.spread))
+    noise = float(np.sqrt(cubes.variance[inside].mean())) if inside.any() else width
+    return width, noise

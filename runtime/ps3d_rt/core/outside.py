@@ -1,0 +1,170 @@
+"""What of a sample of voxels lies outside the scanned circle, box or tube: what every way out of the volume ends in.
+
+A kind of voxel is outside where, in all directions from the middle of the volume, nothing else comes after it, and
+hardly any of it comes before. The scanned part may be a cylinder, a box, a turned box: any shape that has no dents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ps3d_rt.core.grid import Zyx
+
+_CELLS = 12
+"""Directions along each edge of a cube around the middle."""
+_STEPS = 32
+"""Between the middle and the faces of the volume."""
+_PURE = 0.98
+"""Least share of the kind beyond the place where the outside begins."""
+_WELL_INSIDE = 0.8
+"""Of the way to that place."""
+_THIN = 2
+"""Every so many voxels are enough to see the shape of what lies outside."""
+LEAST_OUTSIDE = 0.002
+"""Share of the volume; less is no corner."""
+MOST_INSIDE_DARK = 0.1
+MOST_INSIDE_BRIGHT = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Voxels of a box of a volume, read for a look at its gray values."""
+
+    start: Zyx
+    """First voxel."""
+    voxels: NDArray[np.generic]
+    """(z, y, x), any real dtype."""
+    inside: NDArray[np.bool_] | None = None
+    """(z, y, x), which of them count; None: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """One exact gray value that stands for no measurement."""
+
+    value: float
+    share: float
+    """Of the voxels looked at that have it, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directions:
+    """Where voxels lie, seen from the middle of their volume; (n,) each."""
+
+    cell: NDArray[np.int64]
+    """Number of the direction, 0 to 863."""
+    step: NDArray[np.int64]
+    """Way from the middle to the faces, 0 to 31."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rim:
+    """What a kind of voxel does outside and inside."""
+
+    share: float
+    """Of all voxels that lie outside, in [0, 1]."""
+    inside: float
+    """Share of the kind among the voxels well inside, in [0, 1]."""
+
+
+def directions(grids: Sequence[tuple[Zyx, Zyx, Zyx]], shape: Zyx) -> Directions:
+    """Tell the directions of voxels, or of larger cubes: raster order, one grid after the other.
+
+    Args:
+        grids: first voxel, number of cubes along each axis, and the sides of a cube.
+        shape: of the volume, voxels.
+    """
+    cells, steps = [], []
+    for start, counts, sides in grids:
+        axes = [
+            (a + (np.arange(count) + 0.5) * side) * 2 / n - 1
+            for a, count, side, n in zip(start, counts, sides, shape, strict=True)
+        ]
+        at = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        radius, face = np.abs(at).max(axis=1), np.abs(at).argmax(axis=1)
+        rows = np.arange(len(at))
+        others = at[rows[:, None], (face[:, None] + [1, 2]) % 3] / np.maximum(radius, 1e-9)[:, None]
+        u, v = np.clip(((others + 1) / 2 * _CELLS).astype(np.int64), 0, _CELLS - 1).T
+        cells.append(((face * 2 + (at[rows, face] > 0)) * _CELLS + u) * _CELLS + v)
+        steps.append(np.clip((radius * _STEPS).astype(np.int64), 0, _STEPS - 1))
+    return Directions(np.concatenate(cells), np.concatenate(steps))
+
+
+def rim(
+    kind: NDArray[np.bool_], where: Directions, *, counts: NDArray[np.bool_] | None = None, pure: float = _PURE
+) -> Rim:
+    """Tell how much of a kind of voxel lies outside, and how much of it is found well inside too.
+
+    Args:
+        kind: (n,) whether a voxel is of the kind.
+        where: of the same voxels.
+        counts: (n,) False for voxels that are outside for another reason; None: all count.
+        pure: least share of the kind beyond the place where the outside begins, in each direction.
+    """
+    rings, shape = where.cell * _STEPS + where.step, (6 * _CELLS**2, _STEPS)
+
+    def per_ring(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.bincount(rings[mask], minlength=shape[0] * shape[1]).reshape(shape)
+
+    counted = np.ones(len(kind), bool) if counts is None else counts
+    passed, total = per_ring(kind | ~counted), per_ring(np.ones(len(kind), bool))
+    found, of = per_ring(kind & counted), per_ring(counted)
+    # Every ring on the way out must be of the kind, and so must all that follow it.
+    outer = np.logical_and.accumulate((passed >= pure * total)[:, ::-1], axis=1)[:, ::-1] & (total > 0)
+    begin = np.where(outer.any(axis=1), outer.argmax(axis=1), _STEPS)
+    within = np.arange(_STEPS) < _WELL_INSIDE * begin[:, None]
+    return Rim(float(found[outer].sum() / max(1, of.sum())), float(found[within].sum() / max(1, of[within].sum())))
+
+
+def leave_out_constant(parts: Sequence[Part], shape: Zyx) -> tuple[list[Part], Outside | None]:
+    """Leave out the one exact gray value that fills what lies outside the scanned circle or box, if there is one.
+
+    Such a value is outside in the sense of :func:`rim`. Where it is darker than most of the sample, one voxel in ten
+    may have it inside too; a bright one must be rare there, or it is what saturated particles have.
+
+    Args:
+        parts: boxes of the volume that reach its faces.
+        shape: of the volume.
+
+    Returns:
+        The parts without voxels of that value, wherever they are, and what it is.
+    """
+    value = _constant(parts, shape)
+    if value is None:
+        return list(parts), None
+    left, count = [], 0
+    for part in parts:
+        here = part.voxels != value
+        left.append(replace(part, inside=here if part.inside is None else here & part.inside))
+        count += here.size - int(np.count_nonzero(here))
+    return left, Outside(value, count / sum(part.voxels.size for part in parts))
+
+
+def _constant(parts: Sequence[Part], shape: Zyx) -> float | None:
+    alike = np.concatenate([part.voxels[_like_their_neighbours(part.voxels)] for part in parts])
+    if len(alike) < LEAST_OUTSIDE * sum(part.voxels.size for part in parts):
+        return None
+    candidates, counts = np.unique(alike, return_counts=True)
+    value = candidates[counts.argmax()]
+    thinned = [part.voxels[::_THIN, ::_THIN, ::_THIN] for part in parts]
+    grids = [(part.start, some.shape, (_THIN,) * 3) for part, some in zip(parts, thinned, strict=True)]
+    values = np.concatenate([some.ravel() for some in thinned])
+    found = rim(values == value, directions(grids, shape))
+    dark = np.count_nonzero(values < value) <= np.count_nonzero(values > value)
+    allowed = MOST_INSIDE_DARK if dark else MOST_INSIDE_BRIGHT
+    return float(value) if found.share >= LEAST_OUTSIDE and found.inside <= allowed else None
+
+
+def _like_their_neighbours(voxels: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Mark the voxels that have exactly the value of the next along every axis."""
+    alike = np.ones(voxels.shape, bool)
+    for axis in range(3):
+        same = np.diff(voxels, axis=axis) == 0 if voxels.dtype != bool else ~np.diff(voxels, axis=axis)
+        first = [slice(None)] * 3
+        first[axis] = slice(0, -1)
+        alike[tuple(first)] &= same
+    return alike
