@@ -41,7 +41,6 @@ from ps3d_rt.core.metrics import count_overlaps
 from ps3d_rt.errors import InputError
 from ps3d_training.synth import SampleSpec
 from ps3d_training.synth.from_labels import LabelSource, open_labels
-from ps3d_training.synth.sample import simulated
 
 DATA = "real grains, simulated gray values: ps3d_training.synth.from_labels; another half of the packing than training"
 CONTRASTS = (0.35, 0.7, 1.5, 3.0)
@@ -156,7 +155,7 @@ def case_of(source: LabelSource, spec: SampleSpec) -> Case:
         folder=Path(),
         spacing_mm=spec.spacing_mm,
         particle_size_mm=sample.particle_size_mm,
-        simulated=simulated(spec, only_gray=True),
+        simulated=spec.simulated(only_gray=True),
         came_out=sample.facts,
         image=sample.image,
         reference=sample.labels,

@@ -153,9 +153,9 @@ def test_the_benchmark_commands_load_what_they_measure_with_only_when_they_run()
         assert not [name for name in at_load if not re.match(light, name)], path
 
 
-def test_synth_needs_numpy_and_scipy_only():
+def test_synth_needs_numpy_scipy_and_numba_only():
     for path in sources("training/ps3d_training/synth"):
-        assert tops(imports(path)) - sys.stdlib_module_names <= {"numpy", "scipy", "ps3d_rt", "ps3d_training"}, path
+        assert tops(imports(path)) - sys.stdlib_module_names <= {"numba", "numpy", "scipy", *HOME}, path
         assert not [name for name in imports(path) if re.match(r"ps3d_training\.(?!synth\b)", name)], path
 
 

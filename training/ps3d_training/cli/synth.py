@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from ps3d_training.synth import SampleSpec
+    from ps3d_training.synth.from_labels import LabelSource
+    from ps3d_training.synth.physics import PhysicsSpec
 
 
 def synth(
@@ -27,43 +32,77 @@ def synth(
     vary: Annotated[bool, typer.Option(help="Draw all that is not given; else the plain defaults.")] = False,
     kind: Annotated[
         str | None,
-        typer.Option(help="Draw all, of a kind: loose, small, touching, spacers, minerals; with --labels grains."),
+        typer.Option(
+            help="Draw all, of a kind: loose, small, touching, spacers, minerals; with --labels grains; "
+            "with --source physics loose, dense, wide."
+        ),
+    ] = None,
+    source: Annotated[
+        Literal["formula", "physics"],
+        typer.Option(help="Where gray values come from: a formula, or minerals, an X-ray beam and a reconstruction."),
+    ] = "formula",
+    material: Annotated[
+        str | None, typer.Option(help="With --source physics: a recipe of its materials; else drawn.")
     ] = None,
 ) -> None:
     """Make labelled synthetic scans of crushed grains: simulated data, for training and trials.
 
     A folder that holds some of the samples already is completed, not made again. With --labels the grains are real
-    and the gray values simulated.
+    and the gray values simulated. With --source physics all that is not given is drawn, and the mineral of every voxel
+    is written too.
 
     Example: ps3d-rt synth samples --count 80 --seed 1000 --vary
     """
     from ps3d_rt.cli.opened import numbers  # noqa: PLC0415 - heavy
     from ps3d_rt.errors import InputError  # noqa: PLC0415
-    from ps3d_training.synth import SampleSpec, random_spec  # noqa: PLC0415
     from ps3d_training.synth.folder import write_samples  # noqa: PLC0415
     from ps3d_training.synth.from_labels import open_labels  # noqa: PLC0415
-    from ps3d_training.synth.kinds import of_kind  # noqa: PLC0415
 
-    given: dict[str, Any] = {"particle_size_voxels": particle_size, "noise": noise}
-    given |= {"shape": shape and tuple(int(n) for n in numbers(shape, "--shape"))}
-    packing = {"touching": touching, "fill": fill}
+    packing: dict[str, Any] = {"touching": touching, "fill": fill}
+    given: dict[str, Any] = {"particle_size_voxels": particle_size, "noise": noise, "spacing_mm": spacing}
+    given |= {"shape": shape and tuple(int(n) for n in numbers(shape, "--shape"))} | packing
+    fixed = {name: value for name, value in given.items() if value is not None}
+    if labels and any(name in fixed for name in packing):
+        raise InputError("--touching and --fill describe simulated grains; leave them out with --labels.")
+    if source == "formula" and material is not None:
+        raise InputError("--material goes with --source physics; the other source has gray values, no materials.")
+    cut = open_labels(labels, spacing_mm=spacing, least_voxels=least_voxels) if labels else None
     seeds = range(seed, seed + count)
-    if kind is not None and (vary or any(value is not None for value in (given | packing).values())):
-        raise InputError("--kind draws size, shape, noise and packing itself; leave out the options that fix them.")
-    if kind is not None:
-        source = open_labels(labels, spacing_mm=spacing, least_voxels=least_voxels) if labels else None
-        specs = [of_kind(kind, s, source) for s in seeds]
-    elif labels:
-        if any(value is not None for value in packing.values()):
-            raise InputError("--touching and --fill describe simulated grains; leave them out with --labels.")
-        source = open_labels(labels, spacing_mm=spacing, least_voxels=least_voxels)
-        fixed = {name: value for name, value in given.items() if value is not None}
-        specs = [source.spec(s, vary=vary, **fixed) for s in seeds]
+    if source == "physics":
+        specs: list[Any] = [_by_physics(s, cut, kind, material, fixed) for s in seeds]
     else:
-        source = None
-        given |= packing | {"spacing_mm": spacing}
-        fixed = {name: value for name, value in given.items() if value is not None}
-        specs = [random_spec(s, **fixed) if vary else SampleSpec(seed=s, **fixed) for s in seeds]
-    for name, facts in write_samples(out, specs, source):
+        if kind is not None and (vary or fixed.keys() - ({"spacing_mm"} if labels else set())):
+            raise InputError("--kind draws size, shape, noise and packing itself; leave out the options that fix them.")
+        specs = [_by_formula(s, cut, kind, fixed, vary=vary) for s in seeds]
+    for name, facts in write_samples(out, specs, cut):
         sys.stderr.write(f"{name}: {json.dumps(facts)}\n")
     typer.echo(out)
+
+
+def _by_formula(
+    seed: int, cut: LabelSource | None, kind: str | None, fixed: dict[str, Any], *, vary: bool
+) -> SampleSpec:
+    from ps3d_training.synth import SampleSpec, random_spec  # noqa: PLC0415 - heavy
+    from ps3d_training.synth.kinds import of_kind  # noqa: PLC0415
+
+    if kind is not None:
+        return of_kind(kind, seed, cut)
+    if cut is not None:
+        return cut.spec(seed, vary=vary, **{name: value for name, value in fixed.items() if name != "spacing_mm"})
+    return random_spec(seed, **fixed) if vary else SampleSpec(seed=seed, **fixed)
+
+
+def _by_physics(
+    seed: int, cut: LabelSource | None, kind: str | None, material: str | None, fixed: dict[str, Any]
+) -> PhysicsSpec:
+    from ps3d_rt.errors import InputError  # noqa: PLC0415 - heavy
+    from ps3d_training.synth.physics import random_physics_spec  # noqa: PLC0415
+    from ps3d_training.synth.physics.from_labels import labelled_spec  # noqa: PLC0415
+
+    scan = {"noise": fixed["noise"]} if "noise" in fixed else {}
+    grains = {name: value for name, value in fixed.items() if name != "noise"}
+    if cut is None:
+        return random_physics_spec(seed, kind=kind, material=material, scan=scan, **grains)
+    if kind is not None:
+        raise InputError("--kind says how simulated grains lie; leave it out with --labels and --source physics.")
+    return labelled_spec(cut, seed, material=material, scan=scan, **grains)

@@ -1,4 +1,7 @@
-"""Samples on disk, in the layout of the published tools: images, instance_seg, metadata.json."""
+"""Samples on disk, in the layout of the published tools: images, instance_seg, metadata.json.
+
+The source ``physics`` adds phases: which material takes most of a voxel.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from typing import Any
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_training.synth.from_labels import LabelSource
-from ps3d_training.synth.sample import make_sample, simulated
+from ps3d_training.synth.physics import PhysicsSpec, make_physics_sample
+from ps3d_training.synth.physics.from_labels import labelled_sample
+from ps3d_training.synth.sample import Sample, make_sample
 from ps3d_training.synth.spec import SampleSpec
 
 LISTING = "metadata.json"
@@ -25,7 +30,7 @@ def read_metadata(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_samples(
-    folder: Path, specs: Iterable[SampleSpec], source: LabelSource | None = None
+    folder: Path, specs: Iterable[SampleSpec | PhysicsSpec], source: LabelSource | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Make and write the samples that ``folder`` does not hold yet.
 
@@ -44,12 +49,15 @@ def write_samples(
     """
     metadata = read_metadata(folder)
     for spec in specs:
-        name = source.sample_name(spec.seed) if source else f"synth_{spec.seed:05d}"
+        name = _name(spec, source)
         if name in metadata:
-            _check_same(metadata[name], simulated(spec, only_gray=source is not None), folder / name)
+            _check_same(metadata[name], spec, folder / name, only_gray=source is not None)
             continue
-        sample = source.sample(spec) if source else make_sample(spec)
-        for kind, array in (("images", sample.image), ("instance_seg", sample.labels)):
+        sample = _make(spec, source)
+        arrays = {"images": sample.image, "instance_seg": sample.labels, "phases": sample.phases}
+        for kind, array in arrays.items():
+            if array is None:
+                continue
             path = folder / kind / f"{name}.zarr"
             shutil.rmtree(path, ignore_errors=True)  # not listed: left behind by a run that was stopped
             write_volume(path, array, spec.spacing_mm)
@@ -58,11 +66,22 @@ def write_samples(
         yield name, sample.facts
 
 
-def _check_same(entry: dict[str, Any], spec: dict[str, Any], path: Path) -> None:
+def _name(spec: SampleSpec | PhysicsSpec, source: LabelSource | None) -> str:
+    if isinstance(spec, PhysicsSpec):
+        return source.sample_name(spec.seed, "physics_") if source else f"physics_{spec.seed:05d}"
+    return source.sample_name(spec.seed) if source else f"synth_{spec.seed:05d}"
+
+
+def _make(spec: SampleSpec | PhysicsSpec, source: LabelSource | None) -> Sample:
+    if isinstance(spec, PhysicsSpec):
+        return labelled_sample(source, spec) if source else make_physics_sample(spec)
+    return source.sample(spec) if source else make_sample(spec)
+
+
+def _check_same(entry: dict[str, Any], spec: SampleSpec | PhysicsSpec, path: Path, *, only_gray: bool) -> None:
     # A field that an older listing lacks had its default's meaning.
-    known = {name: field.default for name, field in SampleSpec.__dataclass_fields__.items()}
-    known |= entry.get("simulated", {})
-    wanted, found = json.loads(json.dumps(spec)), json.loads(json.dumps(known))
+    known = type(spec)().simulated() | entry.get("simulated", {})
+    wanted, found = json.loads(json.dumps(spec.simulated(only_gray=only_gray))), json.loads(json.dumps(known))
     different = sorted(name for name, value in wanted.items() if found[name] != value)
     if different:
         raise InputError(f"{path} exists with another {', '.join(different)}; choose another folder or seed.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from ps3d_rt.core.grid import Box
+from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.open import open_volume
@@ -41,9 +42,9 @@ class LabelSource:
     mean_diameter_voxels: float
     """Of the grains that the volume's faces do not cut."""
 
-    def sample_name(self, seed: int) -> str:
-        """Name of the sample of ``seed``."""
-        return f"{self.name}_{seed:05d}"
+    def sample_name(self, seed: int, maker: str = "") -> str:
+        """Name of the sample of ``seed``; ``maker`` tells apart what two sources make of the same labels."""
+        return f"{self.name}_{maker}{seed:05d}"
 
     def spec(self, seed: int, *, vary: bool = False, **fixed: Any) -> SampleSpec:
         """Describe a sample that can be cut: the labels' own scale, or a coarser one for smaller particles.
@@ -66,16 +67,29 @@ class LabelSource:
         shape = fixed.pop("shape", None)
         if shape is None:
             shape = (min(*make(seed=seed, particle_size_voxels=size).shape, *sides),) * 3
-        elif any(n > side for n, side in zip(sorted(shape), sorted(sides), strict=True)):
-            raise InputError(
-                f"a sample of {shape} voxels was asked for, and {self.name} has {tuple(sides)} at a mean particle "
-                f"diameter of {size:.1f} voxels; choose a smaller shape or larger particles."
-            )
+        self.check_fits(shape, sides, size)
         fixed |= {"spacing_mm": self.spacing_mm / zoom, "container": False}
         return make(seed=seed, particle_size_voxels=size, shape=shape, **fixed)
 
+    def check_fits(self, shape: Zyx, sides: Sequence[int], size_voxels: float) -> None:
+        """Raise an InputError if no orientation of ``shape`` fits into ``sides``, these labels at ``size_voxels``."""
+        if any(n > side for n, side in zip(sorted(shape), sorted(sides), strict=True)):
+            raise InputError(
+                f"a sample of {shape} voxels was asked for, and {self.name} has {tuple(sides)} at a mean particle "
+                f"diameter of {size_voxels:.1f} voxels; choose a smaller shape or larger particles."
+            )
+
     def sample(self, spec: SampleSpec) -> Sample:
         """Cut the labels of one sample and simulate its scan. Equal specs give equal bytes.
+
+        Raises:
+            InputError: if no crop with enough grains is found.
+        """
+        labels, facts, origin = self.cut(spec)
+        return Sample(image_of(labels, spec), labels, spec, facts, origin)
+
+    def cut(self, spec: SampleSpec) -> tuple[Array, dict[str, Any], dict[str, Any]]:
+        """Cut the labels of one sample, and say what came out and where it lay.
 
         Raises:
             InputError: if no crop with enough grains is found.
@@ -85,7 +99,7 @@ class LabelSource:
         # A crop cuts most of its large grains: the mean of all the source's grains is the better size.
         facts = facts_of(labels, inside_voxels=labels.size, otherwise_voxels=0)
         facts["mean_diameter_voxels"] = spec.particle_size_voxels
-        return Sample(image_of(labels, spec), labels, spec, facts, origin)
+        return labels, facts, origin
 
     def _crop(self, spec: SampleSpec) -> tuple[Array, dict[str, Any]]:
         """Labels at a random place in one of the 48 orientations of a cube, and where they lay."""

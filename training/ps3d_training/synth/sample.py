@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,11 +18,20 @@ from ps3d_training.synth.truth import connected, facts_of
 
 Array = np.ndarray[Any, Any]
 
-_OF_THE_PACKING = (
-    *("size_spread", "fill", "touching", "roundness", "elongation", "fines", "fines_size", "flakes", "needles"),
-    *("container", "container_radius", "container_offset"),
-)
-"""Fields of a spec that say nothing about a sample whose grains come from labels."""
+
+class Spec(Protocol):
+    """What a sample of any source is described by."""
+
+    @property
+    def seed(self) -> int:
+        """Decides everything that the other fields do not."""
+
+    @property
+    def spacing_mm(self) -> float:
+        """Side of a voxel."""
+
+    def simulated(self, *, only_gray: bool = False) -> dict[str, Any]:
+        """List what was asked for; ``only_gray`` without what describes a packing."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +42,15 @@ class Sample:
     """(z, y, x) uint16."""
     labels: Array
     """(z, y, x) uint32: particles 1..N, 0 elsewhere; spacer grains are not particles."""
-    spec: SampleSpec
+    spec: Spec
     facts: dict[str, Any]
     """What came out: ``particles``, ``mean_diameter_voxels``, ``touching``, ``fill``."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Where the labels were cut from; empty where the grains are simulated too."""
+    phases: Array | None = None
+    """(z, y, x) uint8, the material that takes most of a voxel; from the source ``physics`` only."""
+    materials: tuple[str, ...] = ()
+    """Names of the materials, in the order of their numbers in ``phases``."""
 
     @property
     def particle_size_mm(self) -> float:
@@ -49,15 +62,11 @@ class Sample:
         entry = {
             "spacing": self.spec.spacing_mm,
             "particle_size": round(self.particle_size_mm, 6),
-            "simulated": simulated(self.spec, only_gray=bool(self.origin)),
+            "simulated": self.spec.simulated(only_gray=bool(self.origin)),
             "came_out": self.facts,
         }
+        entry |= {"phases": list(self.materials)} if self.materials else {}
         return entry | ({"labels": self.origin} if self.origin else {})
-
-
-def simulated(spec: SampleSpec, *, only_gray: bool) -> dict[str, Any]:
-    """List the fields of ``spec``; ``only_gray`` without those of a packing."""
-    return {name: value for name, value in asdict(spec).items() if not (only_gray and name in _OF_THE_PACKING)}
 
 
 def make_sample(spec: SampleSpec) -> Sample:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
@@ -11,10 +12,28 @@ AIR, RESIN = 0.0, 1.0
 """The gray values that the others are relative to."""
 
 SHARES = (
-    *("touching", "fill", "roundness", "fines", "flakes", "needles", "inclusions", "cracks", "porous", "seam"),
+    *(
+        "touching",
+        "fill",
+        "roundness",
+        "fines",
+        "coarse",
+        "flakes",
+        "needles",
+        "inclusions",
+        "cracks",
+        "porous",
+        "seam",
+    ),
     *("debonding", "spacers", "bubbles", "dust"),
 )
 """Fields in [0, 1]."""
+
+_OF_THE_PACKING = (
+    *("size_spread", "fill", "touching", "roundness", "elongation", "fines", "fines_size", "coarse", "coarse_size"),
+    *("flakes", "needles", "container", "container_radius", "container_offset"),
+)
+"""Fields that say nothing about a sample whose grains come from labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +64,10 @@ class SampleSpec:
     """Share of the particles' volume in a second, finer fraction, as a crusher without a screen leaves it."""
     fines_size: float = 0.4
     """Mean diameter of that fraction over the mean of the coarse one."""
+    coarse: float = 0.0
+    """Share of the particles' volume in a few much larger ones; packed by the source ``physics`` only."""
+    coarse_size: float = 6.0
+    """Diameter of those over the mean of the others."""
     flakes: float = 0.0
     """Share of the grains that are two to four times as wide as thick, whichever way they lie."""
     needles: float = 0.0
@@ -123,6 +146,10 @@ class SampleSpec:
     def contrast(self) -> float:
         """Step from the matrix to the first phase, which noise and artifacts are measured by."""
         return self.phases[0] - self.matrix_gray
+
+    def simulated(self, *, only_gray: bool = False) -> dict[str, Any]:
+        """List the fields; ``only_gray`` without those of a packing."""
+        return {name: value for name, value in asdict(self).items() if not (only_gray and name in _OF_THE_PACKING)}
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 8:
