@@ -12,6 +12,7 @@ from typing import Any
 import imagecodecs
 import nrrd
 import numpy as np
+import pydicom
 import pytest
 import tifffile
 import zarr
@@ -118,6 +119,23 @@ def _jpeg_2000(plane: Any) -> bytes:
     return bytes(imagecodecs.jpeg2k_encode(plane, reversible=True))
 
 
+def _dicom(folder: Path) -> Made:
+    (folder / "scan").mkdir()
+    for z, plane in enumerate(IMAGE):
+        page = pydicom.Dataset()
+        page.file_meta = pydicom.dataset.FileMetaDataset()
+        page.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        page.SOPClassUID, page.SOPInstanceUID, page.SeriesInstanceUID = pydicom.uid.CTImageStorage, f"1.2.{z}", "1.3"
+        page.Rows, page.Columns = plane.shape
+        page.SamplesPerPixel, page.PhotometricInterpretation, page.PixelRepresentation = 1, "MONOCHROME2", 0
+        page.BitsAllocated = page.BitsStored = 16
+        page.HighBit, page.PixelData = 15, plane.tobytes()
+        page.PixelSpacing, page.ImageOrientationPatient = [0.02, 0.01], [1, 0, 0, 0, 1, 0]
+        page.ImagePositionPatient = [0, 0, round(0.03 * z, 6)]
+        page.save_as(folder / "scan" / f"{z}.dcm", enforce_file_format=True)
+    return folder / "scan", folder / "scan" / "7.dcm"
+
+
 def _ome_zarr_5(folder: Path) -> Made:
     write_volume(folder / "scan.ome.zarr", IMAGE, SPACING_MM)
     return folder / "scan.ome.zarr", folder / "scan.ome.zarr" / "0" / "c" / "0" / "0" / "0"
@@ -156,6 +174,7 @@ FORMATS: list[tuple[str, str, Callable[[Path], Made]]] = [
     (SLICES, "slices-png", _slices("png", imagecodecs.png_encode)),
     (SLICES, "slices-jp2", _slices("jp2", _jpeg_2000)),
     ("Bruker SkyScan: such a folder with a log", "skyscan", _slices("png", imagecodecs.png_encode, SKYSCAN)),
+    ("DICOM: a series, or a file of many frames", "dicom", _dicom),
     ("OME-Zarr 0.4 and 0.5, image or labels", "ome-0.4", _ome_zarr_4),
     ("OME-Zarr 0.4 and 0.5, image or labels", "ome-0.5", _ome_zarr_5),
     ("zarr 2 and 3, a plain array", "zarr-2", _zarr(2)),

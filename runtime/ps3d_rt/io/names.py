@@ -23,6 +23,8 @@ FORMATS = {
     ".pcr": "raw",
     ".info": "raw",
     ".xtekct": "raw",
+    ".dcm": "dicom.reader",
+    ".ima": "dicom.reader",
     ".zarr": "zarr_volume",
 }
 """File name ending → module of this package that opens it, loaded on use: zarr alone takes half a second to import."""

@@ -1,4 +1,4 @@
-"""A folder of slices, one file a slice: TIFF, PNG, BMP, JPEG 2000 or JPEG."""
+"""A folder of slices, one file a slice: TIFF, PNG, BMP, JPEG 2000 or JPEG; or a DICOM series."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume
+from ps3d_rt.io.dicom.reader import dicom_files, open_series
 from ps3d_rt.io.slices.images import SLICE_FORMATS, SliceFormat, SliceHeader
 from ps3d_rt.io.slices.order import order_slices, written_apart
 from ps3d_rt.io.slices.skyscan import facts_of, previews, read_logs
@@ -23,6 +24,9 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     """
     files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
     names = [file.name for file in files]
+    if dicom := dicom_files(path, names):
+        _check_no_images(names, dicom, path)
+        return open_series(path, dicom, spacing_mm)
     logs = read_logs(path, names)
     aside = previews(names, logs)
     kind, of_kind, remarks = _kind_of([name for name in names if name not in aside], path)
@@ -41,16 +45,26 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     return volume
 
 
+def _images_among(names: list[str]) -> list[tuple[SliceFormat, list[str]]]:
+    found = [(kind, [name for name in names if Path(name).suffix.lower() in kind.endings]) for kind in SLICE_FORMATS]
+    return [(kind, of_kind) for kind, of_kind in found if of_kind]
+
+
+def _check_no_images(names: list[str], dicom: list[str], path: Path) -> None:
+    for kind, of_kind in _images_among(names):
+        if len(of_kind) > 1:
+            raise InputError(
+                f"{path}: found {len(dicom)} DICOM and {len(of_kind)} {kind.name} files; a folder holds one scan: move "
+                "the others to folders of their own."
+            )
+
+
 def _kind_of(names: list[str], path: Path) -> tuple[SliceFormat, list[str], list[str]]:
     """Tell the format of the slices, their names, and what is left aside.
 
     A single image beside many of another format is a preview; two formats with several files each are two scans.
     """
-    found = [
-        (kind, of_kind)
-        for kind in SLICE_FORMATS
-        if (of_kind := [name for name in names if Path(name).suffix.lower() in kind.endings])
-    ]
+    found = _images_among(names)
     if not found:
         allowed = ", ".join(ending for kind in SLICE_FORMATS for ending in kind.endings)
         there = f"; its files are {', '.join(names[:3])}{' …' * (len(names) > 3)}" if names else " and no file"

@@ -1,0 +1,1 @@
+"""DICOM series: slices that say where they lie. Needs pydicom, from the extra ``dicom``."""
