@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 
+from ps3d_rt.clock import Clock
 from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.core.rows import RowsInMemory
 from ps3d_rt.engines.base import Engine, EngineSpec
+from ps3d_rt.events import ignore
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.crop import Crop
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
@@ -37,7 +40,7 @@ class Forecast:
     """What a run should take."""
 
     seconds: dict[str, float]
-    """Per stage, and ``all``."""
+    """Per stage but the estimate of the particle size and the report, and ``all``."""
     memory_bytes: int
     """Peak of this process; workers need about as much together."""
     gpu_memory_bytes: int
@@ -61,7 +64,9 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
     """
     devices = engine.spec.devices
     whole = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config, devices)
-    scale, bins = scale_and_bins(volume, model)
+    clock = Clock(ignore)
+    with clock.stage("gray scale", prod(volume.shape)):
+        scale, bins = scale_and_bins(volume, model)
     alone = replace(config, workers=1, chunk=SHARD[0])
     with tempfile.TemporaryDirectory(prefix="ps3d-rt-plan-") as folder:
         # The first piece only loads what is compiled.
@@ -72,7 +77,9 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
             create_labels(place / "labels", "labels", crop.shape, config.spacing_mm)
             job = Job(volume=crop, model=model, engine=engine, config=alone, plan=plan, scale=scale, bins=bins)
             places = Places(
-                store=ZarrStore(place / "arrays", plan.shape, plan.shard), labels=LabelsZarr(place / "labels")
+                store=ZarrStore(place / "arrays", plan.shape, plan.shard),
+                labels=LabelsZarr(place / "labels"),
+                rows=lambda most: RowsInMemory(),
             )
             _, run = run_stages(job, places)
         bytes_of = {kind: _bytes_under(place / kind) for kind in ("arrays", "labels")}
@@ -81,8 +88,11 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
         "particles": prod(whole.shape) / prod(plan.shape) / len(devices),
         "table": prod(whole.source) / prod(plan.source),
         "labels": prod(whole.source) / prod(plan.source),
+        "table writing": prod(whole.source) / prod(plan.source),
+        "size distribution": prod(whole.source) / prod(plan.source),
     }
-    seconds = {stage: round(run["seconds"][stage] * factor, 1) for stage, factor in by.items()}
+    seconds = {"gray scale": round(clock.seconds["gray scale"], 1)}
+    seconds |= {stage: round(run["seconds"][stage] * factor, 1) for stage, factor in by.items()}
     return Forecast(
         seconds=seconds | {"all": round(sum(seconds.values()), 1)},
         memory_bytes=memory_bytes(whole, config, volume.dtype.itemsize),

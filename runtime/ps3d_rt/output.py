@@ -4,6 +4,7 @@ While a run lasts, its work lies beside OUT, in ``.OUT.run``; it is kept when th
 
     run-spec.json, journal/     what is run, and what is done of it
     arrays/                     border-core map and labels on the normalized grid
+    rows/                       rows of the table until all have their ids
     output/                     becomes OUT
 """
 
@@ -14,21 +15,26 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
+from ps3d_rt.clock import Clock
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError, InterruptedRun
-from ps3d_rt.events import Listener, RunResumed, ignore
+from ps3d_rt.events import Listener, RunDone, RunResumed, ignore
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
 from ps3d_rt.io.names import file_and_inside
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.raw import bare_layout
-from ps3d_rt.io.table import read_table, write_table
+from ps3d_rt.io.spilled_rows import SpilledRows
+from ps3d_rt.io.table import read_table
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
 from ps3d_rt.model import ModelBundle
@@ -94,13 +100,28 @@ def predict_to_folder(
         if not output.exists():
             _begin(journal, output, job)
         labels = LabelsZarr(output / f"{volume.name}.ome.zarr")
-        places = Places(store=ZarrStore(arrays, job.plan.shape, job.plan.shard), labels=labels, journal=journal)
+        places = Places(
+            store=ZarrStore(arrays, job.plan.shape, job.plan.shard),
+            labels=labels,
+            rows=partial(SpilledRows, journal.folder / "rows", output, volume.shape),
+            journal=journal,
+        )
         table, run = run_stages(job, places, tell)
-        run["seconds"]["all"] = round(time.perf_counter() - began, 3)
         run["resumed"] = journal.resumed
-        _finish(output, volume, labels, table, run)
-        _publish(output, folder, journal.folder / "replaced")
+        clock = Clock(tell, run["seconds"])
+        with clock.stage("report", prod(volume.shape)):
+            shown = run | {"seconds": run["seconds"] | _all_seconds(began)}
+            _report(output, volume, labels, table, shown)
+        run["seconds"] |= _all_seconds(began)
+        (output / MARK).write_text(json.dumps(run, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        with replace(clock, seconds={}).stage("publish", prod(volume.shape)):
+            _publish(output, folder, journal.folder / "replaced")
+    tell(RunDone(run["particles"], run["seconds"]["all"]))
     return run
+
+
+def _all_seconds(began: float) -> dict[str, float]:
+    return {"all": round(time.perf_counter() - began, 3)}
 
 
 @contextmanager
@@ -139,13 +160,10 @@ def _begin(journal: Journal, output: Path, job: Job) -> None:
     unfinished.rename(output)
 
 
-def _finish(output: Path, volume: Volume, labels: LabelsZarr, table: ParticleTable, run: dict[str, Any]) -> None:
-    """Write what is small and quickly done again."""
+def _report(output: Path, volume: Volume, labels: LabelsZarr, table: SampleTable, run: dict[str, Any]) -> None:
     remove_unfinished(output)
-    write_table(table, output, overwrite=True)
     pictures = take_pictures(volume.read, labels.read, volume.shape, table)
     write_report(output / REPORT, run, table, pictures)
-    (output / MARK).write_text(json.dumps(run, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _publish(output: Path, folder: Path, replaced: Path) -> None:

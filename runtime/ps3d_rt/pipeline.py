@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -15,14 +14,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ps3d_rt.clock import Clock
 from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Store
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.measure import ParticleTable, merge_sums, renumber, to_table
+from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale
 from ps3d_rt.core.particle_size import SizeEstimate
 from ps3d_rt.core.particles import to_particles
+from ps3d_rt.core.rows import Rows, RowsInMemory, stream_rows
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.cards import OWN_CARD, variables_of
@@ -32,9 +34,6 @@ from ps3d_rt.events import (
     RunDone,
     RunStarted,
     SizeMismatch,
-    StageAdvanced,
-    StageDone,
-    StageStarted,
     Warned,
     ignore,
 )
@@ -46,7 +45,15 @@ from ps3d_rt.sizing import estimate_size, sizing_facts
 from ps3d_rt.stages.device import DeviceStore, LimitedTask, memory_limit
 from ps3d_rt.stages.gray import embedding_scale_and_bins, volume_scale_and_bins
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, PatchCount, Segmentation, segment
-from ps3d_rt.stages.source_grid import LabelsTarget, SourceGrid, box_tasks, measure_box, renamed, write_box
+from ps3d_rt.stages.source_grid import (
+    LabelsTarget,
+    SourceGrid,
+    box_tasks,
+    last_boxes,
+    measure_box,
+    renamed,
+    write_box,
+)
 from ps3d_rt.versions import versions
 from ps3d_rt.workers import Workers, usable_cores
 
@@ -80,6 +87,8 @@ class Job:
     """Of the particles' gray histograms."""
     estimate: SizeEstimate | None = None
     """How the particle size came about; None if it was given."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Of the stages before the plan."""
 
     @classmethod
     def of(
@@ -93,10 +102,12 @@ class Job:
         """
         if config.particle_size_mm is not None:
             check_particle_size(volume.shape, config)
-        estimate = None
-        scale, bins = scale_and_bins(volume, model)
+        estimate, clock, voxels = None, Clock(tell), prod(volume.shape)
+        with clock.stage("gray scale", voxels):
+            scale, bins = scale_and_bins(volume, model)
         if config.particle_size_mm is None:
-            estimate = estimate_size(volume, model, engine, config, scale, tell)
+            with clock.stage("size estimate", voxels):
+                estimate = estimate_size(volume, model, engine, config, scale, tell)
             config = replace(config, particle_size_mm=estimate.particle_size_mm)
         plan = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config, engine.spec.devices)
         return cls(
@@ -108,6 +119,7 @@ class Job:
             scale=scale,
             bins=bins,
             estimate=estimate,
+            seconds=clock.seconds,
         )
 
     def spec(self) -> dict[str, Any]:
@@ -153,6 +165,8 @@ class Places:
     store: Store
     """Working arrays on the normalized grid."""
     labels: LabelLevels
+    rows: Callable[[int], Rows]
+    """Makes the place for the rows of the table; it is told how many there are at most."""
     journal: Journal | None = None
     """Finished tasks; without it a run cannot be resumed."""
 
@@ -200,11 +214,14 @@ def predict_volume(
         )
     job = Job.of(volume, model, engine, config, tell)
     labels = LabelsInMemory(volume.shape)
-    table, facts = run_stages(job, Places(store=MemoryStore(job.plan.shape), labels=labels), tell)
-    return Result(labels.array, table, facts)
+    rows = RowsInMemory()
+    places = Places(store=MemoryStore(job.plan.shape), labels=labels, rows=lambda most: rows)
+    _, facts = run_stages(job, places, tell)
+    tell(RunDone(len(rows.table), round(sum(facts["seconds"].values()), 3)))
+    return Result(labels.array, rows.table, facts)
 
 
-def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[ParticleTable, dict[str, Any]]:
+def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[SampleTable, dict[str, Any]]:
     """Run everything that is not done yet; the labels go to ``places.labels``.
 
     Returns:
@@ -221,17 +238,17 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
     tell(RunStarted(job.volume.name, plan.source, plan.shape, plan.patches, engine, processes))
     for text in job.volume.warnings:
         tell(Warned(text))
-    clock, voxels = _Clock(tell), prod(plan.source)
+    clock, voxels = Clock(tell, dict(job.seconds)), prod(plan.source)
     with (
         memory_limit(spec.device, job.config.gpu_memory_bytes),
         Workers(job.config.workers, threads=job.config.threads) as workers,
         _card_processes(job) as cards,
     ):
         tasks = _Tasks(workers, places.journal)
-        with clock.stage("network", plan.patches, "patches", voxels) as advance:
+        with clock.stage("network", voxels, plan.patches, "patches") as advance:
             counts = _segment(job, places, cards or workers, advance)
         with (
-            clock.stage("particles", 5 * len(plan.chunks.boxes) - 1, "tasks", voxels) as advance,
+            clock.stage("particles", voxels, 5 * len(plan.chunks.boxes) - 1, "tasks") as advance,
             nullcontext(cards) if cards else _chunk_workers(job, workers) as chunk_workers,
         ):
             parts, particles = to_particles(
@@ -244,23 +261,31 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Parti
             )
             scored = partial(add_up_scores, places.store)
             score_sums = tasks.map(scored, score_tasks(plan.chunks, parts), advance=advance)
-            sureness = to_sureness(score_sums, particles)
+            sureness, stops = to_sureness(score_sums, particles)
         bins = job.bins
         grid = SourceGrid(volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom, bins=bins)
         boxes = places.labels.boxes(0)
-        with clock.stage("table", len(boxes), "boxes", voxels) as advance:
-            sums = tasks.map(partial(measure_box, grid), box_tasks(grid, parts, boxes), advance=advance)
-            merged, names = renumber(merge_sums(sums), largest=particles)
-            table = to_table(merged, plan.source, job.config.spacing_mm, sureness.renamed(names))
-        with clock.stage("labels", len(boxes), "boxes", voxels) as advance:
+        with clock.stage("table", voxels, len(boxes), "boxes") as advance:
+            measured, rows = box_tasks(grid, parts, boxes), places.rows(particles)
+            sums = tasks.map(partial(measure_box, grid), measured, advance=advance)
+            last = last_boxes(grid, measured, stops)
+            names = stream_rows(sums, last, plan.source, job.config.spacing_mm, sureness, rows)
+        with clock.stage("labels", voxels, len(boxes), "boxes") as advance:
             write = partial(write_box, grid, places.labels)
             tasks.run(write, box_tasks(grid, renamed(parts, names), boxes), advance=advance)
             for level in range(1, places.labels.levels):
                 tasks.run(partial(_coarsen, places.labels, level), places.labels.boxes(level))
-    facts = _facts(job, started, clock.seconds, counts, table)
+    del parts, sureness, stops, last
+    with clock.stage("table writing", voxels):
+        table = rows.finish(names)
+    with clock.stage("size distribution", voxels):
+        found = {
+            "particle_size": sizing_facts(job.config, job.estimate, table),
+            "size_distribution": size_facts(table, plan.source),
+        }
+    facts = _facts(job, started, clock.seconds, counts) | {"particles": len(table), **found}
     if facts["particle_size"]["mismatch"]:
         tell(SizeMismatch(facts["parameters"]["particle_size_mm"], facts["particle_size"]["mean_found_mm"]))
-    tell(RunDone(len(table), round(sum(clock.seconds.values()), 3)))
     return table, facts
 
 
@@ -368,30 +393,6 @@ class _Tasks:
             pass
 
 
-@dataclass
-class _Clock:
-    """Times the stages and tells the listener."""
-
-    tell: Listener
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str, total: int, unit: str, voxels: int) -> Iterator[Callable[[int], None]]:
-        """Time a stage; yields a function that takes the units that were finished since it was called last."""
-        self.tell(StageStarted(name, total, unit, voxels / max(1, total)))
-        done = 0
-
-        def advance(units: int) -> None:
-            nonlocal done
-            done = min(total, done + units)
-            self.tell(StageAdvanced(name, done))
-
-        start = time.perf_counter()
-        yield advance
-        self.seconds[name] = round(time.perf_counter() - start, 3)
-        self.tell(StageDone(name, self.seconds[name]))
-
-
 def scale_and_bins(volume: Volume, model: ModelBundle) -> tuple[GrayScale | EmbeddingScale, GrayBins]:
     """Give the gray scale of a volume under the model's scheme, and the bins of its particles' histograms."""
     if model.gray_mean is not None and model.gray_std is not None:
@@ -404,16 +405,11 @@ def scale_and_bins(volume: Volume, model: ModelBundle) -> tuple[GrayScale | Embe
     return replace(scale, floor=model.gray_floor), bins
 
 
-def _facts(
-    job: Job, started: datetime, seconds: dict[str, float], counts: PatchCount, table: ParticleTable
-) -> dict[str, Any]:
+def _facts(job: Job, started: datetime, seconds: dict[str, float], counts: PatchCount) -> dict[str, Any]:
     """Give the content of ``run.json``."""
     volume, model, config, plan = job.volume, job.model, job.config, job.plan
     return {
         "date": started.isoformat(timespec="seconds"),
-        "particles": len(table),
-        "particle_size": sizing_facts(config, job.estimate, table),
-        "size_distribution": size_facts(table, plan.source),
         "scan": {
             "name": volume.name,
             "source": volume.source,

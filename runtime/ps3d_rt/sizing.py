@@ -6,9 +6,9 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale
 from ps3d_rt.core.particle_size import Look, SizeEstimate, is_mismatch
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.events import Listener, SizeEstimated, SizeTried
 from ps3d_rt.io.base import Volume
@@ -60,7 +60,7 @@ def estimate_size(
     return found
 
 
-def sizing_facts(config: PredictConfig, estimate: SizeEstimate | None, table: ParticleTable) -> dict[str, Any]:
+def sizing_facts(config: PredictConfig, estimate: SizeEstimate | None, table: SampleTable) -> dict[str, Any]:
     """Say, for ``run.json``, how the particle size came about, and whether it fits the particles found."""
     told, found = config.particle_size_mm, float(table.equivalent_diameter_mm.mean()) if len(table) else None
     return {

@@ -34,8 +34,22 @@ LAYERS = {
     "stages": {"ahead", "core", "engines", "errors", "io", "journal", "workers"},
     "plan": {"core", "errors", "io", "model"},
     "sizing": {"core", "engines", "events", "io", "model", "plan", "stages", "workers"},
+    "clock": {"events"},
     "pipeline": {
-        *("core", "engines", "errors", "events", "io", "journal", "model", "plan", "sizing", "stages", "versions"),
+        *(
+            "clock",
+            "core",
+            "engines",
+            "errors",
+            "events",
+            "io",
+            "journal",
+            "model",
+            "plan",
+            "sizing",
+            "stages",
+            "versions",
+        ),
         "workers",
     },
 }

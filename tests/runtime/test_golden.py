@@ -10,7 +10,7 @@ import pytest
 import ps3d_rt
 from ps3d_rt.core.measure import measure
 from ps3d_rt.engines.fake import FakeEngine
-from ps3d_rt.io.volume import ArrayVolume
+from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig

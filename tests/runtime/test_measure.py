@@ -22,7 +22,6 @@ from ps3d_rt.core.measure import (
     measure,
     merge_sums,
     partial_sums,
-    renumber,
     to_table,
 )
 from ps3d_rt.core.normalize import gray_scale
@@ -344,31 +343,6 @@ def test_float_images_give_the_same_bytes_for_the_same_parts_and_nearly_so_for_o
     one, again = (sums_of_tiling(labels, image, boxes).gray_sum for _ in range(2))
     assert one.tobytes() == again.tobytes()
     assert sums_of_tiling(labels, image, boxes[::-1]).gray_sum == pytest.approx(one, abs=1e-12)
-
-
-@settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 2**32 - 1), boxes=tilings(), with_image=st.booleans())
-def test_renumbered_sums_are_those_of_the_renumbered_labels(seed, boxes, with_image):
-    labels, image = some_volume(seed, union(boxes))
-    labels, image = labels * 7, image if with_image else None
-    sums, table = renumber(sums_of_tiling(labels, image, boxes))
-    renumbered = table[labels]
-    ids, firsts = np.unique(renumbered, return_index=True)
-    ids, firsts = ids[ids > 0], firsts[ids > 0]
-    assert ids.tolist() == list(range(1, len(np.unique(labels[labels > 0])) + 1))
-    assert np.all(np.diff(firsts) > 0)
-    assert np.array_equal(renumbered > 0, labels > 0)
-    assert same(to_table(sums, labels.shape, (1, 2, 3)), measure(renumbered, (1, 2, 3), image, BINS))
-    assert np.array_equal(sums.first, firsts)
-
-
-def test_the_renumbering_table_starts_with_0_and_reaches_the_largest_id():
-    sums = partial_sums(np.array([[[4, 4, 0, 2]]]))
-    assert renumber(sums)[1].tolist() == [0, 0, 2, 0, 1]
-    assert renumber(sums, largest=6)[1].tolist() == [0, 0, 2, 0, 1, 0, 0]
-    assert renumber(sums)[1].dtype == np.uint32
-    nothing, table = renumber(partial_sums(np.zeros((1, 1, 1), np.uint8)), largest=2)
-    assert (len(nothing.label), table.tolist()) == (0, [0, 0, 0])
 
 
 @pytest.mark.parametrize("start", [(2, 0, 0), (0, 0, 2), (0, -1, 0)])

@@ -1,16 +1,20 @@
 """The stage that measures particles of the normalized grid on the source grid, box by box."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from ps3d_rt.core.chunks import ChunkGrid, MemoryStore
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.measure import measure, merge_sums, renumber, to_table
+from ps3d_rt.core.measure import measure
 from ps3d_rt.core.normalize import normalized_shape
-from ps3d_rt.core.particles import BORDER_CORE, FOREGROUND, to_particles
+from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND, to_particles
+from ps3d_rt.core.rows import RowsInMemory, stream_rows
+from ps3d_rt.core.sureness import Sureness, add_up_scores, score_tasks, to_sureness
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.stages import source_grid
-from ps3d_rt.stages.source_grid import SourceGrid, box_tasks, measure_box, renamed, write_box
+from ps3d_rt.stages.source_grid import SourceGrid, box_tasks, last_boxes, measure_box, renamed, write_box
 
 SOURCE = (20, 26, 31)
 
@@ -45,15 +49,20 @@ def test_the_table_of_boxes_is_that_of_the_labels_they_write(monkeypatch, zoom, 
     store.write(BORDER_CORE, Box.of_shape(shape), cells)
     percent = np.random.default_rng(2).integers(40, 101, shape, np.uint8)
     store.arrays[FOREGROUND] = np.where(cells > 0, percent, 0)
+    store.arrays[CORE_SCORE] = store.arrays[FOREGROUND] // 2
     parts, count = to_particles(store, shape, chunk)
     image = np.random.default_rng(1).integers(0, 65_536, SOURCE, np.uint16)
     stage = SourceGrid(volume=ArrayVolume(image), store=store, grid=ChunkGrid(shape, chunk), zoom=zoom)
     boxes = ChunkGrid(SOURCE, (side, side, side)).boxes
 
-    sums, names = renumber(merge_sums(measure_box(stage, t) for t in box_tasks(stage, parts, boxes)), largest=count)
+    tasks, rows = box_tasks(stage, parts, boxes), RowsInMemory()
+    _, stops = to_sureness(map(partial(add_up_scores, store), score_tasks(stage.grid, parts)), count)
+    unsure = Sureness(*np.zeros((3, count)))
+    sums = (measure_box(stage, task) for task in tasks)
+    names = stream_rows(sums, last_boxes(stage, tasks, stops), SOURCE, (1, 2, 3), unsure, rows)
     for task in box_tasks(stage, renamed(parts, names), boxes):
         write_box(stage, target, task)
-    found, expected = to_table(sums, SOURCE, (1, 2, 3)), measure(target.labels, (1, 2, 3), image)
+    found, expected = rows.finish(names), measure(target.labels, (1, 2, 3), image)
 
     assert len(found) > 10
     assert expected.contacts.sum() > 20

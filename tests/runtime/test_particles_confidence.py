@@ -18,7 +18,7 @@ def confident(border_core, percent, chunk, **options):
     store.arrays |= {BORDER_CORE: border_core, FOREGROUND: percent, CORE_SCORE: np.zeros_like(percent)}
     found = to_particles(store, store.shape, chunk, keep=Keep(**options))
     tasks = score_tasks(ChunkGrid(store.shape, chunk), found.parts)
-    sureness = to_sureness(map(partial(add_up_scores, store), tasks), found.largest)
+    sureness, _ = to_sureness(map(partial(add_up_scores, store), tasks), found.largest)
     labels = read_ids(store, [part for part in found.parts if part.ids.size > 1], Box.of_shape(store.shape))
     return found.largest, labels, sureness.confidence
 

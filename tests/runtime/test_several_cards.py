@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import ps3d_rt.plan
+from ps3d_rt.core.rows import RowsInMemory
 from ps3d_rt.engines import cards, open_engine
 from ps3d_rt.engines.cards import Card, find_cards, find_devices
 from ps3d_rt.engines.fake import FakeEngine
@@ -97,7 +98,7 @@ def test_two_cards_give_the_bytes_of_one_cpu(fake_model: Any, tmp_path: Path, mo
         job = Job.of(volume, model, engine, CONFIG)
         labels = LabelsInMemory(volume.shape)
         store = there.Store(tmp_path / "arrays", job.plan.shape, job.plan.shard)
-        table, run = run_stages(job, Places(store=store, labels=labels))
+        table, run = run_stages(job, Places(store=store, labels=labels, rows=lambda most: RowsInMemory()))
         with pytest.raises(InputError, match="a run in memory takes one"):
             predict_volume(volume, model, engine, CONFIG)
     assert len(job.plan.sweeps) >= 2

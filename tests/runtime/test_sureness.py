@@ -41,7 +41,8 @@ def sure(store, chunk, names=None):
         store.write("labels", box, np.searchsorted(here, ids[box.slices]))
         parts.append(Part("labels", box, names[here]))
     found = map(partial(add_up_scores, store), score_tasks(grid, parts))
-    return to_sureness(found, int(names.max()))
+    sureness, _ = to_sureness(found, int(names.max()))
+    return sureness
 
 
 def values(sureness):
@@ -80,7 +81,6 @@ def test_no_particles_no_numbers(names):
     ids = np.zeros((2, 4), int) if names is None else IDS
     found = sure(stored(ids, CLASSES, FOREGROUND_PERCENT, CORE_PERCENT), (1, 1, 2), names)
     assert values(found) == [[], [], []]
-    assert values(found.renamed(np.zeros(4, np.uint32))) == [[], [], []]
 
 
 def plainly(store):
@@ -130,8 +130,25 @@ def test_any_chunks_give_the_bytes_of_the_whole(shape, chunk, seed, background):
 
 def test_numbers_follow_their_particles():
     columns = {name: np.array([0.1, 0.2, 0.3]) for name in ("confidence", "core_confidence", "contact_margin")}
-    found = Sureness(**columns).renamed(np.array([0, 2, 0, 1], np.uint32))
-    assert values(found) == [[0.3, 0.1]] * 3
+    assert values(Sureness(**columns).of(np.array([3, 1], np.uint64))) == [[0.3, 0.1]] * 3
+
+
+def test_every_particle_ends_where_its_last_voxel_lies():
+    ids = np.zeros((7, 2, 3), int)
+    ids[1:3, 0, 0] = 1
+    ids[2:6, 1, 1:] = 2
+    ids[6, 0, 2] = 3
+    classes, percent = (ids > 0).astype(int), 90 * (ids > 0)
+    store = MemoryStore(ids.shape)
+    for name, values_ in zip(
+        ("ids", BORDER_CORE, FOREGROUND, CORE_SCORE), (ids, classes, percent, percent), strict=True
+    ):
+        store.arrays[name] = values_.astype(np.uint32 if name == "ids" else np.uint8)
+    for chunk in ((7, 2, 3), (2, 1, 2), (3, 2, 1)):
+        grid, parts = ChunkGrid(ids.shape, chunk), []
+        parts = [Part("ids", box, np.arange(4)) for box in grid.boxes]
+        _, stops = to_sureness(map(partial(add_up_scores, store), score_tasks(grid, parts)), 3)
+        assert stops.tolist() == [0, 3, 6, 7]
 
 
 def test_ids_past_32_bits_are_told_apart():

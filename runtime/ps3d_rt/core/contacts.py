@@ -19,15 +19,42 @@ class Contacts:
     faces: NDArray[np.int64]
     """(m,) voxel faces between the two, at least 1."""
 
-    def renamed(self, labels: NDArray[np.uint64]) -> Contacts:
-        """Give each of the pairs other labels, (m, 2)."""
-        return _summed(labels, self.faces)
+    def sides(self, label: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
+        """List the pairs from the side of each of some particles.
 
-    def each_way(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
-        """List every pair twice, by the first label and then by the second: the label, what it touches, the faces."""
+        Args:
+            label: (n,) whose sides; ascending.
+
+        Returns:
+            The label, what it touches, and the faces, by the first and then by the second; a pair of two of them stands
+            there twice.
+        """
         labels = np.concatenate([self.labels, self.labels[:, ::-1]])
+        faces = np.concatenate([self.faces, self.faces])
+        own = is_among(labels[:, 0], label)
+        labels, faces = labels[own], faces[own]
         order = np.lexsort((labels[:, 1], labels[:, 0]))
-        return labels[order, 0], labels[order, 1], np.concatenate([self.faces, self.faces])[order]
+        return labels[order, 0], labels[order, 1], faces[order]
+
+    @classmethod
+    def of_sides(
+        cls, label: NDArray[np.uint64], touched: NDArray[np.uint64], faces: NDArray[np.int64], own: NDArray[np.uint64]
+    ) -> Contacts:
+        """Make each pair once from the sides of the particles ``own``, (n,) ascending; others have no side there."""
+        once = (label < touched) | ~is_among(touched, own)
+        return _summed(np.stack([label, touched], axis=1)[once], faces[once])
+
+
+def is_among(labels: NDArray[np.uint64], some: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say which labels are among ``some``, which ascend.
+
+    >>> is_among(np.array([[3, 4], [9, 2]], np.uint64), np.array([2, 4], np.uint64)).tolist()
+    [[False, True], [False, True]]
+    """
+    if not some.size:
+        return np.zeros(labels.shape, np.bool_)
+    found: NDArray[np.bool_] = some[np.minimum(np.searchsorted(some, labels), some.size - 1)] == labels
+    return found
 
 
 def no_contacts() -> Contacts:

@@ -31,7 +31,7 @@ from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 
 if TYPE_CHECKING:
-    from ps3d_rt.core.measure import ParticleTable
+    from ps3d_rt.core.sample_table import SampleTable
 
 SHARES = (0.1, 0.5, 0.9)
 DETECTION_LIMIT_VOXELS = 3
@@ -114,7 +114,7 @@ class Sample:
     """Side of the cube of a voxel's volume."""
 
     @classmethod
-    def of(cls, table: ParticleTable, shape: Zyx | None = None, *, sieve: bool = False) -> Sample:
+    def of(cls, table: SampleTable, shape: Zyx | None = None, *, sieve: bool = False) -> Sample:
         """Take the particles of a table.
 
         Args:
@@ -138,7 +138,7 @@ class Sample:
         )
 
 
-def edge_weights(table: ParticleTable, shape: Zyx) -> NDArray[np.float64]:
+def edge_weights(table: SampleTable, shape: Zyx) -> NDArray[np.float64]:
     """How many particles each one stands for: 0 if it touches a face, else 1 / P(a particle of its box touches none).
 
     Raises:
@@ -154,7 +154,7 @@ def edge_weights(table: ParticleTable, shape: Zyx) -> NDArray[np.float64]:
     return weights
 
 
-def sieve_diameter_mm(table: ParticleTable) -> NDArray[np.float64]:
+def sieve_diameter_mm(table: SampleTable) -> NDArray[np.float64]:
     """Width of the smallest square hole that the particles pass, as ellipsoids of their moments."""
     width: NDArray[np.float64] = np.sqrt((table.axis_middle_mm**2 + table.axis_minor_mm**2) / 2)
     return width
@@ -165,7 +165,7 @@ def below_limit(voxels: NDArray[np.int64]) -> NDArray[np.bool_]:
     return voxels < pi / 6 * DETECTION_LIMIT_VOXELS**3
 
 
-def size_distribution(table: ParticleTable, shape: Zyx | None = None, *, sieve: bool = False) -> SizeDistribution:
+def size_distribution(table: SampleTable, shape: Zyx | None = None, *, sieve: bool = False) -> SizeDistribution:
     """Compute D10, D50 and D90 by number and by volume.
 
     Args:
@@ -188,7 +188,7 @@ def size_distribution(table: ParticleTable, shape: Zyx | None = None, *, sieve: 
 
 
 def confidence_interval(
-    table: ParticleTable, shape: Zyx | None = None, *, sieve: bool = False, seed: int = 0
+    table: SampleTable, shape: Zyx | None = None, *, sieve: bool = False, seed: int = 0
 ) -> tuple[SizeDistribution, SizeDistribution]:
     """Estimate between what values the percentiles lie, with 95 % confidence.
 
@@ -219,7 +219,7 @@ def confidence_interval(
     return _distribution(sample, low), _distribution(sample, high)
 
 
-def size_facts(table: ParticleTable, shape: Zyx | None = None, *, sieve: bool = False) -> dict[str, Any]:
+def size_facts(table: SampleTable, shape: Zyx | None = None, *, sieve: bool = False) -> dict[str, Any]:
     """Give the distribution with its intervals, and how it was made, as JSON.
 
     Args:

@@ -6,8 +6,9 @@
    integers), so the result is the same bytes for any cutting of the volume into boxes and any order of them. Other
    images are summed in float64, slab by slab and then in the order of the parts: the same parts in the same order
    give the same bytes, another cutting may differ in the last digits of ``gray_mean`` and ``gray_std``.
-3. :func:`renumber` turns the ids into 1..N, if they are not to stay as they are.
-4. :func:`to_table` turns the sums into columns.
+3. :func:`to_table` turns the sums into columns.
+
+A run of millions of particles does 2 and 3 a few layers at a time: :mod:`ps3d_rt.core.open_sums`.
 
 What every column means, and where its formula comes from, is in docs/particle-table.md.
 """
@@ -15,7 +16,7 @@ What every column means, and where its formula comes from, is in docs/particle-t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import isfinite, pi, prod
 from typing import Any
 
@@ -26,7 +27,6 @@ from ps3d_rt.core.contacts import Contacts, find_contacts, merge_contacts
 from ps3d_rt.core.feret import LONGEST_AXIS, feret_mm
 from ps3d_rt.core.gray import GrayBins, quantiles, statistics
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.particles import label_dtype
 from ps3d_rt.core.run_sums import Columns, sum_gray, sum_places
 from ps3d_rt.core.runs import as_ids, check_volume, z_slabs
 from ps3d_rt.core.shape import covariances, principal_axes, sphericity
@@ -90,7 +90,7 @@ class ParticleTable:
     contact_margin: NDArray[np.float64] | None = None
 
     contact_pairs: Contacts
-    """Which particles touch; no column."""
+    """Which particles touch; no column. Of some rows of a table, also pairs with particles of other rows."""
     gray_histogram: NDArray[np.unsignedinteger] | None = None
     """(n, 64) voxels in each bin; no column."""
     gray_bins: GrayBins | None = None
@@ -103,6 +103,12 @@ class ParticleTable:
         """Return the columns by name, in the order of the fields; without those that are None."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in NO_COLUMNS}
         return {name: column for name, column in values.items() if column is not None}
+
+    def take(self, rows: NDArray[Any]) -> ParticleTable:
+        """Return a table of some rows, (n,) numbers from 0; contacts stay those of all."""
+        columns = {name: column[rows] for name, column in self.columns().items()}
+        histogram = None if self.gray_histogram is None else self.gray_histogram[rows]
+        return replace(self, **columns, gray_histogram=histogram)
 
 
 NO_COLUMNS = frozenset({"contact_pairs", "gray_histogram", "gray_bins"})
@@ -316,36 +322,12 @@ class _Total:
         return label[order], {name: self._columns.pop(name)[order] for name in list(self._columns)}
 
 
-def renumber(sums: PartialSums, largest: int = 0) -> tuple[PartialSums, NDArray[Any]]:
-    """Turn the ids of a whole volume into 1..N, in raster order of their first voxels.
-
-    Args:
-        sums: of the whole volume.
-        largest: an id that the table must reach, even if no voxel has it.
-
-    Returns:
-        The sums by new id; and the table from old ids to new ones, uint32 (uint64 past 2^32). Entry 0, and that of an
-        id without voxels, is 0. It has an entry for every id up to the largest one, so large gaps cost memory.
-
-    >>> renumber(partial_sums(np.array([[[5, 0, 2, 2]]])))[1]
-    array([0, 0, 2, 0, 0, 1], dtype=uint32)
-    """
-    order = np.argsort(sums.first)
-    count = len(order)
-    table = np.zeros(max(largest, int(sums.label.max(initial=0))) + 1, label_dtype(count))
-    table[sums.label[order]] = np.arange(1, count + 1)
-    columns = {name: getattr(sums, name) for name in MERGED_BY}
-    columns = {name: None if column is None else column[order] for name, column in columns.items()}
-    contacts = sums.contacts.renamed(table[sums.contacts.labels].astype(np.uint64))
-    label = np.arange(1, count + 1, dtype=np.uint64)
-    return PartialSums(label=label, contacts=contacts, gray_bins=sums.gray_bins, **columns), table
-
-
 def to_table(sums: PartialSums, shape: Zyx, spacing_mm: Spacing, sureness: Sureness | None = None) -> ParticleTable:
-    """Turn the sums of a whole volume into the particle table.
+    """Turn sums into the particle table.
 
     Args:
-        sums: from :func:`merge_sums`, or from :func:`partial_sums` of the whole volume.
+        sums: of some particles or all, each complete: from :func:`merge_sums`, or from :func:`partial_sums` of the
+            whole volume.
         shape: of the volume, voxels z, y, x.
         spacing_mm: voxel size along z, y, x.
         sureness: of the same particles; None if no network found them.
@@ -394,7 +376,7 @@ def _by_axis(name: str, values: NDArray[Any]) -> dict[str, Any]:
 
 
 def _contact_columns(sums: PartialSums) -> dict[str, Any]:
-    label, _, faces = sums.contacts.each_way()
+    label, _, faces = sums.contacts.sides(sums.label)
     row = np.searchsorted(sums.label, label)
     total = np.zeros(len(sums.label), np.int64)
     np.add.at(total, row, faces)

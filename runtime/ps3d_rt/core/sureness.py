@@ -2,7 +2,7 @@
 
 1. :func:`score_tasks`: every chunk with particles gets their labels, and those one voxel beyond it.
 2. :func:`add_up_scores`, per chunk: add up the scores by final id, over voxels and over the faces between particles.
-3. :func:`to_sureness`, tables only: add up the chunks, and divide.
+3. :func:`to_sureness`, tables only: add up the chunks, and divide. It also says where every particle ends.
 
 Scores are whole percent, and so are their sums: any chunks in any order give the same bytes. In memory are one chunk a
 task, and 48 bytes a particle. What the means say is in docs/particle-table.md.
@@ -42,15 +42,10 @@ class Sureness:
         """Return the three by name, as they stand in the particle table."""
         return dict(vars(self))
 
-    def renamed(self, names: NDArray[Any]) -> Sureness:
-        """Give the particles other ids.
-
-        Args:
-            names: (N + 1,) id → new id, 1..M each once; 0 for particles that are gone.
-        """
-        olds = np.empty(int(names.max()) + 1, np.intp)
-        olds[names] = np.arange(names.size)
-        return Sureness(**{name: column[olds[1:] - 1] for name, column in self.columns().items()})
+    def of(self, ids: NDArray[Any]) -> Sureness:
+        """Give that of some particles, (n,) ids."""
+        rows = ids.astype(np.int64) - 1
+        return Sureness(**{name: column[rows] for name, column in self.columns().items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +69,8 @@ class ScoreSums:
     sums: NDArray[np.int64]
     """(n, 6) voxels, percent of foreground over them, core voxels, percent of core over them, faces to other
     particles, and over the two voxels of each percent of border less percent of core."""
+    stops: NDArray[np.int32]
+    """(n,) one past the last plane, in the volume, of the particle's voxels in the chunk; 0 without any."""
 
 
 def score_tasks(grid: ChunkGrid, parts: Sequence[Part]) -> list[ScoreTask]:
@@ -96,15 +93,20 @@ def add_up_scores(store: Store, task: ScoreTask) -> ScoreSums:
     labels = read_ids(store, placed, task.read, np.uint32)
     classes = asnumpy(store.read(BORDER_CORE, task.chunk))
     foreground, core = (asnumpy(store.read(name, task.read)) for name in (FOREGROUND, CORE_SCORE))
-    sums = np.zeros((ids.size, 6), np.int64)
-    _add_up(labels, classes, foreground, core, sums)
+    sums, stops = np.zeros((ids.size, 6), np.int64), np.zeros(ids.size, np.int32)
+    _add_up(labels, classes, foreground, core, sums, stops)
     there = sums.any(axis=1)
-    return ScoreSums(ids[there], sums[there])
+    return ScoreSums(ids[there], sums[there], np.where(stops > 0, stops + task.chunk.start[0], 0)[there])
 
 
 @compiled
 def _add_up(
-    labels: NDArray[Any], classes: NDArray[Any], foreground: NDArray[Any], core: NDArray[Any], sums: NDArray[np.int64]
+    labels: NDArray[Any],
+    classes: NDArray[Any],
+    foreground: NDArray[Any],
+    core: NDArray[Any],
+    sums: NDArray[np.int64],
+    stops: NDArray[np.int32],
 ) -> None:
     """Add up over the voxels that ``classes`` has; the other arrays go on to the next voxel unless the volume ends."""
     for z in range(classes.shape[0]):
@@ -116,6 +118,7 @@ def _add_up(
                 percent = np.int64(core[z, y, x])
                 margin = np.int64(foreground[z, y, x]) - 2 * percent  # border is foreground less core
                 sums[label, _VOXELS] += 1
+                stops[label] = z + 1
                 sums[label, _FOREGROUND] += foreground[z, y, x]
                 if classes[z, y, x] == CORE:
                     sums[label, _CORE_VOXELS] += 1
@@ -133,19 +136,26 @@ def _add_up(
                         sums[one, _MARGIN] += both
 
 
-def to_sureness(chunks: Iterable[ScoreSums], count: int) -> Sureness:
-    """Add up the chunks of a volume with the particles 1..``count``, and take the means.
+def to_sureness(chunks: Iterable[ScoreSums], count: int) -> tuple[Sureness, NDArray[np.int32]]:
+    """Add up the chunks of a volume with the particles 1..``count``.
 
-    >>> one, next_one = (ScoreSums(np.array([1]), np.array([[n, 90 * n, 0, 0, 1, -20]])) for n in (1, 4))
-    >>> found = to_sureness([one, next_one], 1)
-    >>> found.confidence, found.core_confidence, found.contact_margin
-    (array([0.9]), array([nan]), array([-0.1]))
+    Returns:
+        The means; and (count + 1,) id → one past the last plane that it has a voxel in, entry 0 is 0.
+
+    >>> one, next_one = (
+    ...     ScoreSums(np.array([1]), np.array([[n, 90 * n, 0, 0, 1, -20]]), np.array([n], np.int32)) for n in (1, 4)
+    ... )
+    >>> found, stops = to_sureness([one, next_one], 1)
+    >>> found.confidence, found.core_confidence, found.contact_margin, stops.tolist()
+    (array([0.9]), array([nan]), array([-0.1]), [0, 4])
     """
-    total = np.zeros((count + 1, 6), np.int64)
+    total, stops = np.zeros((count + 1, 6), np.int64), np.zeros(count + 1, np.int32)
     for chunk in chunks:
         total[chunk.ids] += chunk.sums  # an id stands there once
+        stops[chunk.ids] = np.maximum(stops[chunk.ids], chunk.stops)
     voxels, foreground, core_voxels, core, faces, margin = total[1:].T
-    return Sureness(_mean(foreground, 100 * voxels), _mean(core, 100 * core_voxels), _mean(margin, 200 * faces))
+    means = _mean(foreground, 100 * voxels), _mean(core, 100 * core_voxels), _mean(margin, 200 * faces)
+    return Sureness(*means), stops
 
 
 def _mean(total: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,7 +8,8 @@ null in parquet and an empty field in CSV: programs leave it out of means and su
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,34 @@ def write_table(table: ParticleTable, folder: str | Path, *, overwrite: bool = F
     Raises:
         InputError: if a file is there already and ``overwrite`` is not given, or ``folder`` is a file.
     """
+    return write_tables([table], folder, overwrite=overwrite)
+
+
+def write_tables(tables: Iterable[ParticleTable], folder: str | Path, *, overwrite: bool = False) -> tuple[Path, Path]:
+    """Write a table whose rows come in several tables, one or more; each is a row group of the parquet file.
+
+    Args:
+        tables: taken one after the other; only one is in memory.
+        folder: as for :func:`write_table`, as the rest.
+        overwrite: as there.
+    """
     targets = free_targets(folder, overwrite=overwrite)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    rows = pa.table({name: pa.array(column, from_pandas=True) for name, column in table.columns().items()})
-    _write_whole(targets[0], lambda path: parquet.write_table(_with_lists(rows, table), path))
-    _write_whole(targets[1], lambda path: csv.write_csv(rows, path, csv.WriteOptions(quoting_style="none")))
+    with ExitStack() as files:
+        unfinished = [files.enter_context(_unfinished(target)) for target in targets]
+        with ExitStack() as writers:
+            lists: parquet.ParquetWriter | None = None
+            for table in tables:
+                rows = pa.table({name: pa.array(column, from_pandas=True) for name, column in table.columns().items()})
+                whole = _with_lists(rows, table)
+                if lists is None:
+                    options = csv.WriteOptions(quoting_style="none")
+                    lists = writers.enter_context(parquet.ParquetWriter(unfinished[0], whole.schema))
+                    lines = writers.enter_context(csv.CSVWriter(unfinished[1], rows.schema, write_options=options))
+                lists.write_table(whole)
+                lines.write_table(rows)
+        for partial, target in zip(unfinished, targets, strict=True):
+            partial.replace(target)
     return targets
 
 
@@ -70,7 +94,7 @@ def free_targets(folder: str | Path, *, overwrite: bool = False) -> tuple[Path, 
 
 def _with_lists(rows: pa.Table, table: ParticleTable) -> pa.Table:
     """Add the columns that hold more than one number a particle."""
-    label, touched, faces = table.contact_pairs.each_way()
+    label, touched, faces = table.contact_pairs.sides(table.label)
     ends = np.append(np.searchsorted(label, table.label), len(label)).astype(np.int32)
     for name, values in zip(CONTACTS, (touched, faces), strict=True):
         rows = rows.append_column(name, pa.ListArray.from_arrays(ends, values))
@@ -81,12 +105,12 @@ def _with_lists(rows: pa.Table, table: ParticleTable) -> pa.Table:
     return rows.append_column(HISTOGRAM, lists).replace_schema_metadata({BINS: json.dumps(asdict(table.gray_bins))})
 
 
-def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
-    """Write beside the target and rename: a file that exists is complete."""
+@contextmanager
+def _unfinished(target: Path) -> Iterator[Path]:
+    """Give a name beside the target, to be renamed: a file that exists is complete."""
     partial = target.with_name(f".{target.name}.partial")
     try:
-        write(partial)
-        partial.replace(target)
+        yield partial
     finally:
         partial.unlink(missing_ok=True)
 
@@ -100,27 +124,48 @@ def read_table(path: str | Path) -> ParticleTable:
     Raises:
         InputError: if the file is missing, is not parquet, or lacks a column.
     """
+    path, _, _ = checked_parquet(path)
+    with _readable(path):
+        return table_of(parquet.read_table(path))
+
+
+def checked_parquet(path: str | Path) -> tuple[Path, pa.Schema, int]:
+    """Find the parquet file of a table, its schema and how many rows it has.
+
+    Raises:
+        InputError: as :func:`read_table`.
+    """
     path = Path(path)
     path = path / PARQUET_NAME if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"{path} does not exist; make the table with `ps3d-rt measure`, or give its folder.")
-    try:
-        rows = parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{path} cannot be read as parquet ({error}); make it again with `ps3d-rt measure`."
-        ) from error
+    with _readable(path), parquet.ParquetFile(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
     columns = [field for field in fields(ParticleTable) if field.name not in NO_COLUMNS]
     needed = {field.name for field in columns if field.default is MISSING} | set(CONTACTS)
-    missing = sorted(needed - set(rows.column_names))
+    missing = sorted(needed - set(schema.names))
     if missing:
         raise InputError(
             f"{path} lacks the columns {', '.join(missing)}, which every particle table has. "
             "Make it again with `ps3d-rt measure`."
         )
-    values: dict[str, Any] = {
-        f.name: np.asarray(rows[f.name].to_numpy()) for f in columns if f.name in rows.column_names
-    }
+    return path, schema, rows
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as parquet ({error}); make it again with `ps3d-rt measure`."
+        ) from error
+
+
+def table_of(rows: pa.Table) -> ParticleTable:
+    """Turn rows of the parquet file into a table."""
+    names = [field.name for field in fields(ParticleTable) if field.name not in NO_COLUMNS]
+    values: dict[str, Any] = {name: np.asarray(rows[name].to_numpy()) for name in names if name in rows.column_names}
     return ParticleTable(**values, contact_pairs=_contacts(rows), **_histogram(rows))
 
 

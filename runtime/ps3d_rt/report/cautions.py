@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS
-from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.particle_size import is_mismatch
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.wording import count, percent, unit_for
 
 FEW_PARTICLES = 100
@@ -21,7 +21,7 @@ LOW_CONFIDENCE = 0.85
 """Mean over the particles; the model that comes with ps3d-rt drops particles below 0.8."""
 
 
-def cautions(facts: Mapping[str, Any], table: ParticleTable, sizes: Mapping[str, Any]) -> list[str]:
+def cautions(facts: Mapping[str, Any], table: SampleTable, sizes: Mapping[str, Any]) -> list[str]:
     """Sentences, most important first; the run's own ``warnings`` come last. Plain text, not escaped.
 
     Args:
@@ -39,7 +39,7 @@ NO_PARTICLES = (
 )
 
 
-def _about_sizes(facts: Mapping[str, Any], table: ParticleTable, sizes: Mapping[str, Any]) -> Iterator[str]:
+def _about_sizes(facts: Mapping[str, Any], table: SampleTable, sizes: Mapping[str, Any]) -> Iterator[str]:
     mean = float(np.mean(table.equivalent_diameter_mm))
     unit = unit_for(mean)
     given = (facts.get("parameters") or {}).get("particle_size_mm")
@@ -48,9 +48,10 @@ def _about_sizes(facts: Mapping[str, Any], table: ParticleTable, sizes: Mapping[
             f"The particle size given is {unit.show(given)}, the particles found have a mean of {unit.show(mean)}. "
             f"The network works best near the size it was trained at: run again with --particle-size {mean:.3g}."
         )
-    if table.confidence is not None and table.confidence.mean() < LOW_CONFIDENCE:
+    confidence = table.confidence
+    if confidence is not None and confidence.mean() < LOW_CONFIDENCE:
         yield (
-            f"The network is unsure: its mean confidence is {table.confidence.mean():.2f}. "
+            f"The network is unsure: its mean confidence is {confidence.mean():.2f}. "
             "Look at the slices; if particles are wrong there, the sample is unlike those it was trained on."
         )
     if sizes["below_limit"] > MANY_AT_LIMIT * sizes["particles"]:
@@ -61,7 +62,7 @@ def _about_sizes(facts: Mapping[str, Any], table: ParticleTable, sizes: Mapping[
         )
 
 
-def _about_counts(table: ParticleTable, sizes: Mapping[str, Any]) -> Iterator[str]:
+def _about_counts(table: SampleTable, sizes: Mapping[str, Any]) -> Iterator[str]:
     particles, at_edge = len(table), int(np.count_nonzero(table.touches_edge))
     if at_edge > MANY_AT_EDGE * particles:
         how = (

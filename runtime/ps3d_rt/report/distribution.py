@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, Cumulative, Sample
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.svg import INK, MUTED, RULE, drawing, label, line, upright
 from ps3d_rt.report.wording import LengthUnit, number
 
@@ -45,7 +45,7 @@ class Curve(Cumulative):
         return self.percentiles()
 
 
-def curves(table: ParticleTable, sizes: Mapping[str, Any], shape: Zyx | None = None) -> tuple[Curve, Curve]:
+def curves(table: SampleTable, sizes: Mapping[str, Any], shape: Zyx | None = None) -> tuple[Curve, Curve]:
     """By number and by volume.
 
     Args:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.drawing import Shades, overlay, png_data_uri, shrink_gray, shrink_labels
 from ps3d_rt.report.wording import ABSENT, LengthUnit, count, number
 
@@ -23,20 +24,21 @@ Thumbnails = dict[int, NDArray[np.uint8]]
 """Label → (H, W, 3) uint8, RGB."""
 
 
-def largest(table: ParticleTable) -> NDArray[np.intp]:
+def largest(table: SampleTable) -> NDArray[np.intp]:
     """Rows of the largest particles, the largest first."""
     return np.argsort(-table.volume_voxels, kind="stable")[:ROWS]
 
 
-def most_doubtful(table: ParticleTable) -> NDArray[np.intp]:
+def most_doubtful(table: SampleTable) -> NDArray[np.intp]:
     """Rows of the particles with the lowest confidence, the lowest first; none if it is not known."""
-    if table.confidence is None:
+    confidence = table.confidence
+    if confidence is None:
         return np.zeros(0, np.intp)
-    return np.argsort(table.confidence, kind="stable")[:ROWS]
+    return np.argsort(confidence, kind="stable")[:ROWS]
 
 
 def take_thumbnails(
-    read_image: ReadBox, read_labels: ReadBox, shape: Zyx, table: ParticleTable, shades: Shades
+    read_image: ReadBox, read_labels: ReadBox, shape: Zyx, table: SampleTable, shades: Shades
 ) -> Thumbnails:
     """Draw every noteworthy particle, alone outlined, in the plane across z through the middle of its box.
 
@@ -47,8 +49,11 @@ def take_thumbnails(
         table: the particles.
         shades: gray values that are shown black and white.
     """
-    rows = np.union1d(largest(table), most_doubtful(table)).tolist()
-    return {int(table.label[row]): _thumbnail(read_image, read_labels, shape, table, row, shades) for row in rows}
+    chosen = table.take(np.union1d(largest(table), most_doubtful(table)))
+    return {
+        int(label): _thumbnail(read_image, read_labels, shape, chosen, row, shades)
+        for row, label in enumerate(chosen.label.tolist())
+    }
 
 
 def _thumbnail(
@@ -77,12 +82,13 @@ def _box(table: ParticleTable, row: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in (z, y, x)]
 
 
-def particle_table(table: ParticleTable, rows: NDArray[np.intp], thumbnails: Thumbnails, unit: LengthUnit) -> str:
+def particle_table(table: SampleTable, rows: NDArray[np.intp], thumbnails: Thumbnails, unit: LengthUnit) -> str:
     """Write the rows as a table of HTML; without a picture the cell stays empty."""
     measured = [f"Diameter, {unit.name}", "Sphericity", "Confidence", "Contact margin"]
     heads = ["", "Label", *measured, "Middle z, y, x", "At a face"]
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    body = "".join(f"<tr>{''.join(_cells(table, row, thumbnails, unit))}</tr>" for row in rows.tolist())
+    chosen = table.take(rows)
+    body = "".join(f"<tr>{''.join(_cells(chosen, row, thumbnails, unit))}</tr>" for row in range(len(chosen)))
     return f'<table class="particles"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 

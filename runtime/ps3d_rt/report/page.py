@@ -12,7 +12,7 @@ import numpy as np
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, size_facts
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.cautions import cautions
 from ps3d_rt.report.distribution import NUMBER_COLOUR, VOLUME_COLOUR, Curve, curves, size_plot
 from ps3d_rt.report.figures import slices_section
@@ -23,12 +23,12 @@ from ps3d_rt.report.shapes import shape_section
 from ps3d_rt.report.wording import ABSENT, MICROMETRE, LengthUnit, count, moment, number, percent, text, unit_for
 
 
-def write_report(path: Path, facts: Mapping[str, Any], table: ParticleTable, pictures: Pictures) -> None:
+def write_report(path: Path, facts: Mapping[str, Any], table: SampleTable, pictures: Pictures) -> None:
     """Write :func:`render_report` to ``path``, UTF-8; an existing file is replaced."""
     path.write_text(render_report(facts, table, pictures), encoding="utf-8", newline="\n")
 
 
-def render_report(facts: Mapping[str, Any], table: ParticleTable, pictures: Pictures) -> str:
+def render_report(facts: Mapping[str, Any], table: SampleTable, pictures: Pictures) -> str:
     """Render one self-contained HTML page.
 
     Args:
@@ -71,7 +71,7 @@ def _cautions(sentences: Sequence[str]) -> str:
 
 
 def _key_figures(
-    facts: Mapping[str, Any], table: ParticleTable, both: tuple[Curve, Curve] | None, unit: LengthUnit
+    facts: Mapping[str, Any], table: SampleTable, both: tuple[Curve, Curve] | None, unit: LengthUnit
 ) -> str:
     particles, scanned = len(table), voxels(facts)
     mean = float(table.equivalent_diameter_mm.mean()) if particles else 0.0
@@ -97,13 +97,14 @@ def _middle_tiles(both: tuple[Curve, Curve] | None, unit: LengthUnit) -> list[tu
     return tiles
 
 
-def _confidence_tile(table: ParticleTable) -> list[tuple[str, str, str]]:
-    if table.confidence is None or not len(table):
+def _confidence_tile(table: SampleTable) -> list[tuple[str, str, str]]:
+    confidence = table.confidence
+    if confidence is None or not len(confidence):
         return []
-    return [("Confidence", f"{table.confidence.mean():.2f}", f"least {table.confidence.min():.2f}")]
+    return [("Confidence", f"{confidence.mean():.2f}", f"least {confidence.min():.2f}")]
 
 
-def _sizes(table: ParticleTable, sizes: Mapping[str, Any], both: tuple[Curve, Curve] | None, unit: LengthUnit) -> str:
+def _sizes(table: SampleTable, sizes: Mapping[str, Any], both: tuple[Curve, Curve] | None, unit: LengthUnit) -> str:
     if both is None:
         return f'<p class="note">{ALL_CUT if len(table) else NO_PARTICLES}</p>'
     heads = "".join(f'<th scope="col">D{p}, {unit.name}</th>' for p in (10, 50, 90))
@@ -123,7 +124,7 @@ def _size_row(curve: Curve, unit: LengthUnit) -> str:
     return f'<tr><th scope="row" class="{curve.name}">by {curve.name}</th>{"".join(cells)}</tr>'
 
 
-def _basis(table: ParticleTable, sizes: Mapping[str, Any], unit: LengthUnit) -> str:
+def _basis(table: SampleTable, sizes: Mapping[str, Any], unit: LengthUnit) -> str:
     """Say which particles the distribution is made of, and how many may be missing from it."""
     left_out = len(table) - sizes["particles"]
     basis = (
@@ -149,7 +150,7 @@ DEFINITIONS = (
 )
 
 
-def _particles(table: ParticleTable, thumbnails: Thumbnails, unit: LengthUnit) -> str:
+def _particles(table: SampleTable, thumbnails: Thumbnails, unit: LengthUnit) -> str:
     if not len(table):
         return '<p class="note">There are none.</p>'
     found = [f"<div><h3>Largest</h3>{particle_table(table, largest(table), thumbnails, unit)}</div>"]

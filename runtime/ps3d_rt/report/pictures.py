@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.drawing import shades_of
 from ps3d_rt.report.noteworthy import Thumbnails, take_thumbnails
 from ps3d_rt.report.slices import ReadBox, Slices, take_slices
@@ -25,7 +25,7 @@ class Pictures:
     """Whether gray values are shown, or only what is particle."""
 
 
-def take_pictures(read_image: ReadBox | None, read_labels: ReadBox, shape: Zyx, table: ParticleTable) -> Pictures:
+def take_pictures(read_image: ReadBox | None, read_labels: ReadBox, shape: Zyx, table: SampleTable) -> Pictures:
     """Read planes along every axis, and the particles worth a look.
 
     Args:

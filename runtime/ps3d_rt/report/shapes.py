@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, below_limit
-from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.svg import INK, MUTED, RULE, drawing, label, line, upright
 from ps3d_rt.report.wording import THIN_SPACE, percent
 
@@ -27,7 +27,7 @@ FIELDS = (("discs", False, True), ("spheroids", True, True), ("blades", False, F
 COLUMNS = ("elongation", "flatness", "sphericity")
 
 
-def shape_section(table: ParticleTable) -> str:
+def shape_section(table: SampleTable) -> str:
     """Write plot, table and note as HTML, of the particles that no face cuts and that are large enough."""
     shown = ~table.touches_edge & ~below_limit(table.volume_voxels)
     if not shown.any():

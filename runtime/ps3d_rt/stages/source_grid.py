@@ -1,20 +1,22 @@
 """Particles on the normalized grid → particle table and labels on the source grid, box by box.
 
 1. :func:`measure_box`: bring the labels of a box to the source grid and sum up its particles.
-2. The sums are merged; particles that vanished between the voxels of a coarser source grid leave no gap, because ids
-   are given anew, in raster order of the first voxels on the source grid.
+2. The sums are merged, and a particle leaves as a row after the last box that may hold it (:func:`last_boxes`);
+   particles that vanished between the voxels of a coarser source grid leave no gap, because ids are given anew, in
+   raster order of the first voxels on the source grid.
 3. :func:`write_box`: bring the labels there again, with their final ids. To compute them twice is cheaper than to
    store them in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import asnumpy
 from ps3d_rt.core.chunks import ChunkGrid, Part, Store, parts_in, read_ids
@@ -27,7 +29,7 @@ from ps3d_rt.io.base import Volume
 
 Array = np.ndarray[Any, Any]
 
-_READ_VOXELS = 2**25
+_READ_VOXELS = 2**23
 """Normalized voxels read at a time: a small source box may lie over a large normalized one."""
 
 
@@ -66,6 +68,27 @@ def box_tasks(stage: SourceGrid, parts: list[Part], boxes: Sequence[Box]) -> lis
     return [BoxTask(box, parts_in(stage.grid, parts, _normalized(stage, box.grow(1, whole)))) for box in boxes]
 
 
+def last_boxes(stage: SourceGrid, tasks: Sequence[BoxTask], stops: Array) -> NDArray[np.int32]:
+    """Find the last task that may meet a particle.
+
+    Args:
+        stage: what the boxes share.
+        tasks: in raster order.
+        stops: (N + 1,) id → one past its last plane of the normalized grid.
+
+    Returns:
+        (N + 1,) id → number of the task; −1 for ids that none meets.
+    """
+    whole = Box.of_shape(stage.volume.shape)
+    last = np.full(stops.size, -1, np.int32)
+    for number, task in enumerate(tasks):
+        first = _normalized(stage, task.box.grow(1, whole)).start[0]
+        for part in task.parts:
+            last[part.ids[stops[part.ids] > first]] = number
+    last[0] = -1
+    return last
+
+
 def _normalized(stage: SourceGrid, box: Box) -> Box:
     """Voxels of the normalized grid that those in ``box`` lie between, and one more for the rounding."""
     sides = zip(box.start, box.stop, stage.zoom, stage.grid.shape, strict=True)
@@ -79,18 +102,17 @@ def measure_box(stage: SourceGrid, task: BoxTask) -> PartialSums:
     """Sum up the particles in a box, with the gray values of the scan."""
     shape = stage.volume.shape
     around = BoxTask(task.box.grow(1, Box.of_shape(shape)), task.parts)
-    labels = np.concatenate([labels for _, labels in _pieces(stage, around)])
-    return partial_sums(labels, stage.volume.read(task.box), box=task.box, shape=shape, bins=stage.bins)
+    return partial_sums(_labels(stage, around), stage.volume.read(task.box), box=task.box, shape=shape, bins=stage.bins)
 
 
 def write_box(stage: SourceGrid, target: LabelsTarget, task: BoxTask) -> None:
     """Write the labels of a box; without any, nothing is written: the target is 0 there already."""
     if task.parts:
-        target.write(task.box, np.concatenate([labels for _, labels in _pieces(stage, task)]))
+        target.write(task.box, _labels(stage, task))
 
 
-def _pieces(stage: SourceGrid, task: BoxTask) -> Iterator[tuple[Box, Array]]:
-    """Labels of a box, uint32, some planes at a time."""
+def _labels(stage: SourceGrid, task: BoxTask) -> Array:
+    """Labels of a box, uint32, made some planes at a time."""
 
     def read(box: Box) -> Array:
         return read_ids(stage.store, task.parts, box, np.uint32)
@@ -101,9 +123,12 @@ def _pieces(stage: SourceGrid, task: BoxTask) -> Iterator[tuple[Box, Array]]:
     plane = _normalized(stage, task.box).size / task.box.shape[0]
     step = max(1, int(_READ_VOXELS / plane))
     (first, *corner), (stop, *end) = task.box.start, task.box.stop
+    out = np.empty(task.box.shape, np.uint32)
     for z in range(first, stop, step):
         box = Box((z, corner[0], corner[1]), (min(z + step, stop), end[0], end[1]))
-        yield box, smooth_labels_box(read, percent, box, stage.grid.shape, stage.volume.shape, zoom=stage.zoom)
+        planes = smooth_labels_box(read, percent, box, stage.grid.shape, stage.volume.shape, zoom=stage.zoom)
+        out[z - first : box.stop[0] - first] = planes
+    return out
 
 
 def renamed(parts: list[Part], names: Array) -> list[Part]:

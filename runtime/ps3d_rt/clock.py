@@ -1,0 +1,44 @@
+"""The stages of a run: how long each takes, told to who listens, so that no second of a run is silent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ps3d_rt.events import Listener, StageAdvanced, StageDone, StageStarted
+
+
+@dataclass
+class Clock:
+    """Times the stages and tells the listener."""
+
+    tell: Listener
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Of the stages that are done, in their order."""
+
+    @contextmanager
+    def stage(self, name: str, voxels: int, total: int = 1, unit: str = "steps") -> Iterator[Callable[[int], None]]:
+        """Time a stage; yields a function that takes the units that were finished since it was called last.
+
+        Args:
+            name: of the stage.
+            voxels: of the scan, that it goes through.
+            total: units of work; one is finished when the stage is.
+            unit: what they are.
+        """
+        self.tell(StageStarted(name, total, unit, voxels / max(1, total)))
+        done = 0
+
+        def advance(units: int) -> None:
+            nonlocal done
+            done = min(total, done + units)
+            self.tell(StageAdvanced(name, done))
+
+        start = time.perf_counter()
+        yield advance
+        if done < total == 1:
+            advance(1)
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+        self.tell(StageDone(name, self.seconds[name]))
