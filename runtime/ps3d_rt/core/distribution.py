@@ -14,8 +14,8 @@ its own inside the volume needs no correction.
 b and c across, along the diagonals of the hole, which is then √((b² + c²) / 2) wide. The axes are those of the
 ellipsoid of the same moments.
 
-*Intervals* come from a bootstrap: every particle is drawn 0, 1, 2 … times (Poisson of mean 1), 200 times over, with a
-fixed seed, as if particles were independent of each other.
+*Intervals* come from a bootstrap (:mod:`ps3d_rt.core.bootstrap`): every particle is drawn 0, 1, 2 … times, 200 times
+over, with a fixed seed, as if particles were independent of each other.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ps3d_rt.core.bootstrap import redraw
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 
@@ -207,13 +208,8 @@ def confidence_interval(
     order = np.argsort(sample.diameters_mm, kind="stable")
     diameters = sample.diameters_mm[order]
     by_number, by_volume = sample.weights[order], (sample.weights * sample.voxels)[order]
-    draw = np.random.default_rng(seed)
-    found: list[list[float]] = []
-    while len(found) < DRAWS:
-        times = draw.poisson(1.0, len(order))
-        if times.any():
-            curves = (Cumulative.of(diameters, times * weights) for weights in (by_number, by_volume))
-            found.append([d for curve in curves for d in curve.percentiles()])
+    places = redraw((by_number, by_volume), SHARES, DRAWS, seed)
+    found = diameters[np.concatenate(places, axis=1)]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(found, (tail, 1 - tail), axis=0).tolist()
     return _distribution(sample, low), _distribution(sample, high)
