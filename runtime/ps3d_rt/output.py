@@ -24,7 +24,6 @@ from typing import Any
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.measure import ParticleTable
-from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError, InterruptedRun
 from ps3d_rt.events import Listener, RunDone, RunResumed, ignore
@@ -40,7 +39,7 @@ from ps3d_rt.journal import Journal
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job, Places, run_stages
 from ps3d_rt.plan import PredictConfig
-from ps3d_rt.report import take_pictures, write_report
+from ps3d_rt.report import add_run, draw_report, take_pictures, write_report
 
 MARK = "run.json"
 """A folder with this file is an output of ours and may be replaced with --overwrite."""
@@ -110,18 +109,20 @@ def predict_to_folder(
         run["resumed"] = journal.resumed
         clock = Clock(tell, run["seconds"])
         with clock.stage("report", prod(volume.shape)):
-            shown = run | {"seconds": run["seconds"] | _all_seconds(began)}
-            _report(output, volume, labels, table, shown)
-        run["seconds"] |= _all_seconds(began)
-        (output / MARK).write_text(json.dumps(run, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            remove_unfinished(output)
+            pictures = take_pictures(volume.read, labels.read, volume.shape, table)
+            page = draw_report(run, table, pictures)
+        run["seconds"]["all"] = round(time.perf_counter() - began, 3)
+        _write(output / REPORT, add_run(page, run))
+        _write(output / MARK, json.dumps(run, indent=2, allow_nan=False) + "\n")
         with replace(clock, seconds={}).stage("publish", prod(volume.shape)):
             _publish(output, folder, journal.folder / "replaced")
     tell(RunDone(run["particles"], run["seconds"]["all"]))
     return run
 
 
-def _all_seconds(began: float) -> dict[str, float]:
-    return {"all": round(time.perf_counter() - began, 3)}
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 @contextmanager
@@ -158,12 +159,6 @@ def _begin(journal: Journal, output: Path, job: Job) -> None:
     name, spacing_mm = job.volume.name, job.config.spacing_mm
     create_labels(unfinished / f"{name}.ome.zarr", name, job.volume.shape, spacing_mm)
     unfinished.rename(output)
-
-
-def _report(output: Path, volume: Volume, labels: LabelsZarr, table: SampleTable, run: dict[str, Any]) -> None:
-    remove_unfinished(output)
-    pictures = take_pictures(volume.read, labels.read, volume.shape, table)
-    write_report(output / REPORT, run, table, pictures)
 
 
 def _publish(output: Path, folder: Path, replaced: Path) -> None:

@@ -14,8 +14,17 @@ facts (run.json) + table + pictures ──▶ page.render_report ──▶ str
 """
 
 from ps3d_rt.report.drawing import overlay
-from ps3d_rt.report.page import render_report, write_report
+from ps3d_rt.report.page import add_run, draw_report, render_report, write_report
 from ps3d_rt.report.pictures import Pictures, take_pictures
 from ps3d_rt.report.slices import take_slices
 
-__all__ = ["Pictures", "overlay", "render_report", "take_pictures", "take_slices", "write_report"]
+__all__ = [
+    "Pictures",
+    "add_run",
+    "draw_report",
+    "overlay",
+    "render_report",
+    "take_pictures",
+    "take_slices",
+    "write_report",
+]

@@ -29,7 +29,20 @@ def write_report(path: Path, facts: Mapping[str, Any], table: SampleTable, pictu
 
 
 def render_report(facts: Mapping[str, Any], table: SampleTable, pictures: Pictures) -> str:
-    """Render one self-contained HTML page.
+    """Render one self-contained HTML page; its arguments are those of :func:`draw_report`."""
+    return add_run(draw_report(facts, table, pictures), facts)
+
+
+def add_run(page: str, facts: Mapping[str, Any]) -> str:
+    """Say on a page what ran and for how long, which is known when all else is drawn."""
+    return page.replace(_RUN, run_section(facts), 1)
+
+
+_RUN = "<!-- what ran -->"
+
+
+def draw_report(facts: Mapping[str, Any], table: SampleTable, pictures: Pictures) -> str:
+    """Draw all of the page but what ran; :func:`add_run` completes it.
 
     Args:
         facts: the content of ``run.json``; every key is optional, ``warnings`` is a list of sentences. The size
@@ -52,7 +65,7 @@ def render_report(facts: Mapping[str, Any], table: SampleTable, pictures: Pictur
         sizes=_sizes(table, sizes, both, unit),
         shapes=shape_section(table),
         particles=_particles(table, pictures.thumbnails, unit),
-        run=run_section(facts),
+        run=_RUN,
         number_colour=NUMBER_COLOUR,
         volume_colour=VOLUME_COLOUR,
     )
