@@ -49,6 +49,7 @@ def judge(drawn: Drawn, case: Case, methods: dict[str, Segmenter]) -> dict[str, 
         "name": case.name,
         "group": drawn.group,
         "out_of_distribution": drawn.outside,
+        "material": drawn.material,
         "particle_size_given_mm": case.particle_size_mm,
         "simulated": case.simulated,
         "came_out": case.came_out,
@@ -144,7 +145,8 @@ def _sample_table(content: dict[str, Any]) -> str:
     ]
     for row in content["samples"]:
         came_out = row["came_out"]
-        group = TITLES[row["group"]] + (f", {row['out_of_distribution']}" if row["group"] == "out" else "")
+        what = row["out_of_distribution"] if row["group"] == "out" else row.get("material")
+        group = TITLES[row["group"]] + (f", {what}" if what else "")
         about = [str(came_out["particles"]), f"{came_out['mean_diameter_voxels']:.1f}", f"{came_out['touching']:.0%}"]
         scores = [f"{row['methods'][name]['f1_instance']:.3f}" for name in names]
         lines.append("| " + " | ".join([row["name"], group, *about, *scores]) + " |")

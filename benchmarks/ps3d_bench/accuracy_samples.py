@@ -9,6 +9,9 @@ What ``random_spec`` draws is in-distribution by definition: contrast and number
 inclusions, cracks, seams, spacers, bubbles, container, blur, noise, artifacts. Fixed here are the particle size, the
 shape, how full the sample is, and how many particles touch: 7 % do in the paper's data.
 
+``table1`` is a set of its own, simulated by the physics of a scan: ``table1_samples.py``. Real contrasts are wider than
+those here, and spacers as bright as these do not occur: sugar is barely brighter than resin.
+
 Seeds 950001 to 950017, taken in order, none left out or exchanged after a look at a result. Training and everything
 that is tuned use seeds below 900000.
 """
@@ -18,8 +21,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ps3d_bench import table1_samples
 from ps3d_rt.errors import InputError
 from ps3d_training.synth import SampleSpec, random_spec
+from ps3d_training.synth.physics import PhysicsSpec
 
 LOOSE: dict[str, Any] = {"touching": 0.08, "fill": 0.25}
 DENSE: dict[str, Any] = {"touching": 0.9, "fill": 0.5}
@@ -42,6 +47,9 @@ TITLES = {
     "out": "out-of-distribution",
     "artifact": "strong artifacts",
     "touching": "90 % touching",
+    "table1-in": "Table 1, in-distribution",
+    "table1-out": "Table 1, out-of-distribution",
+    "table1-artifact": "Table 1, strong artifacts",
 }
 """Group, as ``--samples`` takes it → for people. A group is a table of the result."""
 
@@ -51,9 +59,11 @@ class Drawn:
     """One sample of the benchmark, before it is made."""
 
     group: str
-    spec: SampleSpec
+    spec: SampleSpec | PhysicsSpec
     outside: str = ""
     """What is out of distribution; empty if nothing is."""
+    material: str = ""
+    """Of a sample of Table 1."""
 
 
 def side_for(particle_size_voxels: float) -> int:
@@ -72,6 +82,8 @@ SAMPLES: tuple[Drawn, ...] = (
     *(Drawn("touching", _spec(950015 + i, size, **DENSE)) for i, size in enumerate((17, 25, 40))),
 )
 
+TABLE1: tuple[Drawn, ...] = tuple(Drawn(row.group, spec, material=row.material) for row, spec in table1_samples.SPECS)
+
 TUNING: tuple[SampleSpec, ...] = tuple(
     random_spec(1000 + i, particle_size_voxels=size, shape=(112, 112, 112), **LOOSE)
     for i, size in enumerate((12, 15, 18, 21, 24, 28))
@@ -84,7 +96,7 @@ def choose(words: str) -> tuple[Drawn, ...]:
     """Take groups, or parts of them.
 
     Args:
-        words: names of groups and seeds, with commas between; ``all`` is all.
+        words: names of groups and seeds, with commas between; ``all`` is all but Table 1, ``table1`` that.
 
     Raises:
         InputError: if a word is neither.
@@ -93,10 +105,17 @@ def choose(words: str) -> tuple[Drawn, ...]:
     [950002, 950014]
     """
     wanted = set(words.split(","))
-    known = {"all"} | TITLES.keys() | {str(sample.spec.seed) for sample in SAMPLES}
+    sets = {"all": SAMPLES, "table1": TABLE1}
+    known = sets.keys() | TITLES.keys() | {str(sample.spec.seed) for sample in SAMPLES + TABLE1}
     if unknown := sorted(wanted - known):
         raise InputError(
-            f"--samples names {', '.join(unknown)}; allowed are all, {', '.join(TITLES)}, and the seeds "
-            f"{SAMPLES[0].spec.seed} to {SAMPLES[-1].spec.seed}, with commas between."
+            f"--samples names {', '.join(unknown)}; allowed are {', '.join(sets)}, {', '.join(TITLES)}, and the seeds "
+            f"{SAMPLES[0].spec.seed} to {SAMPLES[-1].spec.seed} and {TABLE1[0].spec.seed} to {TABLE1[-1].spec.seed}, "
+            "with commas between."
         )
-    return tuple(sample for sample in SAMPLES if wanted & {"all", sample.group, str(sample.spec.seed)})
+    return tuple(
+        sample
+        for name, members in sets.items()
+        for sample in members
+        if wanted & {name, sample.group, str(sample.spec.seed)}
+    )

@@ -18,7 +18,8 @@ from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.samples import find_samples, read_whole
 from ps3d_training.plan import DATASET_NAME
 from ps3d_training.synth import NEUTRAL, SampleSpec, random_spec
-from ps3d_training.synth.folder import read_metadata, write_samples
+from ps3d_training.synth.folder import read_metadata, sample_name, write_samples
+from ps3d_training.synth.physics import PhysicsSpec
 
 Array = np.ndarray[Any, Any]
 
@@ -69,23 +70,30 @@ FIRST_SPECS: tuple[SampleSpec, ...] = (
 is for ``accuracy_samples.py``."""
 
 
-def name_of(spec: SampleSpec) -> str:
-    return f"synth_{spec.seed:05d}"
+def name_of(spec: SampleSpec | PhysicsSpec) -> str:
+    return sample_name(spec)
 
 
-def generator_hash() -> str:
-    """sha256 over the sources of the generator: other sources may make other samples of the same specs."""
-    sources = sorted(Path(ps3d_training.synth.__path__[0]).glob("*.py"))
+def generator_hash(*, physics: bool = False) -> str:
+    """sha256 over the sources of the generator: other sources may make other samples of the same specs.
+
+    Args:
+        physics: of the source ``physics``, which has tables and code of its own besides.
+    """
+    folder = Path(ps3d_training.synth.__path__[0])
+    sources = sorted(folder.glob("*.py"))
+    if physics:
+        sources += sorted(path for path in (folder / "physics").iterdir() if path.suffix in (".py", ".json"))
     return sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
 
 
-def load_cases(cache: Path, specs: Sequence[SampleSpec]) -> Iterator[Case]:
+def load_cases(cache: Path, specs: Sequence[SampleSpec | PhysicsSpec]) -> Iterator[Case]:
     """Read the samples, one at a time; those that ``cache`` does not hold are made first.
 
     Every version of generator and spec has a folder of its own, in the layout that ``ps3d-rt predict`` reads.
     """
-    generator = generator_hash()
     for spec in specs:
+        generator = generator_hash(physics=isinstance(spec, PhysicsSpec))
         name = name_of(spec)
         stamp = sha256(f"{generator} {json.dumps(asdict(spec))}".encode()).hexdigest()
         folder = cache / f"{name}-{stamp[:12]}"

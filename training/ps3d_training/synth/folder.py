@@ -49,7 +49,7 @@ def write_samples(
     """
     metadata = read_metadata(folder)
     for spec in specs:
-        name = _name(spec, source)
+        name = sample_name(spec, source)
         if name in metadata:
             _check_same(metadata[name], spec, folder / name, only_gray=source is not None)
             continue
@@ -66,7 +66,8 @@ def write_samples(
         yield name, sample.facts
 
 
-def _name(spec: SampleSpec | PhysicsSpec, source: LabelSource | None) -> str:
+def sample_name(spec: SampleSpec | PhysicsSpec, source: LabelSource | None = None) -> str:
+    """Name of the sample in its folder."""
     if isinstance(spec, PhysicsSpec):
         return source.sample_name(spec.seed, "physics_") if source else f"physics_{spec.seed:05d}"
     return source.sample_name(spec.seed) if source else f"synth_{spec.seed:05d}"

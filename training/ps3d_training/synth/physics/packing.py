@@ -25,6 +25,8 @@ BAND = 3.0
 """Levels are kept up to this far outside a grain, voxels."""
 GAP = 1.6
 """Clear voxels between grains of different groups, roughly."""
+_CUT = 1.12
+"""Grains that the sample's faces cut lose so much, roughly."""
 _ROUNDS = 60
 _CONTACT = 0.9
 """Distance of partners' centres over the sum of their radii: flat faces of some size meet."""
@@ -67,7 +69,7 @@ def pack(spec: SampleSpec, inside: Array, rng: np.random.Generator) -> Grains:
 
 def _diameters(spec: SampleSpec, voxels: float, rng: np.random.Generator) -> Array:
     """Draw equivalent diameters that together take the wanted share of ``voxels``; the largest come first."""
-    wanted, spread = spec.fill * voxels, spec.size_spread
+    wanted, spread = spec.fill * voxels * _CUT, spec.size_spread
     low, high = max(3.5, 0.3 * spec.particle_size_voxels), 0.62 * min(spec.shape)
     large = _large_ones(spec, wanted, high, rng)
     wanted -= float((np.pi / 6 * large**3).sum())

@@ -16,12 +16,20 @@ from ps3d_training.synth.spec import SampleSpec
 
 KINDS = ("loose", "dense", "wide")
 """Well spread; 50 to 70 % full and 90 % touching; with grains 5 to 10 times the mean."""
+EMBEDDINGS = ("PMMA", "epoxy", "air")
+_WALLS = ("polypropylene", "borosilicate glass", "aluminium", "carbon")
 _FILTERS = {60: (1.0, 0.0), 80: (2.0, 0.0), 100: (2.0, 0.15), 120: (2.0, 0.4), 140: (2.0, 0.6), 160: (2.0, 1.0)}
 """By kilovolts, the thickest filters of aluminium and copper, mm."""
 
 
 def random_physics_spec(
-    seed: int, *, kind: str | None = None, material: str | None = None, scan: dict[str, Any] | None = None, **fixed: Any
+    seed: int,
+    *,
+    kind: str | None = None,
+    material: str | None = None,
+    embedding: str | None = None,
+    scan: dict[str, Any] | None = None,
+    **fixed: Any,
 ) -> PhysicsSpec:
     """Draw a sample from all training materials, and a scanner for it.
 
@@ -29,53 +37,52 @@ def random_physics_spec(
         seed: decides everything that is not fixed. What is fixed changes nothing else that is drawn.
         kind: one of :data:`KINDS`; drawn where it is not given.
         material: a recipe's name; else one for training, or any minerals of those together.
+        embedding: one of :data:`EMBEDDINGS`; drawn where it is not given.
         scan: fields of :class:`Scan` to keep.
         fixed: fields of :class:`SampleSpec` to keep.
 
     Raises:
         InputError: if there is no such kind or recipe.
     """
-    streams = (np.random.default_rng([seed, 1600 + k]) for k in range(4))
-    packing, stuff, inner, scanner = streams
-    drawn_kind = str(packing.choice(KINDS, p=[0.45, 0.3, 0.25]))
     if kind is not None and kind not in KINDS:
         raise InputError(f"--kind is {kind}; with the source physics it is one of {', '.join(KINDS)}.")
-    drawn = _packing(kind or drawn_kind, packing)
-    found, drawn_embedding = _recipe(stuff), str(stuff.choice(["PMMA", "epoxy", "air"], p=[0.45, 0.35, 0.2]))
-    if material is not None:
-        found = _jittered(recipe(material), stuff)
-    drawn |= _inner(found, drawn_embedding, drawn["particle_size_voxels"], inner)
-    width_mm = float(np.exp(scanner.uniform(np.log(2), np.log(12))))
+    # Each part draws from a generator of its own.
+    packing, stuff, inner, scanner, shares = (np.random.default_rng([seed, 1600 + k]) for k in range(5))
+    drawn_kind = str(packing.choice(KINDS, p=[0.45, 0.3, 0.25]))
+    drawn = _packing(kind or drawn_kind, packing, fixed.get("particle_size_voxels"))
+    drawn_recipe, drawn_embedding = _recipe(stuff), str(stuff.choice(EMBEDDINGS, p=[0.45, 0.35, 0.2]))
+    found = _jittered(drawn_recipe if material is None else recipe(material), shares)
+    drawn |= _inner(found, embedding or drawn_embedding, drawn["particle_size_voxels"], inner)
     drawn = {name: round(value, 4) if isinstance(value, float) else value for name, value in drawn.items()} | fixed
-    drawn.setdefault("spacing_mm", round(width_mm / drawn["shape"][1], 5))
+    side = drawn["shape"][1]
+    drawn.setdefault("spacing_mm", round(float(np.exp(scanner.uniform(np.log(2), np.log(12)))) / side, 5))
     return PhysicsSpec(
         grains=SampleSpec(seed=seed, **drawn),
         material=found.name,
         minerals=found.minerals,
         liberated=round(float(np.clip(found.liberated + stuff.normal(0, 0.15), 0, 1)), 3),
-        embedding=drawn_embedding,
-        wall=str(stuff.choice(["polypropylene", "borosilicate glass", "aluminium", "carbon"], p=[0.5, 0.2, 0.1, 0.2])),
-        scan=replace(_scan(drawn["shape"][1], drawn["container"], scanner), **(scan or {})),
+        embedding=embedding or drawn_embedding,
+        wall=str(stuff.choice(_WALLS, p=[0.5, 0.2, 0.1, 0.2])),
+        scan=replace(_scan(side, drawn["container"], scanner), **(scan or {})),
     )
 
 
-def _packing(kind: str, rng: np.random.Generator) -> dict[str, Any]:
-    size = float(np.exp(rng.uniform(np.log(12), np.log(36))))
+def _packing(kind: str, rng: np.random.Generator, given_size: float | None) -> dict[str, Any]:
+    drawn_size = float(np.exp(rng.uniform(np.log(12), np.log(36))))
     sides, spread = rng.uniform(4.5, 6), rng.uniform(0.15, 0.6)
     loose = {"fill": rng.uniform(0.1, 0.42), "touching": rng.uniform(0, 0.4)}
     dense = {"fill": rng.uniform(0.5, 0.72), "touching": rng.uniform(0.8, 1)}
     large = {"coarse": rng.uniform(0.15, 0.5), "coarse_size": rng.uniform(4.5, 10)}
+    packing = dense if kind == "dense" or (rng.random() < 0.6 and kind == "wide") else loose
     if kind == "wide":
-        size, sides = 9 + size / 6, 12.0
-        packing = large | (dense if rng.random() < 0.6 else loose)
-    else:
-        packing = dense if kind == "dense" else loose
+        drawn_size, sides, packing = 9 + drawn_size / 6, 12.0, packing | large
+    size = drawn_size if given_size is None else given_size
     side = int(np.clip(round(sides * size), 96, 160))
     return packing | {"particle_size_voxels": size, "shape": (side, side, side), "size_spread": spread}
 
 
 def _recipe(rng: np.random.Generator) -> Recipe:
-    """Draw a training recipe, its shares changed; or a few minerals that no mine has together."""
+    """Draw a training recipe, or a few minerals that no mine has together."""
     names, minerals = training_recipes(), training_minerals()
     chosen = recipe(str(rng.choice(names)))
     several = rng.choice(minerals, int(rng.integers(1, 6)), replace=False)
@@ -86,7 +93,7 @@ def _recipe(rng: np.random.Generator) -> Recipe:
         liberated=float(rng.uniform(0.2, 0.9)),
         porous=float(rng.uniform(0, 0.5)) if rng.random() < 0.4 else 0.0,
     )
-    return _jittered(chosen, rng) if rng.random() < 0.6 else mixed
+    return chosen if rng.random() < 0.6 else mixed
 
 
 def _jittered(chosen: Recipe, rng: np.random.Generator) -> Recipe:
