@@ -92,7 +92,7 @@ def run(folder: Path, side: int) -> dict[str, Any]:
     create_labels(path, "grains", shape, (0.01,) * 3)
     labels, chunks = LabelsZarr(path), ChunkGrid(shape, CHUNK)
     with Workers() as workers, open_volume(folder / "arrays" / BORDER_CORE) as volume:
-        parts, count = to_particles(store, shape, CHUNK, halo=HALO, map_tasks=workers.map)
+        parts, count, _ = to_particles(store, shape, CHUNK, halo=HALO, map_tasks=workers.map)
         found = time.perf_counter()
         grid = SourceGrid(volume=volume, store=store, grid=chunks, zoom=(1.0, 1.0, 1.0))
         list(workers.map(partial(write_box, grid, labels), box_tasks(grid, parts, labels.boxes(0))))

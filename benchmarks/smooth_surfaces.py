@@ -132,11 +132,11 @@ def on_normalized_grid(job: Job) -> tuple[Array, Array]:
         slab_planes=plan.shape[0],
     )
     segment(stage, Sweep(whole))
-    parts, _ = to_particles(
+    parts, _, _ = to_particles(
         store,
         plan.shape,
         plan.shape,
-        keep=model.keep.on_grid(plan.zoom),
+        rules=model.rules.on_grid(plan.zoom),
     )
     return read_ids(store, parts, whole, np.uint32), store.arrays[FOREGROUND]
 

@@ -101,6 +101,10 @@ class RunDone:
 
     particles: int
     seconds: float
+    dropped: int
+    """Particles that were found and are not in the labels."""
+    dropped_volume_share: float
+    """Their share of the foreground, 0 to 1."""
 
 
 Event: TypeAlias = (

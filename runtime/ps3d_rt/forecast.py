@@ -81,7 +81,7 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
                 labels=LabelsZarr(place / "labels"),
                 rows=lambda most: RowsInMemory(),
             )
-            _, run = run_stages(job, places)
+            run = run_stages(job, places).run
         bytes_of = {kind: _bytes_under(place / kind) for kind in ("arrays", "labels")}
     by = {
         "network": whole.patches / plan.patches / len(devices),

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.keep import Keep
+from ps3d_rt.core.particle_filter import ParticleFilter
 from ps3d_rt.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -28,10 +28,10 @@ SUFFIX = ".ps3d"
 DEFAULT_MODEL = "default"
 CLASS_NAMES = ("background", "core", "border")
 GRAY_SCHEMES = ("volume", "constants", "embedding")
-LATER = frozenset(
-    {"gray_floor", "gray_ceiling", "mirror_axes", "core_bias", "min_confidence", "max_doubt", "min_diameter_voxels"}
-)
+LATER = frozenset({"gray_floor", "gray_ceiling", "mirror_axes", "core_bias", "min_confidence", "min_diameter_voxels"})
 """Fields that the first bundles did not have: where one is missing, its default is meant."""
+RETIRED = {"max_doubt": "it dropped particles because they were large"}
+"""Fields of earlier versions that have no effect any more, and why."""
 MAX_UNPACKED_BYTES = 16 * 2**30
 
 
@@ -73,8 +73,6 @@ class ModelBundle:
     """Particles under this share of the mean particle volume are dropped, in [0, 1)."""
     min_confidence: float = 0.0
     """Particles whose mean score of foreground is lower are dropped, in [0, 1); 0 keeps all, as published."""
-    max_doubt: float = 0.0
-    """Particles that are unsure to more than this many times the typical depth are dropped, ≥ 0; 0 keeps all."""
     min_diameter_voxels: float = 0.0
     """Particles of less volume than a ball of this diameter, in voxels of the scan, are dropped; 0 keeps all."""
     mirror_axes: tuple[int, ...] = ()
@@ -93,6 +91,8 @@ class ModelBundle:
     """File name → sha256 in hexadecimal, for every file but ``model.json``. Filled by :func:`write_bundle`."""
     path: Path = Path()
     """Folder the bundle lies in. Not part of ``model.json``; set by :func:`load_model`."""
+    warnings: tuple[str, ...] = ()
+    """What a person who uses the bundle must know, such as fields that have no effect. Set by :func:`load_model`."""
 
     def __post_init__(self) -> None:
         for allowed, what in (
@@ -113,7 +113,6 @@ class ModelBundle:
             (0 <= self.overlap < 1, f"overlap is {self.overlap}, not in [0, 1)"),
             (0 <= self.min_relative_volume < 1, f"min_relative_volume is {self.min_relative_volume}, not in [0, 1)"),
             (0 <= self.min_confidence < 1, f"min_confidence is {self.min_confidence}, not in [0, 1)"),
-            (self.max_doubt >= 0, f"max_doubt is {self.max_doubt}, not 0 or more"),
             (self.min_diameter_voxels >= 0, f"min_diameter_voxels is {self.min_diameter_voxels}, not 0 or more"),
             (
                 self.mirror_axes == tuple(axis for axis in range(3) if axis in self.mirror_axes),
@@ -138,12 +137,11 @@ class ModelBundle:
         return tuple(self.path / member for member in self.members)
 
     @property
-    def keep(self) -> Keep:
-        """Which particles stay, in voxels of the scan."""
-        return Keep(
+    def rules(self) -> ParticleFilter:
+        """Which particles are dropped, in voxels of the scan."""
+        return ParticleFilter(
             min_relative_volume=self.min_relative_volume,
             min_confidence=self.min_confidence,
-            max_doubt=self.max_doubt,
             min_voxels=pi / 6 * self.min_diameter_voxels**3,
         )
 
@@ -155,7 +153,9 @@ class ModelBundle:
     def to_json(self) -> dict[str, Any]:
         """Give the content of ``model.json``; fields that came later are left out where they change nothing."""
         told = (
-            f for f in fields(self) if f.name != "path" and (f.name not in LATER or getattr(self, f.name) != f.default)
+            f
+            for f in fields(self)
+            if f.name not in ("path", "warnings") and (f.name not in LATER or getattr(self, f.name) != f.default)
         )
         return {f.name: getattr(self, f.name) for f in told}
 
@@ -285,6 +285,11 @@ def _read_manifest(manifest: Path) -> ModelBundle:
             f"{manifest}: schema_version is {version!r}, this ps3d-rt reads {SCHEMA_VERSION}; "
             "update ps3d-rt or export the model again."
         )
+    warnings = tuple(
+        f"model {content.get('name')!r}: its setting {name} has no effect any more; {why}."
+        for name, why in RETIRED.items()
+        if content.pop(name, 0)
+    )
     missing, unknown = _READERS.keys() - content.keys() - LATER, content.keys() - _READERS.keys()
     if missing or unknown:
         raise InputError(
@@ -297,7 +302,7 @@ def _read_manifest(manifest: Path) -> ModelBundle:
             values[key] = _READERS[key](value)
         except (TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{manifest}: {key} is {value!r}: {error}; export the model again.") from error
-    return ModelBundle(**values)
+    return ModelBundle(**values, warnings=warnings)
 
 
 _JSON_NAMES = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
@@ -355,7 +360,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "overlap": _number,
     "min_relative_volume": _number,
     "min_confidence": _number,
-    "max_doubt": _number,
     "min_diameter_voxels": _number,
     "mirror_axes": _integers,
     "core_bias": _number,

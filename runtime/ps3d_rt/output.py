@@ -33,7 +33,7 @@ from ps3d_rt.io.names import file_and_inside
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.raw import bare_layout
 from ps3d_rt.io.spilled_rows import SpilledRows
-from ps3d_rt.io.table import read_table
+from ps3d_rt.io.table import read_table, write_dropped
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
 from ps3d_rt.model import ModelBundle
@@ -105,11 +105,13 @@ def predict_to_folder(
             rows=partial(SpilledRows, journal.folder / "rows", output, volume.shape),
             journal=journal,
         )
-        table, run = run_stages(job, places, tell)
+        found = run_stages(job, places, tell)
+        table, run = found.particles, found.run
         run["resumed"] = journal.resumed
         clock = Clock(tell, run["seconds"])
         with clock.stage("report", prod(volume.shape)):
             remove_unfinished(output)
+            write_dropped(found.dropped, output)
             pictures = take_pictures(volume.read, labels.read, volume.shape, table)
             page = draw_report(run, table, pictures)
         run["seconds"]["all"] = round(time.perf_counter() - began, 3)
@@ -117,7 +119,7 @@ def predict_to_folder(
         _write(output / MARK, json.dumps(run, indent=2, allow_nan=False) + "\n")
         with replace(clock, seconds={}).stage("publish", prod(volume.shape)):
             _publish(output, folder, journal.folder / "replaced")
-    tell(RunDone(run["particles"], run["seconds"]["all"]))
+    tell(RunDone(len(table), run["seconds"]["all"], len(found.dropped), found.dropped.volume_share))
     return run
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Store
 from ps3d_rt.core.distribution import size_facts
+from ps3d_rt.core.dropped import DroppedParticles, list_dropped
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import ParticleTable
@@ -69,6 +70,8 @@ class Result:
     array, or a CuPy array if the labels were asked for on a card."""
     particles: ParticleTable
     """One row a particle."""
+    dropped: DroppedParticles
+    """One row for each particle that was found and is not in the labels, with the reason."""
     run: dict[str, Any]
     """What ran: scan, model, engine, parameters, seconds per stage, patches, versions. The content of ``run.json``."""
 
@@ -136,7 +139,7 @@ class Job:
             "engine": asdict(self.engine.spec),
             "model": {
                 "sha256": self.model.hash,
-                **asdict(self.model.keep),
+                **asdict(self.model.rules),
                 "core_bias": self.model.core_bias,
             },
             "lowpass": self.model.lowpass,
@@ -216,16 +219,23 @@ def predict_volume(
     labels = LabelsInMemory(volume.shape)
     rows = RowsInMemory()
     places = Places(store=MemoryStore(job.plan.shape), labels=labels, rows=lambda most: rows)
-    _, facts = run_stages(job, places, tell)
-    tell(RunDone(len(rows.table), round(sum(facts["seconds"].values()), 3)))
-    return Result(labels.array, rows.table, facts)
+    found = run_stages(job, places, tell)
+    seconds = round(sum(found.run["seconds"].values()), 3)
+    tell(RunDone(len(rows.table), seconds, len(found.dropped), found.dropped.volume_share))
+    return Result(labels.array, rows.table, found.dropped, found.run)
 
 
-def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[SampleTable, dict[str, Any]]:
+@dataclass(frozen=True)
+class Tables:
+    """What a run gives beside the labels, as in :class:`Result`."""
+
+    particles: SampleTable
+    dropped: DroppedParticles
+    run: dict[str, Any]
+
+
+def run_stages(job: Job, places: Places, tell: Listener = ignore) -> Tables:
     """Run everything that is not done yet; the labels go to ``places.labels``.
-
-    Returns:
-        The particle table, and the content of ``run.json``.
 
     Raises:
         InputError: if the volume has NaN or Inf or cannot be read.
@@ -236,7 +246,8 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Sampl
     engine = f"{spec.name} {spec.precision} on {', '.join(plan.devices)}"
     processes = max(job.config.workers, len(plan.devices))
     tell(RunStarted(job.volume.name, plan.source, plan.shape, plan.patches, engine, processes))
-    for text in job.volume.warnings:
+    warnings = [*job.volume.warnings, *job.model.warnings]
+    for text in warnings:
         tell(Warned(text))
     clock, voxels = Clock(tell, dict(job.seconds)), prod(plan.source)
     with (
@@ -251,11 +262,11 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Sampl
             clock.stage("particles", voxels, 5 * len(plan.chunks.boxes) - 1, "tasks") as advance,
             nullcontext(cards) if cards else _chunk_workers(job, workers) as chunk_workers,
         ):
-            parts, particles = to_particles(
+            parts, particles, census = to_particles(
                 places.store if plan.card is None else DeviceStore(places.store, OWN_CARD if cards else spec.device),
                 plan.shape,
                 plan.chunks.chunk,
-                keep=job.model.keep.on_grid(plan.zoom),
+                rules=job.model.rules.on_grid(plan.zoom),
                 halo=HALO,
                 map_tasks=partial(replace(tasks, workers=chunk_workers).map, advance=advance),
             )
@@ -276,17 +287,23 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> tuple[Sampl
             for level in range(1, places.labels.levels):
                 tasks.run(partial(_coarsen, places.labels, level), places.labels.boxes(level))
     del parts, sureness, stops, last
+    dropped = list_dropped(census, names, zoom=plan.zoom, source=plan.source, spacing_mm=job.config.spacing_mm)
+    del census
+    for text in dropped.warnings():
+        warnings.append(text)
+        tell(Warned(text))
     with clock.stage("table writing", voxels):
         table = rows.finish(names)
     with clock.stage("size distribution", voxels):
-        found = {
+        found: dict[str, Any] = {
             "particle_size": sizing_facts(job.config, job.estimate, table),
             "size_distribution": size_facts(table, plan.source),
         }
-    facts = _facts(job, started, clock.seconds, counts) | {"particles": len(table), **found}
+    found |= {"particles": len(table), "dropped": dropped.facts(), "warnings": warnings}
+    facts = _facts(job, started, clock.seconds, counts) | found
     if facts["particle_size"]["mismatch"]:
         tell(SizeMismatch(facts["parameters"]["particle_size_mm"], facts["particle_size"]["mean_found_mm"]))
-    return table, facts
+    return Tables(table, dropped, facts)
 
 
 def _segment(job: Job, places: Places, workers: Mapper, advance: Callable[[int], None]) -> PatchCount:
@@ -430,7 +447,6 @@ def _facts(job: Job, started: datetime, seconds: dict[str, float], counts: Patch
             **{f"gray_{name}": value for name, value in asdict(job.scale).items()},
             "min_relative_volume": model.min_relative_volume,
             "min_confidence": model.min_confidence,
-            "max_doubt": model.max_doubt,
             "min_diameter_voxels": model.min_diameter_voxels,
             "core_bias": model.core_bias,
             "workers": config.workers,
@@ -444,6 +460,5 @@ def _facts(job: Job, started: datetime, seconds: dict[str, float], counts: Patch
         },
         "seconds": seconds,
         "engine_seconds": round(counts.engine_seconds, 3),
-        "warnings": list(volume.warnings),
         "versions": versions(),
     }

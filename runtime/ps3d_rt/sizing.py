@@ -45,7 +45,7 @@ def estimate_size(
         lowpass=model.lowpass,
         skip_empty=config.skip_empty,
         core_bias=model.core_bias,
-        keep=model.keep,
+        rules=model.rules,
     )
 
     def heard(value: object) -> None:

@@ -38,7 +38,7 @@ def test_a_tiff_becomes_an_output_folder(cli: Any, scan: Array, tmp_path: Path) 
     write_volume(tmp_path / "ore.tif", scan)
     code, out, err = cli("predict", tmp_path / "ore.tif", tmp_path / "out", "--spacing", "0.01", *SIZE, *FAKE)
     assert code == 0
-    assert json.loads(out) == {"particles": 9, "output": (tmp_path / "out").as_posix()}
+    assert json.loads(out) == {"particles": 9, "dropped": 0, "output": (tmp_path / "out").as_posix()}
     assert "9 particles" in err
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (run["engine"]["name"], run["engine"]["precision"], run["model"]["name"]) == ("fake", "fp32", "default")
@@ -83,7 +83,13 @@ def test_progress_as_json_lines(cli: Any, scan: Array, tmp_path: Path) -> None:
     _, _, err = cli("predict", tmp_path / "a.npy", tmp_path / "out", *arguments)
     events = [json.loads(line) for line in err.splitlines()]
     assert [event["event"] for event in events].count("RunStarted") == 1
-    assert events[-1] == {"event": "RunDone", "particles": 9, "seconds": events[-1]["seconds"]}
+    assert events[-1] == {
+        "event": "RunDone",
+        "particles": 9,
+        "seconds": events[-1]["seconds"],
+        "dropped": 0,
+        "dropped_volume_share": 0.0,
+    }
 
 
 def _missing(folder: Path, scan: Array) -> list[object]:

@@ -50,7 +50,7 @@ def test_the_table_of_boxes_is_that_of_the_labels_they_write(monkeypatch, zoom, 
     percent = np.random.default_rng(2).integers(40, 101, shape, np.uint8)
     store.arrays[FOREGROUND] = np.where(cells > 0, percent, 0)
     store.arrays[CORE_SCORE] = store.arrays[FOREGROUND] // 2
-    parts, count = to_particles(store, shape, chunk)
+    parts, count, _ = to_particles(store, shape, chunk)
     image = np.random.default_rng(1).integers(0, 65_536, SOURCE, np.uint16)
     stage = SourceGrid(volume=ArrayVolume(image), store=store, grid=ChunkGrid(shape, chunk), zoom=zoom)
     boxes = ChunkGrid(SOURCE, (side, side, side)).boxes

@@ -44,7 +44,6 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, tiny_networks: tuple[Pa
         overlap=0.5,
         min_relative_volume=0.01,
         min_confidence=0.7,
-        max_doubt=2.5,
         min_diameter_voxels=3.0,
         mirror_axes=(0, 2),
         core_bias=-0.05,
@@ -100,7 +99,6 @@ def test_the_hash_tells_networks_and_their_order_apart(tmp_path: Path, tiny_netw
         ({"mirror_axes": (2, 0)}, "mirror_axes"),
         ({"mirror_axes": (1, 1)}, "mirror_axes"),
         ({"min_confidence": 1.0}, "min_confidence"),
-        ({"max_doubt": -1.0}, "max_doubt"),
         ({"min_diameter_voxels": -1.0}, "min_diameter_voxels"),
         ({"core_bias": 1.0}, "core_bias"),
         ({"core_bias": -1.0}, "core_bias"),
@@ -159,16 +157,28 @@ def test_fields_that_came_later_may_be_missing_and_are_written_only_where_they_s
     tiny_bundle: ModelBundle, tmp_path: Path
 ) -> None:
     later = {"gray_floor", "gray_ceiling", "mirror_axes", "core_bias"}
-    later |= {"min_confidence", "max_doubt", "min_diameter_voxels"}
+    later |= {"min_confidence", "min_diameter_voxels"}
     assert (tiny_bundle.gray_floor, tiny_bundle.mirror_axes, tiny_bundle.core_bias) == (None, (), 0)
-    assert (tiny_bundle.min_confidence, tiny_bundle.max_doubt, tiny_bundle.min_diameter_voxels) == (0, 0, 0)
+    assert (tiny_bundle.min_confidence, tiny_bundle.min_diameter_voxels) == (0, 0)
     assert not later & json.loads((tiny_bundle.path / MANIFEST).read_text()).keys(), "older versions can read it"
     files = {"a.onnx": tiny_bundle.path / "a.onnx"}
-    said = {"gray_floor": -1.5, "mirror_axes": (1,), "core_bias": 0.1, "min_confidence": 0.8, "max_doubt": 3.0}
+    said = {"gray_floor": -1.5, "mirror_axes": (1,), "core_bias": 0.1, "min_confidence": 0.8}
     said |= {"min_diameter_voxels": 3.0, "gray_ceiling": 2.5}
     changed = write_bundle(tmp_path / "new.ps3d", dataclasses.replace(tiny_bundle, **said), files)
     content = json.loads((changed.path / MANIFEST).read_text())
     assert {key: content[key] for key in later} == said | {"mirror_axes": [1]}
+
+
+def test_a_bundle_of_an_earlier_version_is_read_and_its_max_doubt_has_no_effect(tiny_bundle: ModelBundle) -> None:
+    edit_manifest(tiny_bundle.path, lambda content: content.update(max_doubt=5.0))
+    read = load_model(tiny_bundle.path)
+    assert read.rules == tiny_bundle.rules
+    (warning,) = read.warnings
+    assert "max_doubt" in warning
+    assert "no effect" in warning
+    assert not {"warnings", "max_doubt"} & read.to_json().keys()
+    edit_manifest(tiny_bundle.path, lambda content: content.update(max_doubt=0.0))
+    assert load_model(tiny_bundle.path).warnings == (), "it had no effect before either"
 
 
 def test_missing_and_unknown_fields_are_named(tiny_bundle: ModelBundle) -> None:

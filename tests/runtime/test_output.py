@@ -71,6 +71,7 @@ def test_the_folder_holds_what_the_design_says_and_the_labels_of_the_python_api(
     run = predict(volume, tmp_path / "deep" / "out")
     out = tmp_path / "deep" / "out"
     assert {p.name for p in out.iterdir()} == {
+        "dropped.parquet",
         "ore.ome.zarr",
         "particles.parquet",
         "particles.csv",

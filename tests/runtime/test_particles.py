@@ -1,5 +1,6 @@
 import pickle
 from itertools import count
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from ps3d_rt.core.border_core import BORDER, CORE, to_border_core, to_instances
 from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Part, Tally, read_ids
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.growth import GROWN, UNCLAIMED, GrowTask
-from ps3d_rt.core.keep import Keep
+from ps3d_rt.core.particle_filter import ParticleFilter
 from ps3d_rt.core.particles import (
     BORDER_CORE,
     INSTANCES,
@@ -223,7 +224,8 @@ def test_parts_hold_the_final_ids():
     border_core = grains(np.random.default_rng(2), (20, 30, 40), count=30, radius=5)
     border_core[0, 0, 0] = BORDER  # a crumb: dropped
     store = StrictStore(border_core)
-    parts, count = to_particles(store, border_core.shape, (9, 30, 11), keep=Keep(min_relative_volume=0.1))
+    rules = ParticleFilter(min_relative_volume=0.1)
+    parts, count, _ = to_particles(store, border_core.shape, (9, 30, 11), rules=rules)
     expected = to_instances(border_core, min_relative_volume=0.1)
     assert count == expected.max()
     assert [part.box for part in parts] == list(ChunkGrid(border_core.shape, (9, 30, 11)).boxes)
@@ -476,14 +478,15 @@ def test_rule_5_past_2_to_the_63():
     ids = np.arange(5)
     volumes = np.array([0, 2**62, 2**61, 2**50, 2**62 // 200])  # times 4 they overflow
     labels = [(Part(GROWN[0], box, ids), Tally(volumes, np.array([0, 2**40, 2**33, 2**20, 2**50]), ids))]
-    assert number(labels, Keep()).tolist() == [0, 2, 1, 0, 3]
+    rules = ParticleFilter(largest_dropped=inf)
+    assert number(labels, (1, 1, 1), rules).numbers.tolist() == [0, 2, 1, 0, 3]
 
 
 def test_numbers_follow_the_first_voxel_of_all_chunks():
     box, ids = Box.of_shape((1, 1, 1)), np.zeros(3)
     one = (Part(GROWN[0], box, np.array([0, 3, 1])), Tally(np.array([9, 5, 5]), np.array([0, 2**32 + 5, 2**33]), ids))
     two = (Part(GROWN[1], box, np.array([0, 1, 2])), Tally(np.array([9, 5, 5]), np.array([0, 2**31, 2**32]), ids))
-    table = number([one, two], Keep(min_relative_volume=0))
+    table = number([one, two], (1, 1, 1), ParticleFilter(min_relative_volume=0)).numbers
     assert (table.dtype, table.tolist()) == (np.uint32, [0, 1, 2, 3])
 
 

@@ -2,13 +2,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy.ndimage import binary_erosion
 
 from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, read_ids
-from ps3d_rt.core.doubt import is_sure
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.keep import Keep
+from ps3d_rt.core.particle_filter import ParticleFilter
 from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND, to_particles
 from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
 
@@ -16,7 +14,7 @@ from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
 def confident(border_core, percent, chunk, **options):
     store = MemoryStore(border_core.shape)
     store.arrays |= {BORDER_CORE: border_core, FOREGROUND: percent, CORE_SCORE: np.zeros_like(percent)}
-    found = to_particles(store, store.shape, chunk, keep=Keep(**options))
+    found = to_particles(store, store.shape, chunk, rules=ParticleFilter(**options))
     tasks = score_tasks(ChunkGrid(store.shape, chunk), found.parts)
     sureness, _ = to_sureness(map(partial(add_up_scores, store), tasks), found.largest)
     labels = read_ids(store, [part for part in found.parts if part.ids.size > 1], Box.of_shape(store.shape))
@@ -39,38 +37,12 @@ def test_particles_that_the_network_is_unsure_of_are_dropped(chunk):
     assert confident(border_core, percent, chunk, min_confidence=0.8)[0] == 3
 
 
-def test_what_is_unsure_deeper_than_the_typical_particle_is_dropped_in_any_chunks():
-    """Two grains and a fine one, unsure at their surface; and a body that is unsure all through."""
-    instances = np.zeros((44, 24, 24), np.uint32)
-    for label, (z, side) in enumerate([(1, 18), (21, 14), (36, 4), (36, 7)], start=1):
-        at = 2 if label < 4 else 14
-        instances[z : z + side, at : at + side, at : at + side] = label
-    border_core = to_border_core(instances, 1.5)
-    inner = np.zeros(instances.shape, bool)
-    for label in (1, 2, 3):
-        inner |= binary_erosion(instances == label)
-    percent = np.select([instances == 4, inner, instances > 0], [80, 100, 85], 0).astype(np.uint8)
-    confidence_of = {label: percent[instances == label].mean() for label in (3, 4)}
-    assert confidence_of[3] > confidence_of[4] > 79, "hardly to be told apart by the score"
-    for chunk in ((44, 24, 24), (9, 7, 24), (4, 5, 6)):
-        number_of, found, _ = confident(border_core, percent, chunk, min_confidence=0.5, max_doubt=1.5)
-        assert number_of == 3
-        assert np.array_equal(found, np.where(instances < 4, instances, 0))
-        assert confident(border_core, percent, chunk, min_confidence=0.5)[0] == 4
-        assert confident(border_core, percent, chunk, min_confidence=0.5, max_doubt=0.1)[0] == 0
-
-
-def test_a_volume_of_nothing_has_no_typical_particle():
-    assert is_sure(np.zeros(3, np.int64), np.zeros(3, np.int64), 0.0, 3.0).tolist() == [False] * 3
-    assert is_sure(np.zeros(0, np.int64), np.zeros(0, np.int64), 0.0, 3.0).tolist() == []
-
-
 def test_unsure_particles_do_not_count_in_the_mean_volume():
     instances = np.zeros((12, 12, 40), np.uint32)
     instances[1:11, 1:11, 1:31] = 1
     instances[4:8, 4:8, 34:38] = 2
     percent = np.where(instances == 1, 50, 99).astype(np.uint8)
-    options = {"chunk": (12, 12, 12), "min_relative_volume": 0.5}
+    options = {"chunk": (12, 12, 12), "min_relative_volume": 0.5, "largest_dropped": 1e4}
     border_core = to_border_core(instances, 1.0)
     number_of, _, confidence = confident(border_core, percent, min_confidence=0.0, **options)
     assert (number_of, confidence.tolist()) == (1, [0.5]), "the small one is under half of the mean"

@@ -140,7 +140,7 @@ def test_events_tell_the_run_from_start_to_end() -> None:
     result = run(gray(LABELS), seen.append)
     (begun,) = (event for event in seen if isinstance(event, RunStarted))
     assert begun.patches == result.run["patches"]["planned"]
-    assert seen[-1] == RunDone(len(CENTERS), pytest.approx(sum(result.run["seconds"].values())))
+    assert seen[-1] == RunDone(len(CENTERS), pytest.approx(sum(result.run["seconds"].values())), 0, 0.0)
     stages = [event.stage for event in seen if isinstance(event, StageStarted)]
     assert stages == [event.stage for event in seen if isinstance(event, StageDone)] == list(result.run["seconds"])
     for start in (event for event in seen if isinstance(event, StageStarted)):
@@ -216,17 +216,20 @@ def test_run_says_how_large_the_particles_are() -> None:
 
 
 def test_a_model_can_ask_for_sure_particles() -> None:
-    image = gray(LABELS)
-    faint = LABELS == 2
-    image[faint] = image[faint] * 0.59
+    labels = balls(LABELS.shape, CENTERS, 6.0)
+    image = gray(labels)
+    faint = labels == 2
+    image[faint] = image[faint] * 0.55
     volume = ArrayVolume(image, 0.01)
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5)
-    found = []
-    for wish in ({}, {"min_confidence": 0.8}, {"max_doubt": 1.5}):
+    found, dropped = [], []
+    for wish in ({}, {"min_confidence": 0.8}):
         result = predict_volume(volume, bundle(**wish), FakeEngine(PATCH, threshold=HALFWAY), config)
         assert wish.items() <= result.run["parameters"].items()
-        found.append(np.unique(LABELS[(result.labels > 0) & (LABELS > 0)]).tolist())
-    assert found == [[1, 2, 3, 4, 5], [1, 3, 4, 5], [1, 3, 4, 5]]
+        found.append(np.unique(labels[(result.labels > 0) & (labels > 0)]).tolist())
+        dropped.append(result.dropped.reason.tolist())
+    assert found == [[1, 2, 3, 4, 5], [1, 3, 4, 5]]
+    assert dropped == [[], ["low confidence"]]
 
 
 @pytest.mark.parametrize("target_size", [7.0, 13.0, 20.0])
@@ -241,7 +244,7 @@ def test_a_model_can_ask_for_particles_of_a_size_in_voxels_of_the_scan(target_si
         result = predict_volume(volume, model, FakeEngine(PATCH, threshold=HALFWAY), config)
         assert result.run["parameters"]["min_diameter_voxels"] == least
         found.append(len(result.particles))
-    assert found == [2, 2, 1, 0]
+    assert found == [2, 2, 1, 1], "the larger ball has 1,150 voxels: too many to be dropped"
 
 
 @pytest.mark.parametrize("scheme", [{}, {"gray_scheme": "constants", "gray_mean": 9000.0, "gray_std": 5000.0}])

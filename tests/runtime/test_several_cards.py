@@ -98,7 +98,8 @@ def test_two_cards_give_the_bytes_of_one_cpu(fake_model: Any, tmp_path: Path, mo
         job = Job.of(volume, model, engine, CONFIG)
         labels = LabelsInMemory(volume.shape)
         store = there.Store(tmp_path / "arrays", job.plan.shape, job.plan.shard)
-        table, run = run_stages(job, Places(store=store, labels=labels, rows=lambda most: RowsInMemory()))
+        found = run_stages(job, Places(store=store, labels=labels, rows=lambda most: RowsInMemory()))
+        table, run = found.particles, found.run
         with pytest.raises(InputError, match="a run in memory takes one"):
             predict_volume(volume, model, engine, CONFIG)
     assert len(job.plan.sweeps) >= 2

@@ -270,14 +270,12 @@ def test_the_commands_keep_stdout_for_data(samples: Path, tmp_path: Path) -> Non
         "0.7",
         "--core-bias",
         "-0.2",
-        "--max-doubt",
-        "5",
     ]
     exported = commands.invoke(app, ["export", str(out), str(tmp_path / "m.ps3d"), *settings])
     assert exported.stdout.strip() == str(tmp_path / "m.ps3d"), exported.output
     bundle = load_model(tmp_path / "m.ps3d")
     assert (bundle.patch, bundle.overlap) == ((16, 16, 16), 0.3)
-    assert (bundle.min_confidence, bundle.core_bias, bundle.max_doubt) == (0.7, -0.2, 5)
+    assert (bundle.min_confidence, bundle.core_bias) == (0.7, -0.2)
 
 
 def test_what_nnunet_prints_does_not_reach_stdout(

@@ -18,7 +18,7 @@ from ps3d_training.plan import TrainingPlan, plan_from
 NETWORK_FIELDS = ("width", "stages", "norm")
 """Of a plan: what two networks must share for the weights of one to fit the other."""
 
-SETTINGS = ("overlap", "min_relative_volume", "min_confidence", "max_doubt", "min_diameter_voxels", "core_bias")
+SETTINGS = ("overlap", "min_relative_volume", "min_confidence", "min_diameter_voxels", "core_bias")
 """Of a bundle: how ``predict`` uses its network. What is trained on from it is used in the same way."""
 
 Weights = dict[str, torch.Tensor]

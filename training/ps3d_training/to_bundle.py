@@ -14,7 +14,7 @@ import numpy as np
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError, Ps3dError
-from ps3d_rt.model import ModelBundle, write_bundle
+from ps3d_rt.model import RETIRED, ModelBundle, write_bundle
 from ps3d_training.capability import require_training_packages
 from ps3d_training.plan import CONFIGURATION, TrainingPlan, check_patch, nnunet_plans, plan_from
 
@@ -44,7 +44,7 @@ def export(
         folder: bundle to write, ``NAME.ps3d``.
         patch: input of the exported network, voxels z, y, x; it need not be the patch of the training.
         settings: how ``predict`` will use the network: ``overlap``, ``min_relative_volume``, ``min_confidence``,
-            ``max_doubt``, ``min_diameter_voxels`` and ``core_bias`` of :class:`ModelBundle`; what is not given is taken
+            ``min_diameter_voxels`` and ``core_bias`` of :class:`ModelBundle`; what is not given is taken
             from the bundle that the training began with, or else is the default.
         licence: SPDX identifier under which the weights may be used.
         provenance: added to what is known of the training itself.
@@ -68,7 +68,8 @@ def export(
             network, trained = load_network(checkpoint, plan)
             files[f"{fold}.onnx"] = onnx_file = Path(scratch) / f"{fold}.onnx"
             write_onnx(network, patch, onnx_file)
-            inherited |= trained.get("started_from", {}).get("settings", {})
+            settings_before = trained.get("started_from", {}).get("settings", {})
+            inherited |= {name: value for name, value in settings_before.items() if name not in RETIRED}
             folds[fold] = trained | {"onnx_to_torch_difference": check_onnx(onnx_file, network, patch)}
         known = {"training_plan": asdict(plan), "folds": folds, "versions": _versions()}
         bundle = ModelBundle(

@@ -33,7 +33,8 @@ def predict(
 ) -> None:
     """Segment a scan into particles: labels (OME-Zarr), table, report and run.json.
 
-    Prints the number of particles and the folder as JSON. A run that was stopped goes on when it is started again.
+    Prints how many particles there are and how many were dropped, and the folder, as JSON. A run that was stopped goes
+    on when it is started again.
 
     Example: ps3d-rt predict scan.tif result --spacing 0.01 --particle-size 0.29
     """
@@ -65,4 +66,5 @@ def predict(
         listening(as_json=log_json) as tell,
     ):
         run = predict_to_folder(volume, bundle, ready, config, out, overwrite=overwrite, tell=tell)
-    typer.echo(f'{{"particles": {run["particles"]}, "output": "{out.as_posix()}"}}')
+    dropped = run["dropped"]["particles"]
+    typer.echo(f'{{"particles": {run["particles"]}, "dropped": {dropped}, "output": "{out.as_posix()}"}}')

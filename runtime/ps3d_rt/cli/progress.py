@@ -108,8 +108,9 @@ def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - a line for each ki
             return _about_size(event)
         case StageDone(stage, seconds):
             return f"{stage}: {seconds:.1f} s"
-        case RunDone(particles, seconds):
-            return f"{particles} particles in {seconds:.1f} s"
+        case RunDone(particles, seconds, dropped, share):
+            less = f"; {dropped} dropped, {share:.2%} of the foreground" if dropped else "; none dropped"
+            return f"{particles} particles in {seconds:.1f} s{less}"
     return None
 
 

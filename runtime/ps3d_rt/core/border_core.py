@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ps3d_rt.core.arrays import compiled
 from ps3d_rt.core.chunks import MemoryStore, Part, tally
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.keep import Keep
+from ps3d_rt.core.particle_filter import ParticleFilter
 from ps3d_rt.core.particles import BORDER_CORE, INSTANCES, number, to_instances_chunked
 from ps3d_rt.core.pieces import BACKGROUND, BORDER, CORE, check_border_core
 from ps3d_rt.core.stitch import relabel
@@ -142,6 +142,6 @@ def keep_and_number(labels: NDArray[np.uint32], min_relative_volume: float) -> N
     ids = np.arange(int(labels.max(initial=0)) + 1)
     counted = tally(labels, ids.size - 1, box, box.shape)
     out = np.zeros(labels.shape, np.uint32)
-    keep = Keep(min_relative_volume=min_relative_volume)
-    relabel(labels, number([(Part("", box, ids), counted)], keep), out)
+    rules = ParticleFilter(min_relative_volume=min_relative_volume)
+    relabel(labels, number([(Part("", box, ids), counted)], box.shape, rules).numbers, out)
     return out

@@ -32,9 +32,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from ps3d_rt.core.arrays import array_namespace, asnumpy, compiled
 from ps3d_rt.core.chunks import ChunkGrid, Part, Store, Tally, TaskMap, read_ids, tally
+from ps3d_rt.core.dropped import Census
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.growth import UNCLAIMED, Labels, grow
-from ps3d_rt.core.keep import Keep
+from ps3d_rt.core.particle_filter import ParticleFilter, Reason
 from ps3d_rt.core.pieces import DEEP_REACH, PieceFacts, check_border_core, find_pieces
 from ps3d_rt.core.stitch import face_pairs, merge
 from ps3d_rt.errors import InputError
@@ -46,7 +47,7 @@ FOREGROUND, CORE_SCORE = "foreground", "core-score"
 none."""
 
 
-PUBLISHED = Keep()
+PUBLISHED = ParticleFilter()
 """The published rule, and no other."""
 
 
@@ -58,6 +59,8 @@ class Particles(NamedTuple):
     :func:`ps3d_rt.core.chunks.read_ids` reads them."""
     largest: int
     """N."""
+    census: Census
+    """What became of everything that was found, for :func:`ps3d_rt.core.dropped.list_dropped`."""
 
 
 def to_instances_chunked(
@@ -73,9 +76,8 @@ def to_instances_chunked(
 
     The array gets the type of the ids; it is 0 where nothing is written if the store makes it so.
     """
-    parts, count = to_particles(
-        store, shape, chunk, keep=Keep(min_relative_volume=min_relative_volume), halo=halo, map_tasks=map_tasks
-    )
+    rules = ParticleFilter(min_relative_volume=min_relative_volume)
+    parts, count, _ = to_particles(store, shape, chunk, rules=rules, halo=halo, map_tasks=map_tasks)
     store.create(INSTANCES, label_dtype(count))
     for _ in map_tasks(partial(write_instances, store), [part for part in parts if part.ids.size > 1]):
         pass  # every result is taken, so that no failure is lost
@@ -87,18 +89,18 @@ def to_particles(
     shape: Zyx,
     chunk: Zyx,
     *,
-    keep: Keep = PUBLISHED,
+    rules: ParticleFilter = PUBLISHED,
     halo: int = 16,
     map_tasks: TaskMap = map,
 ) -> Particles:
     """Turn the border-core map in ``store`` into particles; the labels are those of ``to_instances``.
 
     Args:
-        store: holds :data:`BORDER_CORE`, uint8, and :data:`FOREGROUND` if ``keep`` asks for a confidence; gets working
+        store: holds :data:`BORDER_CORE`, uint8, and :data:`FOREGROUND` if ``rules`` ask for a confidence; gets working
             arrays, which the result names.
         shape: the volume, voxels.
         chunk: what a task owns, voxels; a task holds about 8 bytes a voxel of ``chunk`` with its halo, 14 in noise.
-        keep: which particles stay, in voxels of this volume.
+        rules: which particles are dropped, in voxels of this volume.
         halo: voxels that a task of growth reads beyond its chunk; wider than most borders are thick, one round does.
         map_tasks: ``map``, or the map of a pool. It gets picklable tasks; the results must keep their order.
 
@@ -118,9 +120,10 @@ def to_particles(
     del surveys, touching, seeds
     labels = grow(store, grid, labels, halo, map_tasks)
     parts = [part for part, _ in labels]
-    sums = None if keep.min_confidence is None else list(map_tasks(partial(sum_foreground, store), parts))
-    numbers = number(labels, keep, sums)
-    return Particles([Part(part.source, part.box, numbers[part.ids]) for part in parts], int(numbers.max()))
+    sums = None if rules.min_confidence is None else list(map_tasks(partial(sum_foreground, store), parts))
+    census = number(labels, shape, rules, sums)
+    numbers = census.numbers
+    return Particles([Part(part.source, part.box, numbers[part.ids]) for part in parts], int(numbers.max()), census)
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,17 +281,19 @@ def _sum_by_label(labels: NDArray[Any], values: NDArray[Any], count: int) -> NDA
     return sums
 
 
-def number(labels: Sequence[Labels], keep: Keep, foreground: Sequence[NDArray[np.int64]] | None = None) -> NDArray[Any]:
-    """Give the particles that ``keep`` keeps their numbers.
+def number(
+    labels: Sequence[Labels],
+    shape: Zyx,
+    rules: ParticleFilter,
+    foreground: Sequence[NDArray[np.int64]] | None = None,
+) -> Census:
+    """Give the particles that no rule drops their numbers, of :func:`label_dtype`.
 
     Args:
         labels: of every chunk, after growth.
-        keep: in voxels of the volume.
+        shape: the volume, voxels.
+        rules: in voxels of the volume.
         foreground: of every chunk, from :func:`sum_foreground`; None drops no unsure particle.
-
-    Returns:
-        Table, id of the volume → 1..N in raster order of the first voxel, 0 for particles that are dropped; of
-        :func:`label_dtype`.
     """
     volumes = _joined([counted.volumes for _, counted in labels])
     ids, firsts = _joined([part.ids for part, _ in labels]), _joined([counted.firsts for _, counted in labels])
@@ -302,10 +307,11 @@ def number(labels: Sequence[Labels], keep: Keep, foreground: Sequence[NDArray[np
     if foreground is not None:
         score = np.zeros(volume.size, np.int64)
         np.add.at(score, ids, _joined(foreground)[some])
-    order = np.flatnonzero(keep.keeps(volume, score))
+    reasons = rules.reasons(volume, score)
+    order = np.flatnonzero((volume > 0) & (reasons == Reason.KEPT))
     numbers = np.zeros(volume.size, label_dtype(order.size))
     numbers[order[np.argsort(first[order])]] = np.arange(1, order.size + 1)
-    return numbers
+    return Census(shape, volume, first, score, reasons, numbers)
 
 
 def write_instances(store: Store, part: Part) -> None:

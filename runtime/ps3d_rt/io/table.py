@@ -19,14 +19,17 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from ps3d_rt.core.contacts import Contacts
+from ps3d_rt.core.dropped import DroppedParticles
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.measure import NO_COLUMNS, ParticleTable
 from ps3d_rt.errors import InputError
 
 PARQUET_NAME = "particles.parquet"
 CSV_NAME = "particles.csv"
+DROPPED_NAME = "dropped.parquet"
 CONTACTS = ("contact_label", "contact_label_faces")
 HISTOGRAM = "gray_histogram"
+FOREGROUND = b"ps3d_rt.foreground_voxels"
 BINS = b"ps3d_rt.gray_bins"
 """Key of the metadata of a parquet file: the lower edge of the first bin and the width of all, as JSON."""
 
@@ -74,6 +77,20 @@ def write_tables(tables: Iterable[ParticleTable], folder: str | Path, *, overwri
         for partial, target in zip(unfinished, targets, strict=True):
             partial.replace(target)
     return targets
+
+
+def write_dropped(dropped: DroppedParticles, folder: Path) -> Path:
+    """Write the list of dropped particles as parquet, beside their table; one that is there is replaced.
+
+    The volume of all that was found, in voxels of the scan, is in the file's metadata.
+    """
+    rows = pa.table({name: pa.array(column, from_pandas=True) for name, column in dropped.columns().items()})
+    rows = rows.replace_schema_metadata({FOREGROUND: json.dumps(dropped.foreground_voxels)})
+    target = folder / DROPPED_NAME
+    with _unfinished(target) as partial:
+        parquet.write_table(rows, partial)
+        partial.replace(target)
+    return target
 
 
 def free_targets(folder: str | Path, *, overwrite: bool = False) -> tuple[Path, Path]:

@@ -94,6 +94,7 @@ def _key_figures(
         ("Particles", count(particles), f"mean diameter {unit.show(mean)}" if particles else ""),
         *_middle_tiles(both, unit),
         ("Foreground", share, "of the volume is particle"),
+        *_dropped_tile(mapping(facts, "dropped")),
         ("At the faces", count(at_edge), f"{percent(at_edge / particles)} of the particles" if particles else ""),
         *_confidence_tile(table),
     ]
@@ -108,6 +109,13 @@ def _middle_tiles(both: tuple[Curve, Curve] | None, unit: LengthUnit) -> list[tu
         d10, d50, d90 = (number(d * unit.per_mm) for d in curve.marks_mm)
         tiles.append((f"D50 by {curve.name}", f"{d50} <small>{unit.name}</small>", f"D10 {d10} · D90 {d90}"))
     return tiles
+
+
+def _dropped_tile(dropped: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    if not dropped:
+        return []
+    share = percent(dropped["volume_share"])
+    return [("Dropped", count(dropped["particles"]), f"particles, {share} of the foreground")]
 
 
 def _confidence_tile(table: SampleTable) -> list[tuple[str, str, str]]:

@@ -16,9 +16,9 @@ import numpy as np
 
 from ps3d_rt.core.chunks import MemoryStore, read_ids
 from ps3d_rt.core.grid import Box, PatchLattice, Sweep, Zyx
-from ps3d_rt.core.keep import Keep
 from ps3d_rt.core.measure import ParticleTable, measure
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, normalized_shape, size_zoom
+from ps3d_rt.core.particle_filter import ParticleFilter
 from ps3d_rt.core.particle_size import (
     ENOUGH_TO_REFINE,
     ENOUGH_TO_SEARCH,
@@ -70,7 +70,7 @@ class CoarsePass:
     lowpass: bool
     skip_empty: bool
     core_bias: float
-    keep: Keep
+    rules: ParticleFilter
     """In voxels of the scan."""
 
 
@@ -153,12 +153,12 @@ def _particles(coarse: CoarsePass, part: Box, zoom: tuple[float, float, float]) 
         slab_planes=shape[0],
     )
     counts = segment(stage, Sweep(whole))
-    least_confidence = max(coarse.keep.min_confidence or 0.0, _LEAST_CONFIDENCE)
+    least_confidence = max(coarse.rules.min_confidence or 0.0, _LEAST_CONFIDENCE)
     found = to_particles(
         store,
         shape,
         shape,
-        keep=replace(coarse.keep.on_grid(zoom), min_confidence=least_confidence),
+        rules=replace(coarse.rules.on_grid(zoom), min_confidence=least_confidence),
     )
     labels = read_ids(store, found.parts, whole, np.uint32)
     z, y, x = (spacing / f for spacing, f in zip(coarse.spacing_mm, zoom, strict=True))

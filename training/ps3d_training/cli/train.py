@@ -159,10 +159,6 @@ def export(
     min_confidence: Annotated[
         float | None, typer.Option(help="Drop particles whose mean score of foreground is lower. [default: keep all]")
     ] = None,
-    max_doubt: Annotated[
-        float | None,
-        typer.Option(help="Drop particles unsure to more than this many times the typical depth. [default: keep all]"),
-    ] = None,
     min_diameter: Annotated[
         float | None,
         typer.Option(
@@ -190,7 +186,6 @@ def export(
         "overlap": overlap,
         "min_relative_volume": min_relative_volume,
         "min_confidence": min_confidence,
-        "max_doubt": max_doubt,
         "min_diameter_voxels": min_diameter,
         "core_bias": core_bias,
     }
