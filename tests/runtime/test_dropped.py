@@ -14,10 +14,13 @@ from pyarrow import parquet
 from ps3d_rt.cli.progress import listening
 from ps3d_rt.core.dropped import Census, list_dropped
 from ps3d_rt.core.particle_filter import Reason
+from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.events import Event, RunDone, Warned
-from ps3d_rt.io.volume import ArrayVolume, open_volume
-from ps3d_rt.model import ModelBundle
+from ps3d_rt.io.base import ArrayVolume
+from ps3d_rt.io.open import open_volume
+from ps3d_rt.io.table import FOREGROUND
+from ps3d_rt.model import ModelBundle, write_bundle
 from ps3d_rt.output import predict_to_folder
 from ps3d_rt.pipeline import Result, predict_volume
 from ps3d_rt.plan import PredictConfig
@@ -25,7 +28,6 @@ from ps3d_rt.report import render_report
 from ps3d_rt.report.pictures import Pictures
 
 PATCH = (24, 24, 24)
-THRESHOLD = 2.65
 BODIES = {
     "large and faint": ((14, 14, 14), 8.0, 0.59),
     "bright": ((14, 14, 40), 7.5, 1.0),
@@ -64,6 +66,9 @@ MODEL = ModelBundle(
     border_thickness_voxels=2.0,
     members=("a.onnx",),
     sha256={"a.onnx": "0"},
+    gray_scheme="constants",
+    gray_mean=20000.0,
+    gray_std=4000.0,
     min_confidence=0.8,
     min_diameter_voxels=4.0,
     min_relative_volume=0.1,
@@ -76,7 +81,7 @@ def config(**changes: Any) -> PredictConfig:
 
 
 def run() -> Result:
-    return predict_volume(scan(), MODEL, FakeEngine(PATCH, threshold=THRESHOLD), config())
+    return predict_volume(scan(), MODEL, FakeEngine(PATCH), config())
 
 
 def test_every_dropped_particle_is_listed_with_its_place_size_and_reason() -> None:
@@ -104,27 +109,28 @@ def test_a_large_particle_stays_however_unsure_the_network_is() -> None:
     assert result.particles.confidence[large[0] - 1] < MODEL.min_confidence
 
 
-@pytest.mark.parametrize("changes", [{"chunk": 9}, {"chunk": 20, "workers": 2, "threads": 2}, {"threads": 2}])
+@pytest.mark.parametrize("changes", [{"chunk": 9}, {"chunk": 20, "workers": 2, "threads": 2}])
 def test_any_chunks_and_workers_drop_the_same(tmp_path: Path, changes: dict[str, Any]) -> None:
     want = run().dropped
-    path = tmp_path / "bodies.npy"
-    np.save(path, image())
-    with open_volume(path, spacing_mm=0.01) as volume:
-        predict_to_folder(volume, MODEL, FakeEngine(PATCH, threshold=THRESHOLD), config(**changes), tmp_path / "out")
+    np.save(tmp_path / "bodies.npy", image())
+    (tmp_path / "a.onnx").write_bytes(b"the fake engine reads none")
+    model = write_bundle(tmp_path / "fake.ps3d", MODEL, {"a.onnx": tmp_path / "a.onnx"})
+    with open_volume(tmp_path / "bodies.npy", spacing_mm=0.01) as volume, open_engine(model, engine="fake") as engine:
+        predict_to_folder(volume, model, engine, config(**changes), tmp_path / "out")
     found = parquet.read_table(tmp_path / "out" / "dropped.parquet")
+    assert found.column_names == list(want.columns())
     for name, column in want.columns().items():
         assert found[name].to_pylist() == column.tolist(), name
+    assert json.loads(found.schema.metadata[FOREGROUND]) == want.foreground_voxels
 
 
 def test_number_and_share_are_in_run_json_the_report_and_the_last_line(tmp_path: Path, capsys: Any) -> None:
     volume, there = scan(), masks()
     with listening() as tell:
-        run = predict_to_folder(
-            volume, MODEL, FakeEngine(PATCH, threshold=THRESHOLD), config(), tmp_path / "out", tell=tell
-        )
+        run = predict_to_folder(volume, MODEL, FakeEngine(PATCH), config(), tmp_path / "out", tell=tell)
     gone = {name: int(there[name].sum()) for name in ("faint", "fine", "speck")}
     share = sum(gone.values()) / sum(int(mask.sum()) for mask in there.values())
-    assert run == json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert run["dropped"] == json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["dropped"]
     assert run["dropped"]["particles"] == 3
     assert run["dropped"]["volume_share"] == pytest.approx(share)
     assert run["dropped"]["largest_voxels"] == gone["faint"]
@@ -147,7 +153,7 @@ def test_number_and_share_are_in_run_json_the_report_and_the_last_line(tmp_path:
 def test_a_little_is_dropped_without_a_warning() -> None:
     heard: list[Event] = []
     model = replace(MODEL, min_confidence=0.0, min_relative_volume=0.0)
-    result = predict_volume(scan(), model, FakeEngine(PATCH, threshold=THRESHOLD), config(), heard.append)
+    result = predict_volume(scan(), model, FakeEngine(PATCH), config(), heard.append)
     assert result.dropped.reason.tolist() == ["below detection limit"]
     assert 0 < result.dropped.volume_share < 0.01
     assert result.run["warnings"] == []
