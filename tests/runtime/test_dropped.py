@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,10 @@ def test_any_chunks_and_workers_drop_the_same(tmp_path: Path, changes: dict[str,
     assert json.loads(found.schema.metadata[FOREGROUND]) == want.foreground_voxels
 
 
-def test_number_and_share_are_in_run_json_the_report_and_the_last_line(tmp_path: Path, capsys: Any) -> None:
+def test_number_and_share_are_in_run_json_the_report_and_the_last_line(
+    tmp_path: Path, capsys: Any, caplog: Any
+) -> None:
+    caplog.set_level(logging.INFO, "ps3d_rt")
     volume, there = scan(), masks()
     with listening() as tell:
         run = predict_to_folder(volume, MODEL, FakeEngine(PATCH), config(), tmp_path / "out", tell=tell)
