@@ -1,6 +1,5 @@
 import pickle
 from itertools import count
-from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -224,8 +223,7 @@ def test_parts_hold_the_final_ids():
     border_core = grains(np.random.default_rng(2), (20, 30, 40), count=30, radius=5)
     border_core[0, 0, 0] = BORDER  # a crumb: dropped
     store = StrictStore(border_core)
-    rules = ParticleFilter(min_relative_volume=0.1)
-    parts, count, _ = to_particles(store, border_core.shape, (9, 30, 11), rules=rules)
+    parts, count, _ = to_particles(store, store.shape, (9, 30, 11), rules=ParticleFilter(min_relative_volume=0.1))
     expected = to_instances(border_core, min_relative_volume=0.1)
     assert count == expected.max()
     assert [part.box for part in parts] == list(ChunkGrid(border_core.shape, (9, 30, 11)).boxes)
@@ -478,8 +476,7 @@ def test_rule_5_past_2_to_the_63():
     ids = np.arange(5)
     volumes = np.array([0, 2**62, 2**61, 2**50, 2**62 // 200])  # times 4 they overflow
     labels = [(Part(GROWN[0], box, ids), Tally(volumes, np.array([0, 2**40, 2**33, 2**20, 2**50]), ids))]
-    rules = ParticleFilter(largest_dropped=inf)
-    assert number(labels, (1, 1, 1), rules).numbers.tolist() == [0, 2, 1, 0, 3]
+    assert number(labels, (1, 1, 1), ParticleFilter(largest_dropped=2.0**63)).numbers.tolist() == [0, 2, 1, 0, 3]
 
 
 def test_numbers_follow_the_first_voxel_of_all_chunks():
