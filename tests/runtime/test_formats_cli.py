@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,14 @@ def _dicom(folder: Path) -> Made:
     return folder / "scan", folder / "scan" / "7.dcm"
 
 
+def _txm(folder: Path) -> Made:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        made = import_module("ole_file").txm(IMAGE, 5, {"PixelSize": np.float32(10).tobytes()})
+    (folder / "scan.txm").write_bytes(made)
+    return folder / "scan.txm", folder / "scan.txm"
+
+
 def _ome_zarr_5(folder: Path) -> Made:
     write_volume(folder / "scan.ome.zarr", IMAGE, SPACING_MM)
     return folder / "scan.ome.zarr", folder / "scan.ome.zarr" / "0" / "c" / "0" / "0" / "0"
@@ -192,10 +201,11 @@ FORMATS: list[tuple[str, str, Callable[[Path], Made]]] = [
     ("VGStudio", "vgi", _beside("scan.vgi", VGI, "scan.vol")),
     ("GE Phoenix|x-ray datos|x", "pcr", _beside("scan.pcr", PCR, "scan.vol")),
     ("ESRF, PyHST", "info", _beside("scan.vol.info", INFO, "scan.vol")),
+    ("Zeiss Xradia", "txm", _txm),
     ("Nikon Metrology, XTek", "xtekct", _beside("scan.xtekct", XTEKCT, "scan.vol")),
 ]
 KNOWS_NO_SPACING = {"slices-tiff", "slices-png", "slices-jp2", "zarr-2", "zarr-3", "zarr-3-blosc", "npy"}
-ONE_SIDE = {"pcr", "info", "skyscan"}
+ONE_SIDE = {"pcr", "info", "skyscan", "txm"}
 """These formats have one side for all three axes."""
 PARTS_MAY_BE_MISSING = {"ome-0.4", "ome-0.5", "zarr-2", "zarr-3", "zarr-3-blosc"}
 """A zarr chunk that is not there means zeros."""

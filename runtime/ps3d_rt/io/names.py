@@ -25,6 +25,9 @@ FORMATS = {
     ".xtekct": "raw",
     ".dcm": "dicom.reader",
     ".ima": "dicom.reader",
+    ".txm": "zeiss",
+    ".xrm": "zeiss",
+    ".txrm": "zeiss",
     ".zarr": "zarr_volume",
 }
 """File name ending → module of this package that opens it, loaded on use: zarr alone takes half a second to import."""

@@ -32,12 +32,14 @@ class Slices(Generic[Place]):
         decode: gives the slice at a place, (y, x) of ``dtype``; InputError if it cannot be read. Called from threads.
         shape: of one slice, y, x.
         dtype: of the voxels.
+        close: releases what ``decode`` keeps open.
     """
 
     places: Sequence[Place]
     decode: Callable[[Place], np.ndarray[Any, Any]]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    close: Callable[[], None] = lambda: None
 
 
 @final
@@ -69,3 +71,7 @@ class SlicesVolume(Volume):
 
         with ThreadPoolExecutor(SLICE_THREADS) as pool:
             list(pool.map(fill, range(box.shape[0])))  # the list takes every result, so that no failure is lost
+
+    def close(self) -> None:
+        """Release the files."""
+        self._slices.close()
