@@ -5,8 +5,19 @@
     ├── CapabilityError       exit 3   an extra is not installed or a device is missing (also an ImportError)
     └── InterruptedRun        exit 4   stopped from outside; the run can be started again
 
-A message says what was found, what is allowed, and what to do about it.
+A message says what was found, what is allowed, and what to do about it. Words of a library or of the system stand
+behind a dash at its end.
 """
+
+from __future__ import annotations
+
+import errno
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_ON_WINDOWS = {39, 112}
+_IN_USE = {errno.EBUSY, errno.ETXTBSY}
+_IN_USE_ON_WINDOWS = {32, 33}
+"""A sharing violation, as of a table that Excel shows, and a lock."""
 
 
 class Ps3dError(Exception):
@@ -31,3 +42,34 @@ class InterruptedRun(Ps3dError):  # noqa: N818 - it is not an error of anybody
     """The run was stopped before it was complete."""
 
     exit_code = 4
+
+
+def cannot_write(path: object, error: OSError) -> Ps3dError:
+    """Say why something cannot be written, and what to do: by what the system reports, never by a guess.
+
+    Args:
+        path: what was to be written.
+        error: what the system said.
+
+    Returns:
+        :class:`InterruptedRun` if the same command can go well later, else :class:`InputError`.
+
+    >>> cannot_write("out", OSError(errno.ENOSPC, "No space left on device")).exit_code
+    4
+    """
+    start, said = f"{path} cannot be written", f" – {error.strerror or error}"
+    on_windows = getattr(error, "winerror", None)
+    if error.errno in _FULL or on_windows in _FULL_ON_WINDOWS:
+        return InterruptedRun(f"{start}: the disk is full; make room, then start the same command again{said}")
+    if error.errno in _IN_USE or on_windows in _IN_USE_ON_WINDOWS:
+        return InterruptedRun(
+            f"{start}: another program has it open; close it there, then start the same command again{said}"
+        )
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return InputError(
+            f"{start}: this user may not, or another program has it open; allow it, close it there, or choose another "
+            f"output{said}"
+        )
+    if error.errno == errno.EIO:
+        return InterruptedRun(f"{start}: the disk fails; look after it, then start the same command again{said}")
+    return InputError(f"{start}; choose another output{said}")

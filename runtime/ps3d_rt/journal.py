@@ -30,14 +30,15 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ps3d_rt.core.chunks import TaskMap
-from ps3d_rt.errors import InputError
+from ps3d_rt.errors import InputError, cannot_write
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 SPEC = "run-spec.json"
 """A folder whose file of this name we wrote is ours, and may be emptied."""
-_LOCK = "run.lock"
+LOCK = "run.lock"
+"""Held while a run writes to its folder."""
 _BEFORE_SPEC = "run-spec.tmp"
 _SPEC_START = '{"ps3d-rt run": '
 _KEY = re.compile(r"[A-Za-z0-9-]+(/[A-Za-z0-9-]+)*")
@@ -65,19 +66,20 @@ class Journal:
 
         Raises:
             InputError: if the folder is not ours, cannot be written, or another run is writing there.
+            InterruptedRun: if the disk is full.
         """
         text = f"{_SPEC_START}{json.dumps(spec, sort_keys=True, allow_nan=False)}}}\n"
         try:
             _check_ours(folder)
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / _LOCK, blocking=False)
+            lock = FileLock(folder / LOCK, blocking=False)
             lock.acquire()
         except Timeout as error:
             raise InputError(
                 f"another run is writing to {folder}; wait until it is done, or choose another output."
             ) from error
         except OSError as error:
-            raise _cannot_write(folder, error) from error
+            raise cannot_write(folder, error) from error
         try:
             yield cls(folder, resumed=_begin(folder, text))
         finally:
@@ -93,7 +95,8 @@ class Journal:
         Raises:
             ValueError: if the key is not such a name.
             TypeError: if the value could not be read back.
-            InputError: if the file cannot be written.
+            InterruptedRun: if the disk is full.
+            InputError: if the file cannot be written for another reason.
         """
         path = self._path(key)
         buffer = io.BytesIO()
@@ -108,7 +111,7 @@ class Journal:
             unfinished.write_bytes(buffer.getbuffer())
             unfinished.replace(path)
         except OSError as error:
-            raise _cannot_write(self.folder, error) from error
+            raise cannot_write(self.folder, error) from error
 
     def load(self, key: str) -> Any:
         """Return what was recorded.
@@ -122,8 +125,8 @@ class Journal:
                 return _Unpickler(file).load()
         except Exception as error:  # a damaged pickle may raise anything
             raise InputError(
-                f"{path} is not a whole record of this version of ps3d-rt ({type(error).__name__}: {error}); "
-                f"remove {self.folder} and start the same command again."
+                f"{path} is not a whole record of this version of ps3d-rt; remove {self.folder} and start the same "
+                f"command again – {error or type(error).__name__}"
             ) from error
 
     def __contains__(self, key: str) -> bool:
@@ -197,7 +200,7 @@ def _check_ours(folder: Path) -> None:
         spec = folder / SPEC
         if spec.is_file() and spec.read_bytes().startswith(_SPEC_START.encode()):
             return
-        if {path.name for path in folder.iterdir()} <= {_LOCK, _BEFORE_SPEC}:
+        if {path.name for path in folder.iterdir()} <= {LOCK, _BEFORE_SPEC}:
             return
     raise InputError(f"{folder} exists and is not the work of a run of ps3d-rt; choose another output.")
 
@@ -214,11 +217,11 @@ def _begin(folder: Path, spec: str) -> bool:
             for old in folder.iterdir():
                 if old.is_dir() and not old.is_symlink():
                     shutil.rmtree(old)
-                elif old.name not in {SPEC, _LOCK}:
+                elif old.name not in {SPEC, LOCK}:
                     old.unlink()
         _replace(path, spec)
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
     return False
 
 
@@ -226,10 +229,6 @@ def _replace(path: Path, text: str) -> None:
     unfinished = path.with_name(_BEFORE_SPEC)
     unfinished.write_text(text, encoding="utf-8", newline="\n")
     unfinished.replace(path)
-
-
-def _cannot_write(folder: Path, error: OSError) -> InputError:
-    return InputError(f"{folder} cannot be written ({error.strerror}); make room or choose another output.")
 
 
 class _Pickler(pickle.Pickler):

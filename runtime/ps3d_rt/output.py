@@ -25,7 +25,7 @@ from ps3d_rt.clock import Clock
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.errors import InputError, InterruptedRun
+from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, RunDone, RunResumed, ignore
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
@@ -40,18 +40,18 @@ from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job, Places, run_stages
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.report import add_run, draw_report, take_pictures, write_report
+from ps3d_rt.run_folder import MARK, OUTPUT, publish, published, recover, run_folder
 
-MARK = "run.json"
-"""A folder with this file is an output of ours and may be replaced with --overwrite."""
 REPORT = "report.html"
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
-    """Refuse, before any work, a folder that must not be written.
+    """Refuse, before any work, a folder that must not be written; the output of a killed run gets its name first.
 
     Raises:
         InputError: if it exists and ``overwrite`` is not given, or it exists and is not an output of ours.
     """
+    recover(folder)
     if not folder.exists():
         return
     if not overwrite:
@@ -92,10 +92,12 @@ def predict_to_folder(
     check_output(folder, overwrite=overwrite)
     began = time.perf_counter()
     job = Job.of(volume, model, engine, config, tell)
-    with _run_folder(folder, job.spec()) as journal:
+    with run_folder(folder, job.spec()) as journal:
         if journal.resumed:
             tell(RunResumed(str(journal.folder)))
-        output, arrays = journal.folder / "output", journal.folder / "arrays"
+        if (done := published(journal, folder)) is not None:
+            return done
+        output, arrays = journal.folder / OUTPUT, journal.folder / "arrays"
         if not output.exists():
             _begin(journal, output, job)
         labels = LabelsZarr(output / f"{volume.name}.ome.zarr")
@@ -118,37 +120,13 @@ def predict_to_folder(
         _write(output / REPORT, add_run(page, run))
         _write(output / MARK, json.dumps(run, indent=2, allow_nan=False) + "\n")
         with replace(clock, seconds={}).stage("publish", prod(volume.shape)):
-            _publish(output, folder, journal.folder / "replaced")
+            publish(journal, folder)
     tell(RunDone(len(table), run["seconds"]["all"], len(found.dropped), found.dropped.volume_share))
     return run
 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
-
-
-@contextmanager
-def _run_folder(folder: Path, spec: dict[str, Any]) -> Iterator[Journal]:
-    """Work in a folder beside the output, which goes when the run is complete, or failed before it got anywhere."""
-    work = folder.parent / f".{folder.name}.run"
-    again = f"start the same command again to go on; what is done lies in {work}."
-    keep = True
-    try:
-        with Journal.open(work, spec) as journal:
-            try:
-                yield journal
-                keep = False
-            except KeyboardInterrupt as stop:
-                stop.add_note(again)
-                raise
-            except OSError as error:
-                raise InterruptedRun(f"{work} cannot be written ({error.strerror}); make room, then {again}") from error
-            except InputError:
-                keep = bool(journal.keys("network"))
-                raise
-    finally:
-        if not keep:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def _begin(journal: Journal, output: Path, job: Job) -> None:
@@ -161,13 +139,6 @@ def _begin(journal: Journal, output: Path, job: Job) -> None:
     name, spacing_mm = job.volume.name, job.config.spacing_mm
     create_labels(unfinished / f"{name}.ome.zarr", name, job.volume.shape, spacing_mm)
     unfinished.rename(output)
-
-
-def _publish(output: Path, folder: Path, replaced: Path) -> None:
-    """Give the output its name; one that had it goes with the run's folder."""
-    if folder.exists():
-        folder.rename(replaced)
-    output.rename(folder)
 
 
 def report_again(

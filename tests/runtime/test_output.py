@@ -185,15 +185,75 @@ def test_killed_between_the_two_names_of_the_output_it_is_made_again(
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("step", ["store", "labels"])
+class Killed(BaseException):
+    """Nothing in the house catches this, as nothing catches SIGKILL."""
+
+
+@pytest.mark.parametrize("another_run", [False, True], ids=["same command", "another scan"])
+def test_killed_between_the_two_renames_of_a_replacement_the_new_output_is_brought_back(
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, predict: Any, another_run: bool
+) -> None:
+    out = tmp_path / "out"
+    predict(ArrayVolume(volume.read(ps3d_rt.core.grid.Box.of_shape(volume.shape))[::-1], name="old"), out)
+    renames = Stop(0, Killed()).before(Path.rename)
+    put_back = Path.rename
+
+    def killed(path: Path, target: Path) -> Any:
+        if path.name == "replaced":
+            raise Killed  # a dead process puts nothing back
+        return renames(path, target) if path.name == "output" else put_back(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(Killed):
+            predict(volume, out, overwrite=True)
+    assert not out.exists()
+    with pytest.raises(InputError, match="exists"):  # it is back, so it is not overwritten
+        check_output(out, overwrite=False)
+    assert (out / "ore.ome.zarr").exists(), "the new one"
+    scan = ArrayVolume(volume.read(ps3d_rt.core.grid.Box.of_shape(volume.shape))[:, ::-1], name="third")
+    run = predict(scan if another_run else volume, out, overwrite=True)
+    assert (out / ("third" if another_run else "ore")).with_suffix(".ome.zarr").exists()
+    assert run["resumed"] is False
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_output_that_another_program_has_open_stays_and_the_run_is_kept(
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, predict: Any
+) -> None:
+    out = tmp_path / "out"
+    predict(volume, out)
+    old, rename = content(out), Path.rename
+
+    def refused(path: Path, target: Path) -> Any:
+        if path == out:
+            held = PermissionError(errno.EACCES, "used by another process", str(path))
+            held.winerror = 32  # as on Windows
+            raise held
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", refused)
+        with pytest.raises(InterruptedRun, match="another program has it open; close it there") as caught:
+            predict(volume, out, overwrite=True)
+    assert "room" not in str(caught.value)
+    assert content(out) == old
+    assert predict(volume, out, overwrite=True)["resumed"]
+
+
+@pytest.mark.parametrize("step", ["store", "journal", "labels"])
 def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(
     tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, step: str, predict: Any
 ) -> None:
-    where = {"store": ZarrStore, "labels": ps3d_rt.output.LabelsZarr}[step]
+    where, name = {
+        "store": (ZarrStore, "write"),
+        "journal": (Path, "write_bytes"),
+        "labels": (ps3d_rt.output.LabelsZarr, "write"),
+    }[step]
     full = OSError(errno.ENOSPC, "No space left on device")
     with monkeypatch.context() as patched:
-        patched.setattr(where, "write", Stop(0, full).before(where.write))
-        with pytest.raises(InterruptedRun, match=r"No space left.*make room"):
+        patched.setattr(where, name, Stop(0, full).before(getattr(where, name)))
+        with pytest.raises(InterruptedRun, match=r"the disk is full; make room, .* – No space left"):
             predict(volume, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert predict(volume, tmp_path / "out")["resumed"]

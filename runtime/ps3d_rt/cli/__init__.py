@@ -20,7 +20,7 @@ from ps3d_rt.cli.predict import predict
 from ps3d_rt.cli.report import report
 from ps3d_rt.cli.stopping import stoppable
 from ps3d_rt.cli.view import view
-from ps3d_rt.errors import InterruptedRun, Ps3dError
+from ps3d_rt.errors import InterruptedRun, Ps3dError, cannot_write
 
 COMMANDS = "ps3d_rt.commands"
 """Entry-point group: each entry is a Typer application or a plain command function; ``model.NAME`` goes under model."""
@@ -58,6 +58,11 @@ def main() -> None:
             build_app()()
     except Ps3dError as error:
         _fail(error)
+    except OSError as error:
+        known = cannot_write(error.filename2 or error.filename or "the output", error)
+        if not isinstance(known, InterruptedRun) and not isinstance(error, PermissionError):
+            raise  # a bug
+        _fail(known)
     except KeyboardInterrupt:
         _fail(InterruptedRun("interrupted before anything was done."))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ps3d_rt.errors import InputError, InterruptedRun
+from ps3d_rt.errors import InputError, cannot_write
 from ps3d_rt.io.base import ArrayVolume, Volume
 from ps3d_rt.io.names import ZARR_MARKS, ending_of, stem_of
 from ps3d_rt.io.slabs import Tell
@@ -60,7 +60,7 @@ def save_volume(volume: Volume, path: str | Path, *, overwrite: bool = False, te
 
     Raises:
         InputError: if the path is taken, the format does not hold the dtype, or ``volume`` cannot be read.
-        InterruptedRun: if the disk is full or cannot be written; nothing is left of the file.
+        InterruptedRun: if the disk is full, or another program has the file open; nothing is left of it.
     """
     path = Path(path)
     ending = _check_target(path)
@@ -73,9 +73,7 @@ def save_volume(volume: Volume, path: str | Path, *, overwrite: bool = False, te
                 module.write_layout(files.enter_context(written_whole(beside, overwrite=overwrite)), volume)
             module.write(voxels, volume, tell)
     except OSError as error:
-        raise InterruptedRun(
-            f"{path} cannot be written ({error.strerror or error}); make room, then start the same command again."
-        ) from error
+        raise cannot_write(path, error) from error
 
 
 def _check_target(path: Path) -> str:

@@ -1,0 +1,125 @@
+"""Where the work of a run lies until it is the output, and how it gets that name.
+
+    OUT                 the output; whole, or not there
+    .OUT.run/           beside it, while a run lasts or waits to go on
+        output/         becomes OUT
+        replaced/       was OUT, between the two renames that put another in its place
+
+However a run ends, even by a kill between the two renames, one of the two outputs is there or :func:`recover` brings it
+back.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ps3d_rt.errors import InputError, InterruptedRun, cannot_write
+from ps3d_rt.journal import LOCK, Journal
+
+MARK = "run.json"
+"""A folder with this file is an output of ours and may be replaced with --overwrite; it is written last."""
+OUTPUT, _REPLACED = "output", "replaced"
+_PUBLISHED = "published"
+"""Key of the record that the output is complete: the hash of its ``run.json``."""
+
+
+def work_of(folder: Path) -> Path:
+    """Give the folder of the work for an output."""
+    return folder.parent / f".{folder.name}.run"
+
+
+@contextmanager
+def run_folder(folder: Path, spec: dict[str, Any]) -> Iterator[Journal]:
+    """Work in a folder beside the output, which goes when the run is complete, or failed before it got anywhere.
+
+    Raises:
+        InputError: if the folder cannot be used.
+        InterruptedRun: if what is done could not be written; it is kept, as after Ctrl-C.
+    """
+    work = work_of(folder)
+    keep = True
+    try:
+        with Journal.open(work, spec) as journal:
+            try:
+                yield journal
+                keep = False
+            except KeyboardInterrupt as stop:
+                stop.add_note(f"start the same command again to go on; what is done lies in {work}.")
+                raise
+            except OSError as error:
+                raise InterruptedRun(f"{_said(error, folder)}. What is done lies in {work}.") from error
+            except InputError:
+                keep = bool(journal.keys("network"))
+                raise
+    finally:
+        if not keep:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _said(error: OSError, folder: Path) -> str:
+    """Put into words what the system says of a file of ours, or of another one, which a run only reads."""
+    work = work_of(folder)
+    path = Path(error.filename2 or error.filename or work)
+    if {work.absolute(), folder.absolute()} & {path.absolute(), *path.absolute().parents}:
+        return str(cannot_write(path, error))
+    return f"{path} cannot be used; look after it, then start the same command again – {error.strerror or error}"
+
+
+def publish(journal: Journal, folder: Path) -> None:
+    """Give the complete output its name; one that had it goes with the run's folder.
+
+    Raises:
+        OSError: if another program holds one of the two; what was there is there again.
+    """
+    output, replaced = journal.folder / OUTPUT, journal.folder / _REPLACED
+    journal.record(_PUBLISHED, _hash(output))
+    try:
+        if folder.exists():
+            folder.rename(replaced)
+        output.rename(folder)
+    except BaseException:
+        if replaced.exists() and not folder.exists():
+            replaced.rename(folder)
+        raise
+
+
+def published(journal: Journal, folder: Path) -> dict[str, Any] | None:
+    """Give the content of ``run.json`` if the run was complete and is there; None if there is work left."""
+    if (
+        _PUBLISHED not in journal
+        or (journal.folder / OUTPUT).exists()
+        or not (folder / MARK).is_file()
+        or _hash(folder) != journal.load(_PUBLISHED)
+    ):
+        return None
+    run: dict[str, Any] = json.loads((folder / MARK).read_text(encoding="utf-8"))
+    return run
+
+
+def recover(folder: Path) -> None:
+    """Bring back the output of a run that was killed between the two renames: the new one, which was complete."""
+    work = work_of(folder)
+    if folder.exists() or not (work / _REPLACED).exists():
+        return
+    try:
+        with FileLock(work / LOCK, blocking=False):
+            if folder.exists():  # the other run has gone on meanwhile
+                return
+            complete = (work / OUTPUT / MARK).is_file()
+            (work / (OUTPUT if complete else _REPLACED)).rename(folder)
+            if complete:
+                shutil.rmtree(work / _REPLACED)
+    except Timeout:
+        return  # that run is not dead: it is between its two renames at this moment
+
+
+def _hash(output: Path) -> str:
+    return sha256((output / MARK).read_bytes()).hexdigest()
