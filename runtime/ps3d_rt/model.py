@@ -16,11 +16,13 @@ from hashlib import file_digest, sha256
 from importlib import resources
 from math import isfinite, pi
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.particle_filter import ParticleFilter
 from ps3d_rt.errors import InputError
+
+if TYPE_CHECKING:
+    from ps3d_rt.core.particle_filter import ParticleFilter
 
 SCHEMA_VERSION = 1
 MANIFEST = "model.json"
@@ -139,6 +141,9 @@ class ModelBundle:
     @property
     def rules(self) -> ParticleFilter:
         """Which particles are dropped, in voxels of the scan."""
+        # With it comes NumPy, which a command that only names models does without.
+        from ps3d_rt.core.particle_filter import ParticleFilter  # noqa: PLC0415
+
         return ParticleFilter(
             min_relative_volume=self.min_relative_volume,
             min_confidence=self.min_confidence,

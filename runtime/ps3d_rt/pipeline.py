@@ -39,6 +39,7 @@ from ps3d_rt.events import (
     ignore,
 )
 from ps3d_rt.io.base import Volume
+from ps3d_rt.io.hashed import HashedReads, place_of
 from ps3d_rt.journal import Journal
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import HALO, SHARD, PredictConfig, RunPlan, check_particle_size
@@ -50,6 +51,7 @@ from ps3d_rt.stages.source_grid import (
     LabelsTarget,
     SourceGrid,
     box_tasks,
+    check_label_count,
     last_boxes,
     measure_box,
     renamed,
@@ -88,6 +90,8 @@ class Job:
     scale: GrayScale | EmbeddingScale
     bins: GrayBins
     """Of the particles' gray histograms."""
+    scan: dict[str, Any] = field(default_factory=dict)
+    """What tells the volume from any other: a run that is resumed needs it."""
     estimate: SizeEstimate | None = None
     """How the particle size came about; None if it was given."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -106,8 +110,9 @@ class Job:
         if config.particle_size_mm is not None:
             check_particle_size(volume.shape, config)
         estimate, clock, voxels = None, Clock(tell), prod(volume.shape)
+        looked_at = HashedReads(volume)
         with clock.stage("gray scale", voxels):
-            scale, bins = scale_and_bins(volume, model)
+            scale, bins = scale_and_bins(looked_at, model)
         if config.particle_size_mm is None:
             with clock.stage("size estimate", voxels):
                 estimate = estimate_size(volume, model, engine, config, scale, tell)
@@ -121,18 +126,16 @@ class Job:
             plan=plan,
             scale=scale,
             bins=bins,
+            scan={**place_of(volume), "voxels": looked_at.hash},
             estimate=estimate,
             seconds=clock.seconds,
         )
 
     def spec(self) -> dict[str, Any]:
-        """Give what decides the bytes of the output and the list of tasks, as JSON: runs of one spec are one run.
-
-        The gray scale stands for the voxels: it changes with the scan.
-        """
+        """Give what decides the bytes of the output and the list of tasks, as JSON: runs of one spec are one run."""
         return {
             "versions": versions(),
-            "scan": {"source": self.volume.source, "dtype": self.volume.dtype.name},
+            "scan": {"name": self.volume.name, "dtype": self.volume.dtype.name, **self.scan},
             "spacing_mm": self.config.spacing_mm,
             "gray": asdict(self.scale),
             "skip_empty": self.config.skip_empty,
@@ -271,6 +274,7 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> Tables:
                 map_tasks=partial(replace(tasks, workers=chunk_workers).map, advance=advance),
             )
             scored = partial(add_up_scores, places.store)
+            check_label_count(particles)
             score_sums = tasks.map(scored, score_tasks(plan.chunks, parts), advance=advance)
             sureness, stops = to_sureness(score_sums, particles)
         bins = job.bins
@@ -429,7 +433,7 @@ def _facts(job: Job, started: datetime, seconds: dict[str, float], counts: Patch
         "date": started.isoformat(timespec="seconds"),
         "scan": {
             "name": volume.name,
-            "source": volume.source,
+            "source": job.scan.get("path") or volume.source,
             "shape": volume.shape,
             "dtype": volume.dtype.name,
             "spacing_mm": config.spacing_mm,

@@ -13,6 +13,7 @@ import ps3d_rt
 ROOT = Path(__file__).parents[2]
 HEAVY = {"cupy", "edt", "nnunetv2", "onnx", "onnxruntime", "openvino", "torch", "torchvision"}
 HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings"}
+HEAVY |= {"h5py", "nibabel", "numba", "numpy", "pyarrow", "scipy", "tifffile", "zarr"}
 
 
 def test_the_public_api_is_this_list_and_all_of_it_is_there():
@@ -37,7 +38,7 @@ def test_importing_the_package_loads_the_standard_library_only():
     assert loaded_by("import ps3d_rt") == {"ps3d_rt"}
 
 
-def test_the_command_line_is_there_before_any_engine_or_trainer_is_loaded():
+def test_the_command_line_is_there_before_any_array_engine_or_trainer_is_loaded():
     assert not loaded_by("from ps3d_rt.cli import build_app; build_app()") & HEAVY
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,9 @@ from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import InputError, InterruptedRun
 from ps3d_rt.events import RunResumed
 from ps3d_rt.io.base import ArrayVolume
+from ps3d_rt.io.hashed import place_of
 from ps3d_rt.io.table import read_table
+from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.journal import Journal
 from ps3d_rt.output import check_output, predict_to_folder
@@ -169,6 +172,58 @@ def test_another_spec_starts_afresh(
     assert not predict(other, tmp_path / "out")["resumed"]
     predict(other, tmp_path / "want")
     assert content(tmp_path / "out") == content(tmp_path / "want")
+
+
+def test_a_scan_of_the_same_gray_scale_is_another_run(
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, predict: Any
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("ps3d_rt.pipeline.to_particles", Stop(0, KeyboardInterrupt()).before(None))
+        with pytest.raises(KeyboardInterrupt):
+            predict(volume, tmp_path / "out")
+    turned = ArrayVolume(volume.read(ps3d_rt.core.grid.Box.of_shape(volume.shape))[::-1], name="ore")
+    assert not predict(turned, tmp_path / "out")["resumed"]
+
+
+def test_a_run_goes_on_with_the_same_file_only(
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, predict: Any
+) -> None:
+    voxels = volume.read(ps3d_rt.core.grid.Box.of_shape(volume.shape))
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "ore.npy", voxels)
+
+    def begun(path: Path | str, out: str) -> dict[str, Any]:
+        with monkeypatch.context() as patched, ps3d_rt.open_volume(path) as scan:
+            patched.setattr("ps3d_rt.pipeline.to_particles", Stop(0, KeyboardInterrupt()).before(None))
+            with pytest.raises(KeyboardInterrupt):
+                predict(scan, tmp_path / out)
+        return json.loads((tmp_path / f".{out}.run" / "run-spec.json").read_text())["ps3d-rt run"]["scan"]
+
+    monkeypatch.chdir(tmp_path / "a")
+    specs = [begun("ore.npy", "1"), begun(tmp_path / "a" / "ore.npy", "2"), begun(tmp_path / "b" / "ore.npy", "3")]
+    assert specs[0] == specs[1], "the path is absolute"
+    assert specs[0]["path"] == str(tmp_path / "a" / "ore.npy")
+    assert specs[0]["bytes"] == (tmp_path / "a" / "ore.npy").stat().st_size
+    assert specs[0]["voxels"] == specs[2]["voxels"]
+    assert specs[0]["path"] != specs[2]["path"]
+    os.utime(tmp_path / "a" / "ore.npy", ns=(0, 0))
+    assert begun("ore.npy", "4") == specs[0] | {"modified_ns": 0}
+    voxels[volume.shape[0] // 2, 4, 4] += 1
+    np.save(tmp_path / "a" / "ore.npy", voxels)
+    assert begun("ore.npy", "5")["voxels"] != specs[0]["voxels"]
+
+
+def test_a_folder_is_another_one_when_a_file_in_it_has_changed(tmp_path: Path) -> None:
+    write_volume(tmp_path / "scan.zarr", np.zeros((4, 5, 6), np.uint8))
+    with ps3d_rt.open_volume(tmp_path / "scan.zarr") as scan:
+        before = place_of(scan)
+        chunk = next(path for path in (tmp_path / "scan.zarr").rglob("*") if path.is_file())
+        chunk.write_bytes(chunk.read_bytes() + b" ")
+        after = place_of(scan)
+    assert after["bytes"] == before["bytes"] + 1
+    assert after["modified_ns"] > before["modified_ns"]
+    assert place_of(ArrayVolume(np.zeros((4, 5, 6), np.uint8))) == {"path": None}
 
 
 def test_killed_between_the_two_names_of_the_output_it_is_made_again(

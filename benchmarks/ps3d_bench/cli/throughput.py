@@ -36,11 +36,9 @@ def throughput(
         require("matplotlib")
     from ps3d_bench import plot as picture  # noqa: PLC0415 - heavy
     from ps3d_bench.throughput import as_table, extrapolate, measure, scans  # noqa: PLC0415
+    from ps3d_rt.cli.options import sides  # noqa: PLC0415
 
-    sides = whole_numbers(shape, "--shape")
-    if len(sides) not in (1, 3):
-        raise InputError(f"--shape is {shape!r}; give one side, or three as z,y,x without spaces.")
-    z, y, x = sides * (3 // len(sides))
+    voxels = sides(shape)
     options = ["--model", model, "--engine", engine, *(["--threads", str(threads)] if threads else [])]
     content: dict[str, Any] = {
         "benchmark": "throughput",
@@ -48,7 +46,7 @@ def throughput(
         **environment(["ps3d-rt", *sys.argv[1:]]),
         "runs": [],
     }
-    for scan in scans(cache, (z, y, x), whole_numbers(sizes, "--sizes")):
+    for scan in scans(cache, voxels, whole_numbers(sizes, "--sizes")):
         row = measure(scan, repeats, options)
         content["runs"].append(row)
         typer.echo(f"{row['particle_size_voxels']} voxels, {row['shape']}: {row['seconds_median']} s", err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ps3d_rt.cli.options import RawDtype, RawOffset, RawShape, Spacing
+from ps3d_rt.cli import options
 
 if TYPE_CHECKING:
     from ps3d_rt.events import Listener
@@ -21,10 +21,10 @@ _STAGE = "convert"
 def convert(
     scan: Annotated[Path, typer.Argument(help="Image or labels, any file that predict reads; or an OME-Zarr of ours.")],
     out: Annotated[Path, typer.Argument(help="New file; its ending names the format.")],
-    spacing: Spacing = None,
-    shape: RawShape = None,
-    dtype: RawDtype = None,
-    offset: RawOffset = None,
+    spacing: options.Spacing = None,
+    shape: options.RawShape = None,
+    dtype: options.RawDtype = None,
+    offset: options.RawOffset = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Progress as JSON lines on stderr.")] = False,
 ) -> None:
@@ -32,7 +32,6 @@ def convert(
 
     Example: ps3d-rt convert result/scan.ome.zarr labels.nii.gz
     """
-    from ps3d_rt.cli.opened import numbers  # noqa: PLC0415
     from ps3d_rt.cli.progress import listening, warn  # noqa: PLC0415
     from ps3d_rt.errors import InputError  # noqa: PLC0415
     from ps3d_rt.io.names import file_and_inside  # noqa: PLC0415
@@ -42,9 +41,8 @@ def convert(
     source, target = file_and_inside(scan)[0].resolve(), out.resolve()
     if target in (source, *source.parents) or source in target.parents:
         raise InputError(f"{out} is the volume that is read, or lies inside; choose another name.")
-    sides = None if shape is None else [int(n) for n in numbers(shape, "--shape")]
-    spacing_mm = None if spacing is None else numbers(spacing, "--spacing")
-    with open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype, offset_bytes=offset) as volume:
+    mm, sides = options.spacing_mm(spacing), options.sides(shape)
+    with open_volume(scan, spacing_mm=mm, shape=sides, dtype=dtype, offset_bytes=offset) as volume:
         warn(*volume.warnings)
         with listening(as_json=log_json) as tell:
             save_volume(volume, out, overwrite=overwrite, tell=_told(tell))

@@ -9,11 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ps3d_rt.cli.progress import warn
-from ps3d_rt.core.metrics import evaluate_slabs
-from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.open import open_volume
 
 
 def evaluate(
@@ -27,12 +23,21 @@ def evaluate(
 
     Example: ps3d-rt evaluate out/sample.ome.zarr instance_seg/sample.tif
     """
+    from ps3d_rt.cli.progress import warn  # noqa: PLC0415 - what loads arrays is loaded on use
+    from ps3d_rt.core.metrics import evaluate_slabs  # noqa: PLC0415
+    from ps3d_rt.core.runs import READ_VOXELS, z_slabs  # noqa: PLC0415
+    from ps3d_rt.io.open import open_volume  # noqa: PLC0415
+    from ps3d_rt.io.spacing import contradiction  # noqa: PLC0415
+
     with open_volume(prediction) as found, open_volume(reference) as true:
         if found.shape != true.shape:
             raise InputError(
                 f"{prediction} has shape {found.shape}, {reference} has {true.shape}; both must cover the same voxels."
             )
+        said = contradiction(found.spacing_mm, found.source, true.spacing_mm, true.source)
         warn(*found.warnings, *true.warnings)
+        if said is not None:
+            warn(f"{said}: voxels are compared, whatever their size; check that both are of one scan.")
         boxes = z_slabs(true.shape, READ_VOXELS)
         metrics = evaluate_slabs((found.read(box), true.read(box)) for box in boxes)
     typer.echo(json.dumps(asdict(metrics), indent=2))

@@ -6,21 +6,16 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ps3d_rt.cli import options
-from ps3d_rt.cli.progress import warn
-from ps3d_rt.core.distribution import size_facts
-from ps3d_rt.core.grid import Box
-from ps3d_rt.core.measure import PartialSums, merge_sums, partial_sums, to_table
-from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import Volume
-from ps3d_rt.io.open import open_volume
-from ps3d_rt.io.table import free_targets, write_table
-from ps3d_rt.stages.gray import volume_bins
+
+if TYPE_CHECKING:
+    from ps3d_rt.core.measure import PartialSums
+    from ps3d_rt.io.base import Volume
 
 
 def measure(
@@ -29,7 +24,7 @@ def measure(
     image: Annotated[
         Path | None, typer.Option(help="Scan of the same voxels: adds gray mean, quantiles and histogram.")
     ] = None,
-    spacing: Annotated[float | None, typer.Option(help="Voxel size, mm; needed if the labels do not say.")] = None,
+    spacing: options.Spacing = None,
     sieve: options.Sieve = False,
     edge_correction: options.EdgeCorrection = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table of an earlier run.")] = False,
@@ -41,11 +36,20 @@ def measure(
 
     Example: ps3d-rt measure labels.tif out --spacing 0.01 --image scan.tif
     """
+    from ps3d_rt.cli.progress import warn  # noqa: PLC0415 - what loads arrays is loaded on use
+    from ps3d_rt.core.distribution import size_facts  # noqa: PLC0415
+    from ps3d_rt.core.measure import merge_sums, to_table  # noqa: PLC0415
+    from ps3d_rt.io.open import open_volume  # noqa: PLC0415
+    from ps3d_rt.io.spacing import contradicted  # noqa: PLC0415
+    from ps3d_rt.io.table import free_targets, write_table  # noqa: PLC0415
+
     free_targets(out, overwrite=overwrite)
     with ExitStack() as files:
-        ids = files.enter_context(open_volume(labels, spacing_mm=spacing))
+        ids = files.enter_context(open_volume(labels, spacing_mm=options.spacing_mm(spacing)))
         gray = None if image is None else files.enter_context(open_volume(image))
-        warn(*ids.warnings, *(gray.warnings if gray else ()))
+        warn(*ids.warnings)
+        if gray is not None:
+            warn(*gray.warnings, *contradicted(ids.spacing_mm, ids.source, gray.spacing_mm, gray.source))
         spacing_mm = ids.spacing_mm or (gray.spacing_mm if gray is not None else None)
         if spacing_mm is None:
             raise InputError(f"{labels} does not say how large a voxel is; pass --spacing with its side in mm.")
@@ -57,6 +61,11 @@ def measure(
 
 
 def _sums(ids: Volume, gray: Volume | None) -> Iterator[PartialSums]:
+    from ps3d_rt.core.grid import Box  # noqa: PLC0415
+    from ps3d_rt.core.measure import partial_sums  # noqa: PLC0415
+    from ps3d_rt.core.runs import READ_VOXELS, z_slabs  # noqa: PLC0415
+    from ps3d_rt.stages.gray import volume_bins  # noqa: PLC0415
+
     if gray is not None and gray.shape != ids.shape:
         raise InputError(
             f"{gray.source} has shape {gray.shape} and {ids.source} has {ids.shape}; both must cover the same voxels."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ps3d_rt.api import AUTO, configure
+from ps3d_rt.cli import options
 from ps3d_rt.engines import CardUse, open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
@@ -44,8 +45,7 @@ def opened(
         InputError: if an option, the scan or the model cannot be used.
         CapabilityError: if the engine or the device is not there.
     """
-    sides = None if shape is None else [int(n) for n in numbers(shape, "--shape")]
-    spacing_mm = None if spacing is None else numbers(spacing, "--spacing")
+    spacing_mm, sides = options.spacing_mm(spacing), options.sides(shape)
     bundle = load_model(model)
     with open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype, offset_bytes=offset) as volume:
         config = configure(
@@ -70,18 +70,3 @@ def _size(text: str) -> float | Literal["auto"]:
         return AUTO if text == AUTO else float(text)
     except ValueError as error:
         raise InputError(f"--particle-size is {text!r}; give a length in mm, or {AUTO}.") from error
-
-
-def numbers(text: str, option: str) -> list[float]:
-    """Parse ``z,y,x``, or one number for all three axes.
-
-    >>> numbers("0.01", "--spacing"), numbers("1,2,3", "--shape")
-    ([0.01, 0.01, 0.01], [1.0, 2.0, 3.0])
-    """
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in (1, 3):
-        raise InputError(f"{option} is {text!r}; give one number, or three as z,y,x without spaces.")
-    return values * (3 // len(values))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ps3d_rt.errors import InputError
+
 Scan = Annotated[Path, typer.Argument(help="TIFF, folder of slices, OME-Zarr, NIfTI, NRRD, HDF5, npy, raw …")]
 ParticleSize = Annotated[str, typer.Option(help="Rough mean diameter of the particles, mm; auto: estimate it.")]
 Spacing = Annotated[str | None, typer.Option(help="Side of a voxel, mm: 0.01, or z,y,x.")]
@@ -29,3 +31,35 @@ Sieve = Annotated[bool, typer.Option("--sieve", help="Size particles by the siev
 EdgeCorrection = Annotated[
     bool, typer.Option(help="Correct the size distribution for the particles that the faces cut.")
 ]
+
+
+def spacing_mm(text: str | None) -> list[float] | None:
+    """Parse ``--spacing``: one number for all axes, or ``z,y,x``; None if it was not given.
+
+    >>> spacing_mm("0.01"), spacing_mm("1,2,3")
+    ([0.01, 0.01, 0.01], [1.0, 2.0, 3.0])
+    """
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 3):
+        raise InputError(f"--spacing is {text!r}; give one number, or three as z,y,x without spaces.")
+    return values * (3 // len(values))
+
+
+def sides(text: str | None) -> tuple[int, int, int] | None:
+    """Parse ``--shape``: one whole number for all axes, or ``z,y,x``; None if it was not given.
+
+    >>> sides("256"), sides("64,128,128")
+    ((256, 256, 256), (64, 128, 128))
+    """
+    if text is None:
+        return None
+    words = text.split(",")
+    if len(words) not in (1, 3) or not all(word.strip().isdecimal() and int(word) for word in words):
+        raise InputError(f"--shape is {text!r}; give one whole number above 0, or three as z,y,x without spaces.")
+    z, y, x = [int(word) for word in words] * (3 // len(words))
+    return z, y, x

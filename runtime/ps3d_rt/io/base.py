@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import isfinite
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -37,6 +38,7 @@ class Volume(ABC):
         spacing_mm: millimetres a voxel, z, y, x; None if neither the caller nor the file says.
         planes_per_read: who reads slabs that start at multiples of it, and are as deep, decodes nothing twice.
         warnings: what a person must know of the file before believing it, a sentence each, with the cure.
+        path: where ``open_volume`` found it, absolute; None for an array.
 
     A subclass opens its file in ``__init__`` and copies voxels in ``_read_into``.
     """
@@ -58,6 +60,7 @@ class Volume(ABC):
         self.spacing_mm: SpacingMm | None = None if spacing_mm is None else check_spacing(spacing_mm, source)
         self.planes_per_read = planes_per_read
         self.warnings: tuple[str, ...] = ()
+        self.path: Path | None = None
         self._reopened_by: tuple[Callable[..., Volume], tuple[Any, ...]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:

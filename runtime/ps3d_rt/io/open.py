@@ -13,6 +13,7 @@ import numpy as np
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume, check_spacing
 from ps3d_rt.io.names import FORMATS, ZARR_MARKS, ending_of, file_and_inside
+from ps3d_rt.io.spacing import contradicted
 
 
 def open_volume(
@@ -41,9 +42,23 @@ def open_volume(
     if not file.exists():
         raise InputError(f"{file}: there is no such file or folder; check the path.")
     volume = _open(path, spacing, shape, dtype, offset_bytes)
+    if spacing is not None and (said := _spacing_in(path, shape, dtype, offset_bytes)):
+        volume.warn(*contradicted(spacing, "--spacing", said, str(path)))
     sides = None if shape is None else tuple(shape)
-    volume._reopened_by = _reopen, (path.absolute(), spacing, sides, dtype, offset_bytes)
+    volume.path = path.absolute()
+    volume._reopened_by = _reopen, (volume.path, spacing, sides, dtype, offset_bytes)
     return volume
+
+
+def _spacing_in(
+    path: Path, shape: Sequence[int] | None, dtype: str | np.dtype[Any] | None, offset_bytes: int | None
+) -> SpacingMm | None:
+    """Give the spacing that a file holds itself; None if it holds none that can be used."""
+    try:
+        with _open(path, None, shape, dtype, offset_bytes) as volume:
+            return volume.spacing_mm
+    except InputError:
+        return None
 
 
 @lru_cache(maxsize=2)
@@ -51,7 +66,7 @@ def _reopen(
     path: Path, spacing: SpacingMm | None, shape: tuple[int, ...] | None, dtype: Any, offset_bytes: int | None
 ) -> Volume:
     """Open what was pickled: tasks follow each other fast, and a scan may have thousands of pages to check."""
-    return open_volume(path, spacing_mm=spacing, shape=shape, dtype=dtype, offset_bytes=offset_bytes)
+    return _open(path, spacing, shape, dtype, offset_bytes)
 
 
 def _open(

@@ -25,6 +25,7 @@ from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, partial_sums
 from ps3d_rt.core.particles import FOREGROUND
 from ps3d_rt.core.resample import Zoom, smooth_labels_box
+from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 
 Array = np.ndarray[Any, Any]
@@ -60,6 +61,22 @@ class BoxTask:
 
     box: Box
     parts: tuple[Part, ...]
+
+
+def check_label_count(particles: int) -> None:
+    """Refuse more particles than labels on the source grid, which are uint32, can tell apart.
+
+    Raises:
+        InputError: if there are more than 2³² − 1.
+
+    >>> check_label_count(2**32 - 1)
+    """
+    most = int(np.iinfo(np.uint32).max)
+    if particles > most:
+        raise InputError(
+            f"{particles:,} particles were found; labels are 32 bit wide and tell {most:,} apart. "
+            "Segment the scan in parts."
+        )
 
 
 def box_tasks(stage: SourceGrid, parts: list[Part], boxes: Sequence[Box]) -> list[BoxTask]:

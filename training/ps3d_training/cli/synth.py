@@ -23,7 +23,9 @@ def synth(
     count: Annotated[int, typer.Option(help="How many samples.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first sample; the next ones count up.", min=0)] = 0,
     shape: Annotated[str | None, typer.Option(help="Voxels z,y,x, or one side.")] = None,
-    spacing: Annotated[float | None, typer.Option(help="Side of a voxel, mm; with --labels, of theirs.")] = None,
+    spacing: Annotated[
+        str | None, typer.Option(help="Side of a voxel, mm; with --labels, of theirs: 0.01, or z,y,x.")
+    ] = None,
     particle_size: Annotated[float | None, typer.Option(help="Mean particle diameter, voxels.")] = None,
     touching: Annotated[float | None, typer.Option(help="Share of particles that touch another, 0 to 1.")] = None,
     fill: Annotated[float | None, typer.Option(help="Share of the volume that particles take, 0 to 1.")] = None,
@@ -53,20 +55,23 @@ def synth(
 
     Example: ps3d-rt synth samples --count 80 --seed 1000 --vary
     """
-    from ps3d_rt.cli.opened import numbers  # noqa: PLC0415 - heavy
+    from ps3d_rt.cli import options  # noqa: PLC0415 - heavy
     from ps3d_rt.errors import InputError  # noqa: PLC0415
     from ps3d_training.synth.folder import write_samples  # noqa: PLC0415
     from ps3d_training.synth.from_labels import open_labels  # noqa: PLC0415
 
     packing: dict[str, Any] = {"touching": touching, "fill": fill}
-    given: dict[str, Any] = {"particle_size_voxels": particle_size, "noise": noise, "spacing_mm": spacing}
-    given |= {"shape": shape and tuple(int(n) for n in numbers(shape, "--shape"))} | packing
+    spacing_mm = options.spacing_mm(spacing)
+    if spacing_mm and not labels and len(set(spacing_mm)) > 1:
+        raise InputError(f"--spacing is {spacing!r}; the voxels of a simulated sample are cubes: give one number.")
+    given: dict[str, Any] = {"particle_size_voxels": particle_size, "noise": noise, "shape": options.sides(shape)}
+    given |= {"spacing_mm": min(spacing_mm) if spacing_mm else None} | packing
     fixed = {name: value for name, value in given.items() if value is not None}
     if labels and any(name in fixed for name in packing):
         raise InputError("--touching and --fill describe simulated grains; leave them out with --labels.")
     if source == "formula" and material is not None:
         raise InputError("--material goes with --source physics; the other source has gray values, no materials.")
-    cut = open_labels(labels, spacing_mm=spacing, least_voxels=least_voxels) if labels else None
+    cut = open_labels(labels, spacing_mm=spacing_mm, least_voxels=least_voxels) if labels else None
     seeds = range(seed, seed + count)
     if source == "physics":
         specs: list[Any] = [_by_physics(s, cut, kind, material, fixed) for s in seeds]

@@ -13,7 +13,6 @@ from scipy import ndimage
 
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import Volume
 from ps3d_rt.io.open import open_volume
 from ps3d_training.synth.noise import effect_rng
 from ps3d_training.synth.sample import Sample, image_of
@@ -125,33 +124,41 @@ class LabelSource:
         )
 
 
-def open_labels(path: Path, *, spacing_mm: float | None = None, least_voxels: int = LEAST_VOXELS) -> LabelSource:
+def open_labels(
+    path: Path, *, spacing_mm: float | Sequence[float] | None = None, least_voxels: int = LEAST_VOXELS
+) -> LabelSource:
     """Read labels, or a binary volume whose 6-connected components of ``least_voxels`` or more are the grains.
 
     Args:
         path: any format that :func:`open_volume` reads.
-        spacing_mm: side of a voxel; wins over what the file says. Without both, the spec's default.
+        spacing_mm: side of a voxel, one number or z, y, x; wins over what the file says. Without both, the spec's
+            default. Labels whose voxels are no cubes are brought to cubes of the shortest side.
         least_voxels: for a binary volume only.
 
     Raises:
-        InputError: if the file holds no labels, or its voxels are not cubes.
+        InputError: if the file holds no labels.
     """
     with open_volume(path, spacing_mm=spacing_mm) as volume:
-        spacing = _side_mm(volume)
+        spacing = volume.spacing_mm or 3 * (SampleSpec.spacing_mm,)
         found = volume.read(Box.of_shape(volume.shape))
         name, source = volume.name, volume.source
-    labels = _as_labels(found, source, least_voxels)
+    labels = _to_cubes(_as_labels(found, source, least_voxels), spacing)
     diameter = mean_diameter(labels)
     if not diameter:
         raise InputError(f"{source}: there is no grain that the volume's faces do not cut; nothing can be measured.")
-    return LabelSource(name, labels, spacing, diameter)
+    return LabelSource(name, labels, float(min(spacing)), diameter)
 
 
-def _side_mm(volume: Volume) -> float:
-    sides = volume.spacing_mm or (SampleSpec.spacing_mm,)
-    if max(sides) > 1.01 * min(sides):
-        raise InputError(f"{volume.source}: the spacing is {sides} mm; resample to cubes, or pass one --spacing.")
-    return float(sides[0])
+def _to_cubes(labels: Array, spacing_mm: tuple[float, ...]) -> Array:
+    """Take the nearest label for every voxel of a grid of cubes, as long as the shortest side; within 1 % they are."""
+    least = min(spacing_mm)
+    if max(spacing_mm) <= 1.01 * least:
+        return labels
+    rows = []
+    for n, side in zip(labels.shape, spacing_mm, strict=True):
+        centres = (np.arange(max(1, round(n * side / least))) + 0.5) * least / side
+        rows.append(np.minimum(centres.astype(int), n - 1))
+    return np.ascontiguousarray(labels[np.ix_(*rows)])
 
 
 def _as_labels(found: Array, source: str, least_voxels: int) -> Array:

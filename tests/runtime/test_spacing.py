@@ -1,0 +1,99 @@
+"""One option for the spacing, one parser, and a line where two sources of it contradict each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ps3d_rt
+from ps3d_rt.io.table import read_table
+from ps3d_rt.io.volume_writer import write_volume
+
+LABELS = np.zeros((20, 24, 28), np.uint16)
+LABELS[4:14, 4:14, 4:14] = 1
+LABELS[5:15, 15:22, 16:26] = 2
+IMAGE = np.random.default_rng(0).integers(0, 1000, LABELS.shape).astype(np.uint16) + np.uint16(900) * (LABELS > 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_volume(tmp_path / "labels.tif", LABELS, 0.01)
+    write_volume(tmp_path / "other.nrrd", LABELS, (0.02, 0.01, 0.01))
+    write_volume(tmp_path / "image.mha", IMAGE, 0.02)
+    write_volume(tmp_path / "rounded.nii", IMAGE, 0.010001)
+    np.save(tmp_path / "plain.npy", LABELS)
+    return tmp_path
+
+
+def test_measure_takes_a_spacing_for_each_axis(cli: Any, folder: Path) -> None:
+    code, _, err = cli("measure", folder / "plain.npy", folder / "out", "--spacing", "0.02,0.01,0.03")
+    assert (code, err) == (0, "")
+    assert read_table(folder / "out").volume_mm3.tolist() == pytest.approx([1000 * 6e-6, 700 * 6e-6])
+
+
+@pytest.mark.parametrize("text", ["1,2", "a", "1,,2", "0", "-1", "nan", "1 2 3"])
+@pytest.mark.parametrize("command", ["measure", "convert", "synth"])
+def test_a_spacing_that_is_none_is_refused_alike(cli: Any, folder: Path, command: str, text: str) -> None:
+    arguments: tuple[object, ...] = (folder / "plain.npy", folder / "new.tif")
+    if command == "synth":
+        arguments = (folder / "samples", "--labels", folder / "plain.npy")
+    code, _, err = cli(command, *arguments, "--spacing", text)
+    assert code == 2
+    assert "spacing" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("text", ["1.5", "0", "2,2", "x", "inf"])
+def test_a_shape_is_of_whole_numbers(cli: Any, folder: Path, text: str) -> None:
+    LABELS.tofile(folder / "a.raw")
+    code, _, err = cli("convert", folder / "a.raw", folder / "b.npy", "--shape", text, "--dtype", "uint16")
+    assert (code, "--shape is" in err) == (2, True)
+
+
+def test_labels_whose_voxels_are_no_cubes_are_brought_to_cubes(folder: Path) -> None:
+    from ps3d_training.synth.from_labels import open_labels  # noqa: PLC0415
+
+    flat = open_labels(folder / "plain.npy", spacing_mm=(0.02, 0.01, 0.01))
+    assert flat.labels.shape == (40, 24, 28)
+    assert flat.spacing_mm == 0.01
+    assert np.array_equal(flat.labels, np.repeat(LABELS, 2, axis=0))
+    assert np.array_equal(open_labels(folder / "plain.npy", spacing_mm=0.01).labels, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("measure", "labels.tif", "out", "--image", "image.mha"), ("labels.tif says 0.01 mm", "image.mha 0.02")),
+        (("measure", "labels.tif", "out", "--spacing", "0.02"), ("--spacing says 0.02 mm", "labels.tif 0.01")),
+        (("evaluate", "labels.tif", "other.nrrd"), ("labels.tif says 0.01 mm", "other.nrrd 0.02,0.01,0.01")),
+        (("convert", "other.nrrd", "new.npy", "--spacing", "0.01"), ("--spacing says 0.01", "other.nrrd 0.02,0.01,")),
+        (("measure", "labels.tif", "out", "--image", "rounded.nii"), None),
+        (("measure", "labels.tif", "out", "--spacing", "0.01"), None),
+        (("measure", "plain.npy", "out", "--image", "image.mha"), None),
+        (("evaluate", "labels.tif", "plain.npy"), None),
+    ],
+)
+def test_sources_that_contradict_each_other_are_one_line(
+    cli: Any, folder: Path, arguments: tuple[str, ...], words: tuple[str, str] | None
+) -> None:
+    paths = [
+        folder / word if ("." in word and not word.startswith("0")) or word == "out" else word for word in arguments
+    ]
+    code, _, err = cli(*paths)
+    assert code == 0, err
+    said = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert len(said) == (words is not None), err
+    for word in words or ():
+        assert word in said[0]
+
+
+def test_what_predict_was_told_and_what_the_file_says_is_in_the_run(folder: Path) -> None:
+    with ps3d_rt.open_volume(folder / "image.mha", spacing_mm=0.01) as scan:
+        assert scan.spacing_mm == (0.01, 0.01, 0.01)
+        (said,) = scan.warnings
+    assert "--spacing says 0.01 mm a voxel" in said
+    assert json.dumps(said)
