@@ -77,13 +77,13 @@ def expose(through: Array, scan: Scan, sigma_per_cm: float, pixel_cm: float, rng
 def _exposure(through: Array, sigma_per_cm: float, pixel_cm: float) -> float:
     """Photons a pixel that leave ``sigma_per_cm`` in the middle of the image.
 
-    With the ramp, a voxel's variance is π² / (12 · views · pixel²) times that of a ray through it, on average; linear
-    interpolation between bins takes a third of it, on average.
+    With the ramp, a voxel's variance is π² / (12 · views · pixel²) times that of a ray through it. Linear interpolation
+    leaves 2/3 + ρ/3 of it on average; neighbours' correlation after the ramp is ρ = -6/π².
     """
     views, bins, _ = through.shape
     middle = through[:, bins // 2 - 1 : bins // 2 + 2]
     per_photon = float((1 / np.maximum(middle, 1e-5)).mean())
-    variance = np.pi**2 / (12 * views * pixel_cm**2) * 2 / 3 * per_photon
+    variance = np.pi**2 / (12 * views * pixel_cm**2) * (2 / 3 - 2 / np.pi**2) * per_photon
     return float(np.clip(variance / max(sigma_per_cm, 1e-9) ** 2, *_EXPOSURES))
 
 
