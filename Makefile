@@ -1,6 +1,7 @@
 # Every target sets up what it needs: Python 3.11 or newer is enough. Windows, or no make: README.md, "Install".
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST ?= $(BIN)/pytest
 INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
 
 .PHONY: demo test lint bench gpu-check
@@ -10,8 +11,8 @@ demo: .venv/.base
 
 # Apart: torch's training crashed in a process in which all tests of the export had run before.
 test: lint
-	$(BIN)/pytest --ignore=tests/export
-	$(BIN)/pytest tests/export
+	$(PYTEST) --ignore=tests/export
+	$(PYTEST) tests/export
 
 lint: .venv/.dev
 	$(BIN)/ruff check
