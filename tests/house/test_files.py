@@ -42,7 +42,9 @@ def test_links_lead_somewhere(page):
     assert not [link for link in links if not (page.parent / link).exists()]
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "Makefile"], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "Makefile", ROOT / ".ci/older_cpu.py"], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_files_named_in_the_text_are_there(page):
     named = re.findall(
         r"\b((?:runtime|training|export|benchmarks|tests)/[\w/.-]+\.\w+)", page.read_text(encoding="utf-8")
