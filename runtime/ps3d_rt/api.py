@@ -153,7 +153,10 @@ def configure(
     """
     spacing_mm = scan.spacing_mm if spacing is None else check_spacing(spacing, scan.source)
     if spacing_mm is None:
-        raise InputError(f"{scan.source} does not say how large its voxels are; pass the spacing in mm (--spacing).")
+        why = "".join(f" {text}" for text in scan.warnings)
+        raise InputError(
+            f"{scan.source} does not say how large its voxels are; pass the spacing in mm (--spacing).{why}"
+        )
     config = PredictConfig(
         spacing_mm=spacing_mm,
         particle_size_mm=None if particle_size == AUTO else particle_size,

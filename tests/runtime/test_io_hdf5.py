@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ps3d_rt.core.grid import Box
-from ps3d_rt.errors import InputError
+from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
 
@@ -99,12 +99,113 @@ def test_other_axes_are_refused(tmp_path, image, attributes):
         open_volume(tmp_path / "scan.h5")
 
 
-@pytest.mark.parametrize("sizes", [[1.0, 2.0], "large", [0.0, 1.0, 1.0]])
-def test_sizes_that_cannot_be_are_refused_unless_one_is_given(tmp_path, sizes):
+@pytest.mark.parametrize(
+    ("sizes", "spacing_mm", "remark"),
+    [
+        ([1.0, 2.0], None, "2 numbers, not one an axis"),
+        ("large", None, "1 numbers"),
+        ([0.0, 1.0, 1.0], None, "which is none"),
+        ([1.0, 1.0, 1.0], (0.001, 0.001, 0.001), "as programs do that do not know it"),
+        ([0.01, 0.01, 0.01], (1e-5, 1e-5, 1e-5), "micro-CT has 0.00005 to 5 mm"),
+    ],
+)
+def test_sizes_that_cannot_be_or_are_unlikely_are_said(tmp_path, sizes, spacing_mm, remark):
     write(tmp_path / "scan.h5", attributes={"element_size_um": sizes})
-    with pytest.raises(InputError, match=r"pass --spacing|cannot be read"):
+    volume = open_volume(tmp_path / "scan.h5")
+    assert volume.spacing_mm == (None if spacing_mm is None else pytest.approx(spacing_mm))
+    assert remark in " ".join(volume.warnings)
+    given = open_volume(tmp_path / "scan.h5", spacing_mm=0.5)
+    assert given.spacing_mm == (0.5, 0.5, 0.5)
+    assert remark not in " ".join(given.warnings)
+
+
+@pytest.mark.parametrize("tags", ["no json", "[]", '{"axes": [1]}', '{"axes": [{"key": "z"}]}', 7])
+def test_axistags_that_name_no_axes_are_refused(tmp_path, tags):
+    write(tmp_path / "scan.h5", attributes={"axistags": tags})
+    with pytest.raises(InputError, match=r"axistags names no axes|it must have z, y, x"):
         open_volume(tmp_path / "scan.h5")
-    assert open_volume(tmp_path / "scan.h5", spacing_mm=0.5).spacing_mm == (0.5, 0.5, 0.5)
+
+
+def test_a_scale_that_is_left_aside_is_said(tmp_path):
+    write(tmp_path / "scan.h5", attributes={"scale_factor": 0.5})
+    assert "times 0.5 plus 0" in " ".join(open_volume(tmp_path / "scan.h5").warnings)
+
+
+@pytest.mark.parametrize("ending", [".nxs", ".hdf", ".he5", ".NXS"])
+def test_other_endings_of_hdf5_are_read(tmp_path, ending):
+    path = write(tmp_path / f"scan{ending}", "entry/data/data")
+    for given in (path, inside(path, "/entry/data/data")):
+        volume = open_volume(given)
+        assert volume.name == "scan"
+        np.testing.assert_array_equal(volume.read(BOX), IMAGE[BOX.slices])
+
+
+def test_hdf4_is_named(tmp_path):
+    (tmp_path / "scan.hdf").write_bytes(b"\x0e\x03\x13\x01" + bytes(200))
+    with pytest.raises(InputError, match=r"is HDF4.*h4toh5"):
+        open_volume(tmp_path / "scan.hdf")
+
+
+@pytest.mark.parametrize("kind", ["Bitshuffle", "Blosc", "Zstd", "LZ4"])
+def test_filters_of_plugins_are_there(tmp_path, kind):
+    options = getattr(pytest.importorskip("hdf5plugin"), kind)()
+    path = write(tmp_path / "scan.h5", chunks=(5, 33, 50), **options)
+    np.testing.assert_array_equal(open_volume(path).read(BOX), IMAGE[BOX.slices])
+
+
+@pytest.mark.parametrize(("code", "said"), [(305, r"305 \(LZO\)"), (65000, "65000,")])
+def test_a_filter_that_nobody_has_is_named(tmp_path, code, said):
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_chunk(IMAGE.shape)
+    settings.set_filter(code, h5py.h5z.FLAG_OPTIONAL, (0, 2))
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        space = h5py.h5s.create_simple(IMAGE.shape)
+        dataset = h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_UINT16, space, settings)
+        dataset.write_direct_chunk((0, 0, 0), IMAGE.tobytes(), 0)
+    with pytest.raises(CapabilityError, match=f"filter {said}.*h5repack") as caught:
+        open_volume(tmp_path / "scan.h5")
+    assert caught.value.exit_code == 3
+
+
+def imaris(path, channels=1, sizes=("50", "33", "20"), unit="um"):
+    """Stored as Imaris does: padded, and attributes letter by letter."""
+    with h5py.File(path, "w") as file:
+        for channel in range(channels):
+            group = file.create_group(f"DataSet/ResolutionLevel 0/TimePoint 0/Channel {channel}")
+            padded = np.pad(IMAGE, ((0, 12), (0, 31), (0, 14)))
+            group.create_dataset("Data", data=padded, chunks=(8, 32, 32), compression="gzip")
+            for axis, size in zip("XYZ", sizes, strict=True):
+                group.attrs[f"ImageSize{axis}"] = np.array(list(size), "S1")
+        file["DataSet/ResolutionLevel 1/TimePoint 0/Channel 0/Data"] = padded[::2, ::2, ::2]
+        image = file.create_group("DataSetInfo/Image")
+        said = {"Unit": unit, "ExtMin0": "0", "ExtMin1": "-33", "ExtMin2": "0"}
+        said |= {"ExtMax0": "500", "ExtMax1": "627", "ExtMax2": "600.0"}
+        for name, text in said.items():
+            image.attrs[name] = np.array(list(text), "S1")
+    return path
+
+
+@pytest.mark.parametrize("unit", ["um", ""])
+def test_imaris_is_read_without_its_padding(tmp_path, unit):
+    volume = open_volume(imaris(tmp_path / "scan.ims", unit=unit))
+    assert volume.spacing_mm == pytest.approx((0.03, 0.02, 0.01))
+    np.testing.assert_array_equal(volume.read(WHOLE), IMAGE)
+
+
+def test_imaris_with_several_channels_or_sizes_that_cannot_be_is_refused(tmp_path):
+    with pytest.raises(InputError, match="with 2 images"):
+        open_volume(imaris(tmp_path / "two.ims", channels=2))
+    with pytest.raises(InputError, match=r"says that it has \(99, 33, 50\) voxels"):
+        open_volume(imaris(tmp_path / "odd.ims", sizes=("50", "33", "99")))
+
+
+def test_links_to_other_files_are_named(tmp_path):
+    write(tmp_path / "raw.h5", "deep/data")
+    with h5py.File(tmp_path / "scan.nxs", "w") as file:
+        file["entry/data"] = h5py.ExternalLink("raw.h5", "/deep/data")
+    for given in (tmp_path / "scan.nxs", inside(tmp_path / "scan.nxs", "/entry/data")):
+        with pytest.raises(InputError, match=r"/entry/data is /deep/data in raw\.h5"):
+            open_volume(given)
 
 
 def test_voxels_in_other_files_are_refused(tmp_path):

@@ -65,6 +65,44 @@ def test_the_spacing_is_read(tmp_path, tags, spacing_mm):
     assert found == (None if spacing_mm is None else pytest.approx(spacing_mm))
 
 
+@pytest.mark.parametrize(
+    ("tags", "spacing_mm", "remark"),
+    [
+        ({"ElementSpacing": "0 0 0"}, None, "which is none"),
+        ({"ElementSpacing": "1 1 1"}, None, "as programs do that do not know it"),
+        ({"ElementSpacing": "1 1 1", "DistanceUnits": "mm"}, (1, 1, 1), "as programs do that do not know it"),
+        ({"ElementSpacing": "10 10 20"}, (20, 10, 10), "micro-CT has"),
+        ({"ElementSpacing": "10 20"}, None, "one number an axis"),
+        ({"ElementSpacing": "10 10 10", "DistanceUnits": "furlong"}, None, "'furlong', which is no length"),
+        ({"ElementToIntensityFunctionSlope": "2"}, None, "times 2 plus 0"),
+    ],
+)
+def test_what_programs_fill_in_is_no_spacing(tmp_path, tags, spacing_mm, remark):
+    volume = open_volume(write(tmp_path / "scan.mha", **tags))
+    assert volume.spacing_mm == spacing_mm
+    assert remark in " ".join(volume.warnings)
+
+
+@pytest.mark.parametrize("local", ["Local", "local", "LOCAL"])
+@pytest.mark.parametrize(("sizes", "spacing"), [("50 33 20 1", ".01 .02 .03 1"), ("1 50 33 20", "1 .01 .02 .03")])
+def test_axes_of_one_entry_are_dropped(tmp_path, local, sizes, spacing):
+    path = write(tmp_path / "scan.mha", local, NDims=4, DimSize=sizes, ElementSpacing=spacing)
+    path.write_bytes(path.read_bytes().removesuffix(IMAGE.tobytes()) + IMAGE.tobytes())
+    volume = open_volume(path)
+    assert volume.spacing_mm == pytest.approx((0.03, 0.02, 0.01))
+    np.testing.assert_array_equal(volume.read(WHOLE), IMAGE)
+
+
+@pytest.mark.parametrize("named", ["LIST", "slice_%d.raw 8 27 1"])
+def test_the_voxels_may_lie_in_several_files(tmp_path, named):
+    names = [f"slice_{number}.raw" for number in range(8, 28)]
+    for name, plane in zip(names, IMAGE, strict=True):
+        plane.tofile(tmp_path / name)
+    path = write(tmp_path / "scan.mhd", named)
+    path.write_text(path.read_text().rstrip("\n") + "\n" + "\n".join(names) * (named == "LIST"))
+    np.testing.assert_array_equal(open_volume(path).read(WHOLE), IMAGE)
+
+
 def test_big_endian_voxels_are_read(tmp_path):
     path = write(tmp_path / "scan.mha", content=IMAGE.astype(">u2").tobytes(), BinaryDataByteOrderMSB="True")
     np.testing.assert_array_equal(open_volume(path).read(WHOLE), IMAGE)
@@ -77,11 +115,11 @@ def test_the_data_file_may_have_a_header(tmp_path, size):
     np.testing.assert_array_equal(open_volume(path).read(WHOLE), IMAGE)
 
 
-@pytest.mark.parametrize("data", ["../secret.raw", "missing.raw", "LIST", "slice%03d.raw 1 20 1"])
+@pytest.mark.parametrize("data", ["../secret.raw", "missing.raw", "LIST", "slice%03d.raw 1 20 1", "a\0b", "", "."])
 def test_data_files_elsewhere_are_refused(tmp_path, data):
     IMAGE.tofile(tmp_path / "secret.raw")
     (tmp_path / "in").mkdir()
-    with pytest.raises(InputError, match=r"outside of its folder|is not there|several files"):
+    with pytest.raises(InputError, match=r"outside of its folder|is not there|none follows|cannot be a name"):
         open_volume(write(tmp_path / "in" / "scan.mhd", data))
 
 
@@ -108,7 +146,10 @@ def test_compressed_voxels_that_are_too_few_are_refused(tmp_path):
         ({"ElementType": "MET_STRING"}, "MET_STRING"),
         ({"BinaryData": "False"}, "are text"),
         ({"DimSize": "50 33"}, "2-D"),
-        ({"DimSize": "50 33 twenty"}, "the MetaImage header cannot be read"),
+        ({"DimSize": "50 33 twenty"}, "DimSize is '50 33 twenty'; it must be whole numbers"),
+        ({"DimSize": ""}, "DimSize is ''"),
+        ({"DimSize": "50 33 10 2"}, "4 axes"),
+        ({"HeaderSize": "many"}, "HeaderSize is 'many'"),
     ],
 )
 def test_other_headers_are_refused(tmp_path, tags, message):

@@ -70,8 +70,13 @@ def test_a_detached_header_may_skip_the_front_of_its_data(tmp_path, skip):
     [
         ("../secret.raw", "outside of its folder"),
         ("missing.raw", "is not there"),
-        ("LIST", "several files"),
-        ("slice%03d.raw 1 20 1", "several files"),
+        ("LIST", "none follows"),
+        ("slice%03d.raw 1 20 1", "slice001.raw', which is not there"),
+        ("slice%s.raw 1 20 1", "a pattern such as"),
+        ("slice%03d.raw 1 20 0", "a pattern such as"),
+        ("slice%03d.raw 1 3 1", "20 slices do not lie in 3 files"),
+        ("a\0b.raw", "cannot be a name"),
+        ("x" * 300, "cannot be looked up|is not there"),
     ],
 )
 def test_data_files_elsewhere_are_refused(tmp_path, data, message):
@@ -83,13 +88,97 @@ def test_data_files_elsewhere_are_refused(tmp_path, data, message):
         open_volume(tmp_path / "in" / "scan.nhdr")
 
 
+HEADER = "NRRD0004\ntype: ushort\nendian: little\nencoding: raw\n"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("unit", ["µm", "Å"])
+def test_units_beyond_ascii_are_not_cut(tmp_path, charset, unit):
+    fields = f'dimension: 3\nsizes: 50 33 20\nspacings: 10 20 30\nunits: "{unit}" "{unit}" "{unit}"\n\n'
+    (tmp_path / "scan.nrrd").write_bytes((HEADER + fields).encode(charset) + IMAGE.tobytes())
+    side = {"µm": 1e-3, "Å": 1e-7}[unit]
+    assert open_volume(tmp_path / "scan.nrrd").spacing_mm == pytest.approx((30 * side, 20 * side, 10 * side))
+
+
+@pytest.mark.parametrize(
+    ("fields", "spacing_mm", "remark"),
+    [
+        ("spacings: 0 0 0\nunits: mm mm mm", None, "which is none"),
+        ("spacings: nan 1 1\nunits: mm mm mm", None, "which is none"),
+        ("spacings: 10 10 20", None, "no unit"),
+        ("spacings: 1 1 1", None, "as programs do that do not know it"),
+        ("spacings: 1 1 1\nunits: mm mm mm", (1, 1, 1), "as programs do that do not know it"),
+        ("spacings: 10 10 10\nunits: mm mm mm", (10, 10, 10), "micro-CT has 0.00005 to 5 mm"),
+        ("space: RAS\nspace directions: (1,0,0) (0,1,0) (0,0,1)", None, "as programs do that do not know it"),
+        ("space: RAS\nspace directions: (0.5,0,0) (0,-0.5,0) (0,0,0.5)", (0.5, 0.5, 0.5), None),
+    ],
+)
+def test_what_programs_fill_in_is_no_spacing(tmp_path, fields, spacing_mm, remark):
+    header = f"{HEADER}dimension: 3\nsizes: 50 33 20\n{fields}\n\n"
+    (tmp_path / "scan.nrrd").write_bytes(header.encode() + IMAGE.tobytes())
+    volume = open_volume(tmp_path / "scan.nrrd")
+    assert volume.spacing_mm == spacing_mm
+    assert (remark is None and volume.warnings == ()) or remark in " ".join(volume.warnings)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fields"),
+    [
+        ("1 50 33 20", "kinds: list domain domain domain\nspace directions: none (.01,0,0) (0,.02,0) (0,0,.03)"),
+        ("50 1 33 20", "kinds: space none space space\nspace directions: (.01,0,0) none (0,.02,0) (0,0,.03)"),
+        ("1 50 33 20 1", "space directions: none (.01,0,0) (0,.02,0) (0,0,.03) none"),
+        ("50 33 20 1", "spacings: .01 .02 .03 1\nunits: mm mm mm s\nkinds: domain domain domain time"),
+    ],
+)
+def test_axes_of_one_entry_are_dropped_wherever_they_are(tmp_path, sizes, fields):
+    header = f"{HEADER}dimension: {len(sizes.split())}\nsizes: {sizes}\nspace: RAS\n{fields}\n\n"
+    (tmp_path / "scan.nrrd").write_bytes(header.encode() + IMAGE.tobytes())
+    volume = open_volume(tmp_path / "scan.nrrd")
+    assert volume.spacing_mm == pytest.approx((0.03, 0.02, 0.01))
+    np.testing.assert_array_equal(volume.read(WHOLE), IMAGE)
+
+
+def test_a_volume_of_one_slice_keeps_it_beside_a_list_of_one(tmp_path):
+    header = f"{HEADER}dimension: 4\nsizes: 50 660 1 1\nkinds: domain domain list domain\n\n"
+    (tmp_path / "scan.nrrd").write_bytes(header.encode() + IMAGE.tobytes())
+    assert open_volume(tmp_path / "scan.nrrd").shape == (1, 660, 50)
+
+
+@pytest.mark.parametrize("kind", ["list", "vector", "3-color", "time"])
+def test_more_than_one_value_a_voxel_is_refused(tmp_path, kind):
+    header = f"{HEADER}dimension: 4\nsizes: 2 50 33 10\nkinds: {kind} domain domain domain\n\n"
+    (tmp_path / "scan.nrrd").write_bytes(header.encode() + IMAGE.tobytes())
+    with pytest.raises(InputError, match=f"{kind}.*save one channel"):
+        open_volume(tmp_path / "scan.nrrd")
+
+
+@pytest.mark.parametrize("planes", [1, 4])
+@pytest.mark.parametrize("named", ["LIST 3", "list", "part_%02d.raw 1 {n} 1", "part_%02d.raw {n} 1 -1"])
+def test_the_voxels_may_lie_in_several_files(tmp_path, planes, named):
+    parts = [IMAGE[z : z + planes] for z in range(0, len(IMAGE), planes)]
+    names = [f"part_{number:02d}.raw" for number in range(1, len(parts) + 1)]
+    backwards = named.endswith("-1")
+    for name, part in zip(reversed(names) if backwards else names, parts, strict=True):
+        (tmp_path / name).write_bytes(b"12345" + part.tobytes())
+    files = "\n".join(names) if "list" in named.lower() else ""
+    named = named.format(n=len(parts))
+    header = f"{HEADER}dimension: 3\nsizes: 50 33 20\nbyte skip: 5\ndata file: {named}\n{files}\n"
+    (tmp_path / "scan.nhdr").write_text(header)
+    volume = open_volume(tmp_path / "scan.nhdr")
+    np.testing.assert_array_equal(volume.read(WHOLE), IMAGE)
+    np.testing.assert_array_equal(volume.read(BOX), IMAGE[BOX.slices])
+    (tmp_path / names[3]).write_bytes(b"cut")
+    with pytest.raises(InputError, match="cut short"):
+        open_volume(tmp_path / "scan.nhdr")
+
+
 @pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])
 @pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.999])
 def test_a_file_cut_short_is_refused_when_opened(tmp_path, encoding, share):
     path = write(tmp_path / "scan.nrrd", encoding=encoding)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(InputError, match=r"scan\.nrrd: .*(copy or export|check what it is)"):
+    with pytest.raises(InputError, match=r"scan\.nrrd: .*(copy or export|check what it is|save it as 5)"):
         open_volume(path)
 
 
@@ -97,11 +186,13 @@ def test_a_file_cut_short_is_refused_when_opened(tmp_path, encoding, share):
     ("old", "new", "message"),
     [
         (b"NRRD0", b"nrrd0", "does not start with NRRD"),
-        (b"NRRD0", b"NRRD9", "the NRRD header cannot be read"),
+        (b"NRRD0", b"NRRD9", "version '9005'"),
         (b"encoding: raw", b"encoding: hex", "the encoding is hex; read are raw"),
         (b"type: uint16", b"type: block", "type 'block'"),
-        (b"sizes: 50 33 20", b"sizes: 50 33 20 2", "4 axes"),
-        (b"sizes: 50 33 20\n", b"", "the NRRD header cannot be read"),
+        (b"sizes: 50 33 20", b"sizes: 50 33 20 2", "dimension is 3, sizes are 50 33 20 2"),
+        (b"sizes: 50 33 20\n", b"", "lacks the field 'sizes'"),
+        (b"sizes: 50 33 20", b"sizes: 50 33 x", "'sizes' of the NRRD header is '50 33 x'"),
+        (b"dimension: 3", b"no colon", "the line 'no colon', which is no field"),
     ],
 )
 def test_other_headers_are_refused(tmp_path, old, new, message):

@@ -20,6 +20,9 @@ SpacingMm = tuple[float, float, float]
 PLANES_PER_READ = 16
 """Planes to read at a time from a file that is not chunked along z."""
 
+_SMALLEST_MM, _LARGEST_MM = 5e-5, 5.0
+"""Side of a voxel: 0.05 µm to 5 mm."""
+
 _MOST_PLANES_PER_READ = 128
 """Deeper chunks are decoded more than once: to hold a slab as deep would break the memory promise."""
 
@@ -61,6 +64,8 @@ class Volume(ABC):
         self.planes_per_read = planes_per_read
         self.warnings: tuple[str, ...] = ()
         self.path: Path | None = None
+        if self.spacing_mm is not None:
+            self.warn(*doubt_spacing(self.spacing_mm, source))
         self._reopened_by: tuple[Callable[..., Volume], tuple[Any, ...]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -168,6 +173,21 @@ def check_dtype(dtype: np.dtype[Any], source: str) -> np.dtype[Any]:
             f"{source}: the voxels are {dtype}; allowed are bool, integers and floats up to 64 bit: convert the volume."
         )
     return dtype
+
+
+def doubt_spacing(spacing_mm: SpacingMm, source: str) -> list[str]:
+    """Say so if a voxel is smaller or larger than those of micro-CT: most often the unit is another one.
+
+    >>> doubt_spacing((0.01, 0.01, 0.01), "ore.tif")
+    []
+    """
+    if all(_SMALLEST_MM <= size <= _LARGEST_MM for size in spacing_mm):
+        return []
+    said = ", ".join(f"{size:g}" for size in spacing_mm)
+    return [
+        f"{source}: the spacing is {said} mm a voxel (z, y, x); micro-CT has 0.00005 to 5 mm. "
+        "Check its unit, and pass --spacing in mm."
+    ]
 
 
 def check_spacing(spacing_mm: float | Sequence[float], source: str) -> SpacingMm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import h5py
 import numpy as np
@@ -12,9 +12,12 @@ import numpy as np
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import PLANES_PER_READ, SpacingMm, Volume, planes_per_read
+from ps3d_rt.io.hdf5_filters import load_filters
+from ps3d_rt.io.imaris import imaris_channel, imaris_shape, imaris_spacing
 from ps3d_rt.io.names import file_and_inside, stem_of
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, shard_boxes, slabs
+from ps3d_rt.io.stated import Stated, number, stated_spacing
 
 _CHUNK = 64
 _NAME = "data"
@@ -24,13 +27,21 @@ _MOST_LISTED = 10
 
 @final
 class Hdf5Volume(Volume):
-    """A dataset whose other axes, if any, have one entry; owns its file."""
+    """A dataset whose other axes, if any, have one entry; owns its file.
 
-    def __init__(self, dataset: h5py.Dataset, axes: Zyx, spacing_mm: SpacingMm | list[float] | None, path: Path):
+    Args:
+        dataset: open.
+        axes: which of its axes are z, y, x.
+        shape: voxels z, y, x; the dataset may be padded beyond.
+        spacing_mm: millimetres a voxel, z, y, x.
+        path: file and dataset, for messages.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, axes: Zyx, shape: Zyx, spacing_mm: SpacingMm | None, path: Path) -> None:
         super().__init__(
             source=str(path),
             name=stem_of(path),
-            shape=tuple(dataset.shape[axis] for axis in axes),
+            shape=shape,
             dtype=dataset.dtype,
             spacing_mm=spacing_mm,
             planes_per_read=planes_per_read(dataset.chunks[axes[0]]) if dataset.chunks else PLANES_PER_READ,
@@ -66,48 +77,99 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
 
     Raises:
         InputError: if the file is broken, the dataset is not there or not 3-D, or its voxels lie in other files.
+        CapabilityError: if it is compressed with a filter that is not there.
     """
     file_path, inside = file_and_inside(path)
+    _check_signature(file_path)
     with readable(str(file_path), "the HDF5 file"):
         file = h5py.File(file_path, "r")
     try:
         with readable(str(path), "the dataset"):
-            dataset = _find(file, file_path, inside)
-            axes = _axes_of(dataset, path)
-            spacing = spacing_mm if spacing_mm is not None else _spacing_of(dataset, axes, path)
-            return Hdf5Volume(dataset, axes, spacing, path)
+            return _open_dataset(file, path, file_path, inside, spacing_mm)
     except BaseException:
         file.close()
         raise
 
 
+def _check_signature(path: Path) -> None:
+    """Refuse HDF4, which has the same endings."""
+    with readable(str(path), "the HDF5 file"), path.open("rb") as file:
+        if file.read(4) == b"\x0e\x03\x13\x01":
+            raise InputError(f"{path}: is HDF4, an older format; convert it to HDF5 (h4toh5).")
+
+
+def _open_dataset(file: h5py.File, path: Path, file_path: Path, inside: str, spacing_mm: SpacingMm | None) -> Volume:
+    channel = None if inside else imaris_channel(file, path)
+    axes: Zyx
+    if channel is not None:
+        dataset, axes, shape = channel["Data"], (0, 1, 2), imaris_shape(channel, path)
+        stated = imaris_spacing(file, shape, path)
+    else:
+        dataset = _find(file, file_path, inside)
+        axes = _axes_of(dataset, path)
+        z, y, x = (dataset.shape[axis] for axis in axes)
+        shape, stated = (z, y, x), _spacing_of(dataset, axes, path)
+    if spacing_mm is not None:
+        stated = Stated(spacing_mm)
+    load_filters(dataset, path)
+    volume = Hdf5Volume(dataset, axes, shape, stated.spacing_mm, path)
+    volume.warn(*stated.remarks, *_rescaling(dataset, path))
+    return volume
+
+
 def _find(file: h5py.File, path: Path, inside: str) -> h5py.Dataset:
     names: list[str] = []
+    links: list[str] = []
 
     def note(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.ndim >= 3:
             names.append(f"/{name}")
 
+    def note_link(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            links.append(f"/{name} is {link.path} in {link.filename}")
+
     file.visititems(note)
+    file.visititems_links(note_link)
     inside = inside or (names[0] if len(names) == 1 else "")
+    linked = file.get(inside, getlink=True) if inside else None
+    if isinstance(linked, h5py.ExternalLink):
+        _refuse_links(path, [f"{inside} is {linked.path} in {linked.filename}"])
     dataset = file.get(inside) if inside else None
     if not isinstance(dataset, h5py.Dataset):
+        if links and not names:
+            _refuse_links(path, links)
         listed = ", ".join([*names[:_MOST_LISTED], *(["…"] if len(names) > _MOST_LISTED else [])]) or "none"
         what = f"there is no dataset {inside}" if inside else f"{len(names)} datasets have three axes"
         raise InputError(f"{path}: {what}; give one as {path.name}:/NAME. Found are: {listed}.")
-    if dataset.file.filename != file.filename or dataset.is_virtual or dataset.external:
-        raise InputError(f"{path}: the voxels of {inside} lie in other files; copy them into this one (h5repack).")
+    elsewhere = [source.file_name for source in dataset.virtual_sources()] if dataset.is_virtual else []
+    elsewhere += [name for name, _, _ in dataset.external or ()]
+    if dataset.file.filename != file.filename:
+        elsewhere.append(dataset.file.filename)
+    if elsewhere or dataset.is_virtual:
+        files = ", ".join(dict.fromkeys(map(str, elsewhere[:_MOST_LISTED]))) or "other files"
+        raise InputError(
+            f"{path}: the voxels of {inside} lie in other files ({files}); give the one that holds them, or copy them "
+            "into this one (h5repack)."
+        )
     return dataset
+
+
+def _refuse_links(path: Path, links: list[str]) -> NoReturn:
+    said = "; ".join(links[:_MOST_LISTED])
+    raise InputError(
+        f"{path}: the voxels lie in other files: {said}. Give the file that holds them, with the dataset after a colon."
+    )
 
 
 def _axes_of(dataset: h5py.Dataset, path: Path) -> Zyx:
     """Where z, y and x are: as ilastik's ``axistags`` say, else the last three."""
     tags = dataset.attrs.get("axistags")
-    keys = [axis["key"] for axis in json.loads(tags)["axes"]] if tags is not None else list("zyx")
+    keys = list("zyx") if tags is None else _tagged(tags, path)
     if tags is None:
         keys = ["?"] * (dataset.ndim - 3) + keys
-    others = [n for key, n in zip(keys, dataset.shape, strict=True) if key not in "zyx"]
-    if not {"z", "y", "x"} <= set(keys) or any(n != 1 for n in others):
+    fits = len(keys) == dataset.ndim and {"z", "y", "x"} <= set(keys)
+    if not fits or any(n != 1 for key, n in zip(keys, dataset.shape, strict=True) if key not in "zyx"):
         raise InputError(
             f"{path}: the dataset has shape {dataset.shape}, axes {', '.join(keys)}; it must have z, y, x, "
             "and all others must have one entry: save one channel and one time point."
@@ -115,19 +177,38 @@ def _axes_of(dataset: h5py.Dataset, path: Path) -> Zyx:
     return keys.index("z"), keys.index("y"), keys.index("x")
 
 
-def _spacing_of(dataset: h5py.Dataset, axes: Zyx, path: Path) -> list[float] | None:
-    """Millimetres a voxel from ``element_size_um``, in the order of the dataset's axes, as ImageJ has it.
+def _tagged(tags: Any, path: Path) -> list[str]:
+    try:
+        return [str(axis["key"]) for axis in json.loads(tags)["axes"]]
+    except (TypeError, ValueError, LookupError) as error:
+        raise InputError(f"{path}: the attribute axistags names no axes as ilastik's does; remove it.") from error
+
+
+def _spacing_of(dataset: h5py.Dataset, axes: Zyx, path: Path) -> Stated:
+    """Say how large a voxel is: ``element_size_um``, in the order of the dataset's axes, as ImageJ has it.
 
     Source: https://imswitch.readthedocs.io/en/stable/Hdf5datafile.html
     """
     if "element_size_um" not in dataset.attrs:
-        return None
-    sizes = [float(size) / 1000 for size in np.ravel(dataset.attrs["element_size_um"])]
+        return Stated()
+    sizes = [number(str(size)) for size in np.ravel(dataset.attrs["element_size_um"])]
     if len(sizes) == 3:  # one for each axis of space, whatever other axes there are
-        return [sizes[sorted(axes).index(axis)] for axis in axes]
-    if len(sizes) == dataset.ndim:
-        return [sizes[axis] for axis in axes]
-    raise InputError(f"{path}: element_size_um has {len(sizes)} numbers; it must have one an axis: pass --spacing.")
+        sizes = [sizes[sorted(axes).index(axis)] for axis in axes]
+    elif len(sizes) == dataset.ndim:
+        sizes = [sizes[axis] for axis in axes]
+    else:
+        return Stated(
+            None, (f"{path}: element_size_um has {len(sizes)} numbers, not one an axis: pass --spacing in mm.",)
+        )
+    return stated_spacing(sizes, ["µm"] * 3, str(path))
+
+
+def _rescaling(dataset: h5py.Dataset, path: Path) -> list[str]:
+    """Attributes of netCDF that give stored numbers another meaning, which is left aside."""
+    scale, offset = (dataset.attrs.get(name, usual) for name, usual in (("scale_factor", 1), ("add_offset", 0)))
+    if number(str(np.ravel(scale)[0])) == 1 and number(str(np.ravel(offset)[0])) == 0:
+        return []
+    return [f"{path}: gray values are the stored ones times {scale} plus {offset}, it says; the stored ones are taken."]
 
 
 def write(path: Path, volume: Volume, tell: Tell) -> None:

@@ -11,14 +11,15 @@ from typing import IO, Any
 
 import numpy as np
 
+from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume
-from ps3d_rt.io.detached import named_in
-from ps3d_rt.io.mapped import inflated, map_voxels, shape_from_xyz, unpack_voxels
+from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume, check_shape
+from ps3d_rt.io.detached import header_text, named_in, open_several, several_names
+from ps3d_rt.io.mapped import inflated, map_voxels, unpack_voxels
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, stored_as, write_planes
-from ps3d_rt.io.units import mm_per
+from ps3d_rt.io.stated import Stated, number, stated_spacing
 
 _TYPES = {
     "MET_CHAR": "i1",
@@ -36,46 +37,81 @@ _TYPES = {
 }
 _TYPE_OF = {dtype: name for name, dtype in reversed(_TYPES.items())}
 _LONGEST_LINE = 4096
+_LONGEST_LIST = 2**24
 
 
 def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     """Open ``path``: mapped, or if it is compressed unpacked to a temporary file first.
 
     Raises:
-        InputError: if the file is cut short, is not 3-D gray, or its data are text or in several files.
+        InputError: if the file is cut short, is not 3-D gray, or its data are text, or compressed in several files.
     """
-    source = str(path)
-    with readable(source, "the MetaImage header"), path.open("rb") as file:
-        tags = _tags(file, path)
+    with readable(str(path), "the MetaImage header"), path.open("rb") as file:
+        tags, lines = _tags(file, path)
         start_bytes = file.tell()
-        shape = shape_from_xyz([int(n) for n in tags["DimSize"].split()], source)
-        dtype = _dtype_of(tags, path)
-        spacing = spacing_mm if spacing_mm is not None else _spacing_of(tags)
-        header_bytes = int(tags.get("HeaderSize", 0))
-    if tags["ElementDataFile"] == "LOCAL":
-        data, offset = path, start_bytes
+    axes, shape = _axes_of(tags, path)
+    dtype = _dtype_of(tags, path)
+    stated = Stated(spacing_mm) if spacing_mm is not None else _spacing_of(tags, axes, path)
+    header_bytes = _whole_numbers(tags.get("HeaderSize", "0"), "HeaderSize", path)[0]
+    named, packed = tags["ElementDataFile"], _is_true(tags, "CompressedData")
+    several = several_names(path, named, lines)
+    volume: Volume
+    if several is not None:
+        if packed:
+            raise InputError(f"{path}: the voxels lie in {len(several)} compressed files; save them as one.")
+        volume = open_several(path, several, shape, dtype, stated.spacing_mm, header_bytes)
     else:
-        data, offset = named_in(path, tags["ElementDataFile"]), header_bytes
-    if _is_true(tags, "CompressedData"):
-        with data.open("rb") as file:
-            file.seek(max(0, offset))
-            array = unpack_voxels(inflated(file), shape, dtype, source=str(data))
-    else:
-        array = map_voxels(data, shape, dtype, offset_bytes=offset)
-    return ArrayVolume(array, spacing, name=stem_of(path), source=source)
+        local = named.upper() == "LOCAL"
+        data, offset = (path, start_bytes) if local else (named_in(path, named), header_bytes)
+        volume = ArrayVolume(
+            _voxels(data, offset, shape, dtype, packed=packed), stated.spacing_mm, name=stem_of(path), source=str(path)
+        )
+    volume.warn(*stated.remarks, *_rescaling(tags, path))
+    return volume
 
 
-def _tags(file: IO[bytes], path: Path) -> dict[str, str]:
-    """Read ``Tag = value`` lines; ElementDataFile is the last."""
+def _voxels(data: Path, offset: int, shape: Zyx, dtype: np.dtype[Any], *, packed: bool) -> np.ndarray[Any, Any]:
+    if not packed:
+        return map_voxels(data, shape, dtype, offset_bytes=offset)
+    with data.open("rb") as file:
+        file.seek(max(0, offset))
+        return unpack_voxels(inflated(file), shape, dtype, source=str(data))
+
+
+def _tags(file: IO[bytes], path: Path) -> tuple[dict[str, str], list[str]]:
+    """Read ``Tag = value`` lines; ElementDataFile is the last, but for the names of a list."""
     tags: dict[str, str] = {}
     while line := file.readline(_LONGEST_LINE):
-        tag, equals, value = line.decode("latin-1").partition("=")
+        tag, equals, value = header_text(line).partition("=")
         if not equals:
             break
         tags[tag.strip()] = value.strip()
         if tag.strip() == "ElementDataFile":
-            return tags
+            needed = [name for name in ("DimSize", "ElementType") if name not in tags]
+            if needed:
+                raise InputError(f"{path}: the MetaImage header lacks {needed[0]}; correct it, or export it again.")
+            is_list = tags["ElementDataFile"].upper().startswith("LIST")
+            return tags, [header_text(name) for name in file.readlines(_LONGEST_LIST)] if is_list else []
     raise InputError(f"{path}: the MetaImage header has no end; it is cut short or another file: export it again.")
+
+
+def _whole_numbers(text: str, tag: str, path: Path) -> list[int]:
+    try:
+        return [int(part) for part in text.split()] or [int("")]
+    except ValueError as error:
+        raise InputError(
+            f"{path}: {tag} is '{text[:80]}'; it must be whole numbers: correct it, or export the file again."
+        ) from error
+
+
+def _axes_of(tags: Mapping[str, str], path: Path) -> tuple[list[int], Zyx]:
+    """Which axes of the header are x, y, z, and the shape: those of one entry are dropped where there are more."""
+    sizes = _whole_numbers(tags["DimSize"], "DimSize", path)
+    axes = list(range(len(sizes)))
+    for axis in reversed(range(len(sizes))):
+        if len(axes) > 3 and sizes[axis] == 1:
+            axes.remove(axis)
+    return axes, check_shape([sizes[axis] for axis in reversed(axes)], str(path))
 
 
 def _is_true(tags: Mapping[str, str], *names: str) -> bool:
@@ -95,14 +131,27 @@ def _dtype_of(tags: Mapping[str, str], path: Path) -> np.dtype[Any]:
     return np.dtype(dtype).newbyteorder(">" if big else "<")
 
 
-def _spacing_of(tags: Mapping[str, str]) -> list[float] | None:
-    """Millimetres a voxel, z, y, x. MetaImage has no unit as a rule and ITK takes millimetres."""
+def _spacing_of(tags: Mapping[str, str], axes: list[int], path: Path) -> Stated:
+    """Say how large a voxel is. MetaImage has no unit as a rule and ITK takes millimetres."""
     said = tags.get("ElementSpacing", tags.get("ElementSize"))
-    mm = mm_per(tags.get("DistanceUnits", "mm"))
-    if said is None or mm is None:
-        return None
-    x, y, z = (float(size) * mm for size in said.split())
-    return [z, y, x]
+    if said is None:
+        return Stated()
+    sizes = [number(size) for size in said.split()]
+    if len(sizes) <= max(axes):
+        return Stated(None, (f"{path}: gives '{said[:80]}' as the voxel size; it must be one number an axis.",))
+    unit = tags.get("DistanceUnits")
+    return stated_spacing([sizes[axis] for axis in reversed(axes)], [unit] * 3, str(path), usual_unit="mm")
+
+
+def _rescaling(tags: Mapping[str, str], path: Path) -> list[str]:
+    """Tags that give stored numbers another meaning, which is left aside."""
+    slope = tags.get("ElementToIntensityFunctionSlope", "1")
+    offset = tags.get("ElementToIntensityFunctionOffset", "0")
+    if number(slope) == 1 and number(offset) == 0:
+        return []
+    return [
+        f"{path}: says that gray values are the stored ones times {slope} plus {offset}; the stored ones are taken."
+    ]
 
 
 def write(path: Path, volume: Volume, tell: Tell) -> None:
@@ -119,7 +168,7 @@ def write(path: Path, volume: Volume, tell: Tell) -> None:
     }
     if volume.spacing_mm is not None:
         dz, dy, dx = volume.spacing_mm
-        tags["ElementSpacing"] = f"{dx!r} {dy!r} {dz!r}"
+        tags |= {"ElementSpacing": f"{dx!r} {dy!r} {dz!r}", "DistanceUnits": "mm"}
     tags |= {"ElementType": name, "ElementDataFile": "LOCAL"}
     with path.open("wb") as file:
         file.write("".join(f"{tag} = {value}\n" for tag, value in tags.items()).encode("ascii"))

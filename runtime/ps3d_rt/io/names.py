@@ -17,6 +17,10 @@ FORMATS = {
     ".mhd": "metaimage",
     ".h5": "hdf5",
     ".hdf5": "hdf5",
+    ".hdf": "hdf5",
+    ".nxs": "hdf5",
+    ".he5": "hdf5",
+    ".ims": "hdf5",
     ".raw": "raw",
     ".vol": "raw",
     ".vgi": "raw",
@@ -35,7 +39,7 @@ FORMATS = {
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 """A folder with one of these is zarr, whatever its name."""
 
-_INSIDE = re.compile(r"(.+\.(?:h5|hdf5)):(.*)", re.IGNORECASE)
+_INSIDE = re.compile(r"(.+\.(?:h5|hdf5|hdf|nxs|he5|ims)):(.*)", re.IGNORECASE)
 """``scan.h5:/group/data``"""
 
 

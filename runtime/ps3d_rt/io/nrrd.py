@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import bz2
 import gzip
-from math import hypot
 from pathlib import Path
 from typing import Any
 
-import nrrd
 import numpy as np
 
+from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume
-from ps3d_rt.io.detached import named_in
-from ps3d_rt.io.mapped import blocks_of, map_voxels, shape_from_xyz, unpack_voxels
+from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume, check_shape
+from ps3d_rt.io.detached import named_in, open_several, several_names
+from ps3d_rt.io.mapped import blocks_of, map_voxels, unpack_voxels
 from ps3d_rt.io.names import stem_of
+from ps3d_rt.io.nrrd_header import Axis, NrrdHeader, read_header, spatial_axes
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, stored_as, write_planes
-from ps3d_rt.io.units import mm_per
+from ps3d_rt.io.stated import Stated, stated_spacing
 
 _NAMES = {
     "i1": ("int8", "int8_t", "signed char"),
@@ -40,63 +40,72 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     """Open ``path``: mapped, or if it is compressed unpacked to a temporary file first.
 
     Raises:
-        InputError: if the file is cut short, is not 3-D, or its data are text or in several files.
+        InputError: if the file is cut short, is not 3-D, or its data are text, or compressed in several files.
     """
-    source = str(path)
-    with readable(source, "the NRRD header", also=(nrrd.NRRDError,)), path.open("rb") as file:
-        if file.read(4) != b"NRRD":
-            raise InputError(f"{path}: does not start with NRRD as a NRRD file does; check what it is.")
-        file.seek(0)
-        header = nrrd.read_header(file)
+    with readable(str(path), "the NRRD header"), path.open("rb") as file:
+        header = read_header(file, path)
         start_bytes = file.tell()
-        shape = shape_from_xyz([int(n) for n in header["sizes"]], source)
-        dtype = _dtype_of(header, path)
-        encoding = header["encoding"].lower()
-        spacing = spacing_mm if spacing_mm is not None else _spacing_of(header)
-        named = header.get("data file", header.get("datafile"))
-        lines, skip_bytes = (int(header.get(f"{a} skip", header.get(f"{a}skip", 0))) for a in ("line", "byte"))
-    data = path if named is None else named_in(path, named)
+    axes = spatial_axes(header.axes(), path)
+    shape = check_shape((axes[2].size, axes[1].size, axes[0].size), str(path))
+    dtype, encoding = _dtype_of(header), header.text("encoding")
     if encoding not in _OPENERS:
         raise InputError(f"{path}: the encoding is {encoding}; read are {', '.join(_OPENERS)}: save it as raw.")
-    with readable(source, "the voxels"), data.open("rb") as file:
-        file.seek(start_bytes if named is None else 0)
+    stated = Stated(spacing_mm) if spacing_mm is not None else _spacing_of(header, axes)
+    named = header.fields.get("datafile")
+    several = None if named is None else several_names(path, named, header.lines)
+    lines, skip_bytes = header.whole("lineskip"), header.whole("byteskip")
+    volume: Volume
+    if several is not None:
+        if encoding != "raw" or lines:
+            raise InputError(
+                f"{path}: the voxels lie in {len(several)} files of encoding {encoding} with {lines} lines to skip; "
+                "several files are read raw and without lines: save them as one."
+            )
+        volume = open_several(path, several, shape, dtype, stated.spacing_mm, skip_bytes)
+    else:
+        data, offset = (path, start_bytes) if named is None else (named_in(path, named), 0)
+        array = _voxels(data, encoding, shape, dtype, skip=(offset, lines, skip_bytes))
+        volume = ArrayVolume(array, stated.spacing_mm, name=stem_of(path), source=str(path))
+    volume.warn(*stated.remarks)
+    return volume
+
+
+def _voxels(
+    data: Path, encoding: str, shape: Zyx, dtype: np.dtype[Any], *, skip: tuple[int, int, int]
+) -> np.ndarray[Any, Any]:
+    """Map or unpack the voxels behind the bytes, lines and bytes to ``skip``, the last of them unpacked ones."""
+    start_bytes, lines, skip_bytes = skip
+    with readable(str(data), "the voxels"), data.open("rb") as file:
+        file.seek(start_bytes)
         for _ in range(lines):
-            file.readline()
+            if not file.readline():
+                break
         opener = _OPENERS[encoding]
         if opener is None:
             offset = -1 if skip_bytes == -1 else file.tell() + skip_bytes
-            array = map_voxels(data, shape, dtype, offset_bytes=offset)
-        else:
-            with opener(file) as packed:
-                blocks = blocks_of(packed)
-                array = unpack_voxels(blocks, shape, dtype, source=str(data), skip_bytes=max(0, skip_bytes))
-    return ArrayVolume(array, spacing, name=stem_of(path), source=source)
+            return map_voxels(data, shape, dtype, offset_bytes=offset)
+        with opener(file) as packed:
+            blocks = blocks_of(packed)
+            return unpack_voxels(blocks, shape, dtype, source=str(data), skip_bytes=max(0, skip_bytes))
 
 
-def _dtype_of(header: dict[str, Any], path: Path) -> np.dtype[Any]:
-    dtype = _DTYPE_OF.get(header["type"])
+def _dtype_of(header: NrrdHeader) -> np.dtype[Any]:
+    dtype = _DTYPE_OF.get(header.text("type"))
     if dtype is None:
-        raise InputError(f"{path}: the voxels are of type '{header['type']}'; save them as integers or floats.")
-    return np.dtype(dtype).newbyteorder(">" if header.get("endian", "little").lower() == "big" else "<")
+        raise InputError(
+            f"{header.path}: the voxels are of type '{header.fields['type']}'; save them as integers or floats."
+        )
+    return np.dtype(dtype).newbyteorder(">" if header.fields.get("endian", "little").lower() == "big" else "<")
 
 
-def _spacing_of(header: dict[str, Any]) -> list[float] | None:
-    """Millimetres a voxel, z, y, x; None if there is no spacing, or no unit for it.
+def _spacing_of(header: NrrdHeader, axes: list[Axis]) -> Stated:
+    """Say how large a voxel is.
 
     A named space, such as left-posterior-superior, is in millimetres unless it says otherwise, as ITK takes it.
     """
-    directions = header.get("space directions")
-    if directions is not None:
-        sizes = [hypot(*map(float, vector)) for vector in directions]
-        units = header.get("space units", ["mm" if "space" in header else None] * 3)
-    else:
-        sizes = [float(size) for size in header.get("spacings", ())]
-        units = header.get("units", [None] * 3)
-    mm = [mm_per(unit) for unit in units]
-    if len(sizes) != 3 or len(mm) != 3:
-        return None
-    x, y, z = (None if unit is None else size * unit for size, unit in zip(sizes, mm, strict=True))
-    return None if z is None or y is None or x is None else [z, y, x]
+    x, y, z = axes
+    usual = "mm" if "space" in header.fields and "spacedirections" in header.fields else None
+    return stated_spacing([z.step, y.step, x.step], [z.unit, y.unit, x.unit], str(header.path), usual_unit=usual)
 
 
 def write(path: Path, volume: Volume, tell: Tell) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from tokenize import TokenError
 from xml.etree.ElementTree import ParseError
 
-from ps3d_rt.errors import InputError
+from ps3d_rt.errors import InputError, Ps3dError
 
 _BROKEN: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError),
@@ -18,19 +19,46 @@ _BROKEN: tuple[type[Exception], ...] = (
 """What numpy, tifffile, zarr and their codecs raise on files that are cut short or overwritten: found by trying."""
 
 
+_LONGEST_WORDS = 200
+_WORDLESS = (TypeError, AttributeError, LookupError, AssertionError, NameError, RecursionError, UnicodeError)
+"""Python's own complaints about the code that met the file: they tell a person nothing about the file."""
+_INTERPRETER = re.compile(
+    r"unpack|invalid literal|could not convert|argument|object|iterable|subscript|must be (str|int)"
+)
+"""Words of a ValueError that speak of code too."""
+
+
 @contextmanager
 def readable(
     source: str, what: str, *, cure: str = "copy or export the file again", also: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
-    """Turn what a library raises on a broken file into an InputError: ``source: what cannot be read (why); cure``.
+    """Turn what a library raises on a broken file into an InputError: ``source: what is damaged …; cure — its words``.
 
     Keep the block small: it also hides mistakes of the code inside. ``also`` names exceptions of the library's own.
     """
     broken = _BROKEN + also
     try:
         yield
-    except InputError:
+    except Ps3dError:
         raise
+    except OSError as error:
+        if error.errno is None:  # a library's own, about what is in the file
+            raise InputError(_damaged(source, what, cure, error)) from error
+        raise InputError(f"{source}: {what} cannot be read{words_of(error)}.") from error
     except broken as error:
-        said = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-        raise InputError(f"{source}: {what} cannot be read ({said}); {cure}.") from error
+        raise InputError(_damaged(source, what, cure, error)) from error
+
+
+def _damaged(source: str, what: str, cure: str, error: Exception) -> str:
+    return f"{source}: {what} cannot be read: damaged, or not as the format has it; {cure}{words_of(error)}."
+
+
+def words_of(error: Exception) -> str:
+    """Give a library's own words behind a dash; nothing if they speak of code instead of the file.
+
+    >>> words_of(OSError("truncated header")), words_of(IndexError("list index out of range"))
+    (' — truncated header', '')
+    """
+    said = str(getattr(error, "strerror", None) or error).split("\n")[0].strip(" .")[:_LONGEST_WORDS]
+    speaks_of_code = isinstance(error, _WORDLESS) or (isinstance(error, ValueError) and _INTERPRETER.search(said))
+    return "" if speaks_of_code or not said else f" — {said}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 _MM = {
     1e-7: ("angstrom", "å"),
-    1e-6: ("nanometer", "nm"),
-    # the micro sign, the Greek mu, and the way ImageJ escapes it
-    1e-3: ("micrometer", "micron", "microns", "um", "µm", "μm", "\\u00b5m"),
-    1.0: ("millimeter", "mm"),
-    10.0: ("centimeter", "cm"),
-    1000.0: ("meter", "m"),
+    1e-6: ("nanometer", "nanometre", "nm"),
+    # the micro sign, the Greek mu, the way ImageJ escapes it, and both signs in UTF-8 that was read as Latin-1
+    1e-3: ("micrometer", "micrometre", "micron", "um", "µm", "μm", "\\u00b5m", "\\u03bcm", "âµm", "î¼m", "&#181;m"),
+    1.0: ("millimeter", "millimetre", "mm"),
+    10.0: ("centimeter", "centimetre", "cm"),
+    1000.0: ("meter", "metre", "m"),
     25.4: ("inch", "in"),
 }
 _MM_PER_UNIT = {name: mm for mm, names in _MM.items() for name in names}
@@ -18,7 +18,10 @@ _MM_PER_UNIT = {name: mm for mm, names in _MM.items() for name in names}
 def mm_per(unit: str | None) -> float | None:
     """Millimetres in one ``unit``; None if it is not a known length, such as ``pixel``.
 
-    >>> mm_per("micrometer"), mm_per("mm"), mm_per("pixel"), mm_per(None)
-    (0.001, 1.0, None, None)
+    >>> mm_per("micrometer"), mm_per("Microns"), mm_per("mm"), mm_per("pixel"), mm_per(None)
+    (0.001, 0.001, 1.0, None, None)
     """
-    return None if unit is None else _MM_PER_UNIT.get(unit.strip().lower())
+    if unit is None:
+        return None
+    name = unit.strip().lower()
+    return _MM_PER_UNIT.get(name, _MM_PER_UNIT.get(name.removesuffix("s")))
