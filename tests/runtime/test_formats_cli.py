@@ -201,8 +201,8 @@ FORMATS: list[tuple[str, str, Callable[[Path], Made]]] = [
     ("VGStudio", "vgi", _beside("scan.vgi", VGI, "scan.vol")),
     ("GE Phoenix|x-ray datos|x", "pcr", _beside("scan.pcr", PCR, "scan.vol")),
     ("ESRF, PyHST", "info", _beside("scan.vol.info", INFO, "scan.vol")),
-    ("Zeiss Xradia", "txm", _txm),
     ("Nikon Metrology, XTek", "xtekct", _beside("scan.xtekct", XTEKCT, "scan.vol")),
+    ("Zeiss Xradia", "txm", _txm),
 ]
 KNOWS_NO_SPACING = {"slices-tiff", "slices-png", "slices-jp2", "zarr-2", "zarr-3", "zarr-3-blosc", "npy"}
 ONE_SIDE = {"pcr", "info", "skyscan", "txm"}
