@@ -36,7 +36,8 @@ from ps3d_rt.core.particles import BORDER_CORE, to_particles
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.zarr_store import ZarrStore
-from ps3d_rt.plan import HALO, SHARD
+from ps3d_rt.memory import HALO
+from ps3d_rt.plan import SHARD
 from ps3d_rt.stages.source_grid import SourceGrid, box_tasks, write_box
 from ps3d_rt.workers import Workers
 

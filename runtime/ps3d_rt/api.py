@@ -20,6 +20,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, ignore
 from ps3d_rt.io.base import ArrayVolume, Volume, check_spacing
 from ps3d_rt.io.card_volume import CardVolume
+from ps3d_rt.memory import default_bytes
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import Result, predict_volume
 from ps3d_rt.plan import PredictConfig, check_particle_size
@@ -44,6 +45,7 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
     mirror: bool | None = None,
     skip_empty: bool = True,
     gpu_memory_gib: float = 12,
+    memory_gib: float | None = None,
     labels_device: str = "cpu",
     progress: Listener = ignore,
 ) -> Result:
@@ -63,6 +65,8 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         mirror: average over 8 mirror images, 8 times as long; None does what the model asks for.
         skip_empty: leave out patches without contrast.
         gpu_memory_gib: memory of a card that the run may take; never changes a label.
+        memory_gib: memory that the run may take beside what stays in memory here: scan, labels, table and four bytes a
+            voxel of the network's grid. None: 4, or half of what is free if that is less. Never changes a label.
         labels_device: where the labels are wanted: ``cpu``, a NumPy array; ``cuda:N``, a CuPy array on that card,
             which torch and others take over by DLPack.
         progress: called with every event of :mod:`ps3d_rt.events`.
@@ -82,6 +86,7 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         overlap=overlap,
         skip_empty=skip_empty,
         threads=threads,
+        memory_gib=memory_gib,
         gpu_memory_bytes=int(gpu_memory_gib * 2**30),
     )
     use = CardUse(memory_bytes=config.network_bytes)
@@ -136,6 +141,7 @@ def configure(
     particle_size: float | Literal["auto"],
     spacing: float | Sequence[float] | None = None,
     overlap: float | None = None,
+    memory_gib: float | None = None,
     **rest: Any,
 ) -> PredictConfig:
     """Fill in what the volume and the model know, and check it before an engine is built.
@@ -146,6 +152,7 @@ def configure(
         particle_size: as for :func:`predict`, as the next two.
         spacing: wins over what the volume says.
         overlap: wins over what the model says.
+        memory_gib: of the run; None takes what the machine has free, at most 4.
         rest: other fields of :class:`ps3d_rt.plan.PredictConfig`.
 
     Raises:
@@ -161,6 +168,8 @@ def configure(
         spacing_mm=spacing_mm,
         particle_size_mm=None if particle_size == AUTO else particle_size,
         overlap=bundle.overlap if overlap is None else overlap,
+        memory_bytes=default_bytes() if memory_gib is None else int(memory_gib * 2**30),
+        memory_by_default=memory_gib is None,
         **rest,
     )
     if config.particle_size_mm is not None:

@@ -16,23 +16,20 @@ from ps3d_rt.io.base import Volume
 from ps3d_rt.io.crop import Crop
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
 from ps3d_rt.io.zarr_store import ZarrStore
+from ps3d_rt.memory import HALO
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job, Places, run_stages, scale_and_bins
-from ps3d_rt.plan import CARD_BYTES_PER_VOXEL, HALO, SHARD, PredictConfig, RunPlan
+from ps3d_rt.plan import CARD_BYTES_PER_VOXEL, SHARD, PredictConfig, RunPlan
 from ps3d_rt.stages.segment import NETWORK_ARRAYS
 from ps3d_rt.workers import usable_cores
 
 TRIAL_SIDE = 176
 """Side of the piece, voxels of the normalized grid: a few dozen patches, some seconds."""
 
-BASE_BYTES = 400 * 2**20
-"""Interpreter, libraries and a small network, measured."""
 CARD_BASE_BYTES = 2 * 2**30
 """The same with CUDA, CuPy and an engine for a card; not measured."""
 CARD_HOST_BYTES_PER_VOXEL = 10
 """Of a chunk with its halo on its way to a card and back, in pinned memory; not measured."""
-CHUNK_BYTES_PER_VOXEL = 16
-"""Of a chunk with its halo, while its particles grow; as stated in ``core/particles.py``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +38,10 @@ class Forecast:
 
     seconds: dict[str, float]
     """Per stage but the estimate of the particle size and the report, and ``all``."""
+    particles: int
+    """As many a voxel as in the piece."""
     memory_bytes: int
-    """Peak of this process; workers need about as much together."""
+    """Peak of all processes together."""
     gpu_memory_bytes: int
     """Peak on each card; 0 without one."""
     work_bytes: int
@@ -91,11 +90,13 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
         "table writing": prod(whole.source) / prod(plan.source),
         "size distribution": prod(whole.source) / prod(plan.source),
     }
+    particles = ceil(run["particles"] * by["table"])
     seconds = {"gray scale": round(clock.seconds["gray scale"], 1)}
     seconds |= {stage: round(run["seconds"][stage] * factor, 1) for stage, factor in by.items()}
     return Forecast(
         seconds=seconds | {"all": round(sum(seconds.values()), 1)},
-        memory_bytes=memory_bytes(whole, config, volume.dtype.itemsize),
+        particles=particles,
+        memory_bytes=memory_bytes(whole, config, volume.dtype.itemsize, particles),
         gpu_memory_bytes=card_bytes(whole, config, engine.spec, volume.dtype.itemsize),
         work_bytes=int(bytes_of["arrays"] * prod(whole.shape) / prod(plan.shape)),
         output_bytes=int(bytes_of["labels"] * by["labels"]),
@@ -103,24 +104,26 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
     )
 
 
-def memory_bytes(plan: RunPlan, config: PredictConfig, bytes_per_voxel: int) -> int:
-    """Peak memory of a run on the host: what the hungrier of its two large stages holds.
+def memory_bytes(plan: RunPlan, config: PredictConfig, bytes_per_voxel: int, particles: int | None = None) -> int:
+    """Peak memory of a run on the host: what the hungriest of its stages holds.
 
     Args:
         plan: of the run.
         config: of the run.
         bytes_per_voxel: of the scan.
+        particles: how many there will be; None takes as many as fill the scan.
     """
     side = _chunk_voxels(plan)
+    particles = plan.particles if particles is None else particles
+    at_once = config.workers if config.workers > 1 else config.threads or usable_cores()
+    on_host = plan.memory.peak_bytes(0, at_once, len(plan.chunks.boxes), particles)
     if plan.card is not None:
         # On a card lies all but the slabs of the scan that are read, and the classes and scores that are written.
         slab = plan.shard[0] * (prod(plan.source[1:]) * bytes_per_voxel + len(NETWORK_ARRAYS) * prod(plan.shape[1:]))
         chunks = min(plan.card.tasks, len(plan.chunks.boxes)) * side * CARD_HOST_BYTES_PER_VOXEL
         return len(plan.devices) * (CARD_BASE_BYTES + max(slab, chunks))
-    network = config.workers * _widest(plan) * plan.column_bytes(bytes_per_voxel)
-    at_once = config.workers if config.workers > 1 else config.threads or usable_cores()
-    particles = min(at_once, len(plan.chunks.boxes)) * side * CHUNK_BYTES_PER_VOXEL
-    return config.workers * BASE_BYTES + max(network, particles)
+    sweeps = config.workers * plan.widest_plane * plan.column_bytes(bytes_per_voxel)
+    return max(on_host, plan.memory.base_bytes + sweeps)
 
 
 def card_bytes(plan: RunPlan, config: PredictConfig, spec: EngineSpec, bytes_per_voxel: int) -> int:
@@ -134,15 +137,10 @@ def card_bytes(plan: RunPlan, config: PredictConfig, spec: EngineSpec, bytes_per
     """
     if plan.card is None:
         return 0
-    sweep = _widest(plan) * plan.column_bytes(bytes_per_voxel)
+    sweep = plan.widest_plane * plan.column_bytes(bytes_per_voxel)
     at_once = min(1 if len(plan.devices) > 1 else plan.card.tasks, len(plan.chunks.boxes))
     particles = at_once * _chunk_voxels(plan) * CARD_BYTES_PER_VOXEL
     return (spec.memory_bytes or config.network_bytes) + max(sweep, particles)
-
-
-def _widest(plan: RunPlan) -> int:
-    """Voxels of the largest plane that a sweep reads."""
-    return max(prod(plan.lattice.read_box(sweep.write).shape[1:]) for sweep in plan.sweeps)
 
 
 def _chunk_voxels(plan: RunPlan) -> int:

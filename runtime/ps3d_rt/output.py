@@ -43,6 +43,8 @@ from ps3d_rt.report import add_run, draw_report, take_pictures, write_report
 from ps3d_rt.run_folder import MARK, OUTPUT, publish, published, recover, run_folder
 
 REPORT = "report.html"
+_BUDGET = "memory-bytes"
+"""Of a run that goes on: with another budget it may be cut otherwise, and what is done would not fit."""
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
@@ -91,12 +93,16 @@ def predict_to_folder(
     """
     check_output(folder, overwrite=overwrite)
     began = time.perf_counter()
+    remembered = folder.parent / f".{folder.name}.run" / _BUDGET
+    if config.memory_by_default and remembered.is_file():
+        config = replace(config, memory_bytes=int(remembered.read_text(encoding="utf-8")))
     job = Job.of(volume, model, engine, config, tell)
     with run_folder(folder, job.spec()) as journal:
         if journal.resumed:
             tell(RunResumed(str(journal.folder)))
         if (done := published(journal, folder)) is not None:
             return done
+        _write(journal.folder / _BUDGET, str(config.memory_bytes))
         output, arrays = journal.folder / OUTPUT, journal.folder / "arrays"
         if not output.exists():
             _begin(journal, output, job)

@@ -41,8 +41,9 @@ from ps3d_rt.events import (
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.hashed import HashedReads, place_of
 from ps3d_rt.journal import Journal
+from ps3d_rt.memory import HALO
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.plan import HALO, SHARD, PredictConfig, RunPlan, check_particle_size
+from ps3d_rt.plan import SHARD, PredictConfig, RunPlan, check_particle_size
 from ps3d_rt.sizing import estimate_size, sizing_facts
 from ps3d_rt.stages.device import DeviceStore, LimitedTask, memory_limit
 from ps3d_rt.stages.gray import embedding_scale_and_bins, volume_scale_and_bins
@@ -258,7 +259,7 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> Tables:
         Workers(job.config.workers, threads=job.config.threads) as workers,
         _card_processes(job) as cards,
     ):
-        tasks = _Tasks(workers, places.journal)
+        tasks = _Tasks(workers, places.journal, plan.memory.chunks_at_once(plan.particles))
         with clock.stage("network", voxels, plan.patches, "patches") as advance:
             counts = _segment(job, places, cards or workers, advance)
         with (
@@ -277,6 +278,7 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> Tables:
             check_label_count(particles)
             score_sums = tasks.map(scored, score_tasks(plan.chunks, parts), advance=advance)
             sureness, stops = to_sureness(score_sums, particles)
+        tasks.at_once = plan.memory.boxes_at_once(particles)
         bins = job.bins
         grid = SourceGrid(volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom, bins=bins)
         boxes = places.labels.boxes(0)
@@ -349,7 +351,12 @@ class Mapper(Protocol):
     """What maps tasks as :meth:`ps3d_rt.workers.Workers.map` does."""
 
     def map(
-        self, task: Callable[[Any], Any], items: Iterable[Any], tell: Callable[[Any], object] | None = None
+        self,
+        task: Callable[[Any], Any],
+        items: Iterable[Any],
+        tell: Callable[[Any], object] | None = None,
+        *,
+        at_once: int | None = None,
     ) -> Iterator[Any]:
         """Yield the results in the order of the items."""
 
@@ -362,9 +369,14 @@ class _Cards:
     limit_bytes: int
 
     def map(
-        self, task: Callable[[Any], Any], items: Iterable[Any], tell: Callable[[Any], object] | None = None
+        self,
+        task: Callable[[Any], Any],
+        items: Iterable[Any],
+        tell: Callable[[Any], object] | None = None,
+        *,
+        at_once: int | None = None,
     ) -> Iterator[Any]:
-        return self.workers.map(LimitedTask(task, OWN_CARD, self.limit_bytes), items, tell)
+        return self.workers.map(LimitedTask(task, OWN_CARD, self.limit_bytes), items, tell, at_once=at_once)
 
 
 @contextmanager
@@ -389,6 +401,8 @@ class _Tasks:
 
     workers: Mapper
     journal: Journal | None
+    at_once: int
+    """How many tasks memory allows at a time."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     def map(
@@ -398,10 +412,8 @@ class _Tasks:
         # The order of the calls is the same in every run of a spec, and so are these names.
         called = task.func.__name__ if isinstance(task, partial) else "task"
         name = f"{next(self._numbers):03d}-{called.strip('_').replace('_', '-')}"
-        if self.journal is None:
-            results = self.workers.map(task, items)
-        else:
-            results = self.journal.map(self.workers.map, name, task, items)
+        mapper = partial(self.workers.map, at_once=self.at_once)
+        results = mapper(task, items) if self.journal is None else self.journal.map(mapper, name, task, items)
         for result in results:
             advance(1)
             yield result
@@ -454,6 +466,7 @@ def _facts(job: Job, started: datetime, seconds: dict[str, float], counts: Patch
             "min_diameter_voxels": model.min_diameter_voxels,
             "core_bias": model.core_bias,
             "workers": config.workers,
+            "memory_bytes": config.memory_bytes,
             "chunk_voxels": plan.chunks.chunk,
         },
         "patches": {

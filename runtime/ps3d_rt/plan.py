@@ -12,16 +12,11 @@ from ps3d_rt.core.normalize import normalized_shape, size_zoom
 from ps3d_rt.core.resample import Zoom
 from ps3d_rt.errors import InputError, Ps3dError
 from ps3d_rt.io.base import SpacingMm
+from ps3d_rt.memory import BASE_BYTES, DEFAULT_BYTES, HALO, SWEEP_SHARE, MemoryPlan, most_particles, task_bytes
 from ps3d_rt.model import ModelBundle
 
 SHARD: Zyx = (64, 256, 256)
 """Voxels that a task writes whole in the working arrays: sweeps and chunks start at multiples of it."""
-
-HALO = 16
-"""Voxels that a task reads beyond its chunk to grow particles: borders are thinner, so one round does."""
-
-SWEEP_BYTES = 3 * 2**29
-"""What the network stage of all workers together may hold beside the networks: wider volumes are cut along y and x."""
 
 CARD_BYTES_PER_VOXEL = 36
 """Of a chunk with its halo on a card: labels, roots, two numberings and what is made in between; all voxels free."""
@@ -45,6 +40,10 @@ class PredictConfig:
     """Processes; 1 works in this one. Never changes a label."""
     threads: int | None = None
     """Threads of this process for what is not the network; None takes all cores."""
+    memory_bytes: int = DEFAULT_BYTES
+    """What a run may take of the machine's memory: decides sweeps and how many tasks run at a time, never a label."""
+    memory_by_default: bool = False
+    """Nobody asked for it: a run that goes on keeps the budget that it began with, whatever is free by then."""
     gpu_memory_bytes: int = 12 * 2**30
     """What a run may take of a card: decides sweeps and chunks, never a label; means nothing without a card."""
 
@@ -129,6 +128,9 @@ class RunPlan:
     """None if the run uses no card."""
     devices: tuple[str, ...]
     """What the network and the particles are computed on: ``cpu``, or cards, a process each if there are several."""
+    memory: MemoryPlan
+    particles: int
+    """That fill the scan if all are as large as the run was told; memory is planned for them until they are counted."""
 
     @classmethod
     def of(
@@ -149,7 +151,7 @@ class RunPlan:
             devices: where the network runs, ``cpu`` or one card or more.
 
         Raises:
-            InputError: if the particle size does not fit the volume, the budget of GPU memory is too small, or worker
+            InputError: if the particle size does not fit the volume, a budget of memory is too small, or worker
                 processes are asked for beside cards.
         """
         size_mm = check_particle_size(source, config)
@@ -162,23 +164,46 @@ class RunPlan:
         zoom = size_zoom(config.spacing_mm, size_mm, model.target_size_voxels)
         shape = normalized_shape(source, zoom)
         lattice = PatchLattice.plan(shape, model.patch, config.overlap)
-        chunk = _whole_shards(config.chunk)
+        chunk = _whole_shards(config.chunk) if on_cards else _chunk_that_fits(config)
         card = CardPlan.of(config.gpu_memory_bytes, chunk) if on_cards else None
         processes = len(devices) if on_cards else config.workers
         column_bytes = _column_bytes(model.patch[0], zoom, bytes_per_voxel)
-        sweep_bytes = SWEEP_BYTES // processes if card is None else card.sweep_bytes
+        on_host = min(int(config.memory_bytes * SWEEP_SHARE), config.memory_bytes - config.workers * BASE_BYTES)
+        sweep_bytes = on_host // processes if card is None else card.sweep_bytes
         plane_voxels = max(1, sweep_bytes // column_bytes)
-        return cls(
+        chunks = ChunkGrid(shape, chunk if card is None else card.chunk)
+        plan = cls(
             source=source,
             zoom=zoom,
             shape=shape,
             lattice=lattice,
             sweeps=plan_sweeps(lattice, shape, SHARD, workers=processes, most_plane_voxels=plane_voxels),
-            chunks=ChunkGrid(shape, chunk if card is None else card.chunk),
+            chunks=chunks,
             shard=SHARD,
             card=card,
             devices=devices,
+            particles=most_particles(source, config.spacing_mm, size_mm),
+            memory=MemoryPlan.of(config.memory_bytes, config.workers, chunks, source, bytes_per_voxel),
         )
+        plan._check_memory(column_bytes)
+        return plan
+
+    def _check_memory(self, column_bytes: int) -> None:
+        """Refuse a budget that does not hold the narrowest sweep of every process, or the smallest chunk."""
+        memory = self.memory
+        sweeps = 0 if self.card is not None else memory.workers * self.widest_plane * column_bytes
+        need = memory.base_bytes + max(sweeps, memory.chunk_bytes)
+        if need > memory.budget_bytes:
+            fewer = ", or fewer --workers" if memory.workers > 1 else ""
+            raise InputError(
+                f"a budget of {memory.budget_bytes / 2**30:.2f} GiB of memory does not hold the planes of "
+                f"{memory.workers} sweep(s) at a time and a chunk; pass --memory {_next_tenth(need)} or more{fewer}."
+            )
+
+    @property
+    def widest_plane(self) -> int:
+        """Voxels of the largest plane that a sweep reads."""
+        return max(prod(self.lattice.read_box(sweep.write).shape[1:]) for sweep in self.sweeps)
 
     @property
     def patches(self) -> int:
@@ -216,6 +241,25 @@ def _column_bytes(patch_planes: int, zoom: Zoom, bytes_per_voxel: int) -> int:
     """
     ring, layers = 2 * 4 * patch_planes, 3 * 4 * patch_planes
     return ring + layers + ceil(64 * bytes_per_voxel / (zoom[1] * zoom[2]))
+
+
+def _chunk_that_fits(config: PredictConfig) -> Zyx:
+    """Make a chunk of whole shards, less deep and then less wide if the budget does not hold a task of it."""
+    z, y, x = _whole_shards(config.chunk)
+    smaller = [(depth, y, x) for depth in range(z, 0, -SHARD[0])]
+    smaller += [(SHARD[0], width, width) for width in range(y - SHARD[1], 0, -SHARD[1])]
+    needed = [config.workers * BASE_BYTES + task_bytes(chunk) for chunk in smaller]
+    fitting = (chunk for chunk, size in zip(smaller, needed, strict=True) if size <= config.memory_bytes)
+    return next(fitting, smaller[-1])
+
+
+def _next_tenth(size: int) -> float:
+    """Round up to tenths of a GiB.
+
+    >>> _next_tenth(2**30 + 1)
+    1.1
+    """
+    return ceil(10 * size / 2**30) / 10
 
 
 def _whole_shards(side: int) -> Zyx:

@@ -22,7 +22,7 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread, local
+from threading import Event, Lock, Semaphore, Thread, local
 from traceback import format_exception
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -93,7 +93,7 @@ class Workers:
             raise InputError(f"{processes} processes and {threads} threads; 1 or more of each are needed.")
         self._run: Callable[..., Any] = _run_here if processes == 1 else self._run_in_process
         count = processes if processes > 1 else threads or usable_cores()
-        self._lead = 2 * count
+        self._most = count
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="ps3d-worker")
         self._mine = local()
         self._hiring = Lock()
@@ -113,7 +113,14 @@ class Workers:
         for process in self._hired:
             process.close()
 
-    def map(self, task: Callable[[Item], Found], items: Iterable[Item], tell: Tell | None = None) -> Iterator[Found]:
+    def map(
+        self,
+        task: Callable[[Item], Found],
+        items: Iterable[Item],
+        tell: Tell | None = None,
+        *,
+        at_once: int | None = None,
+    ) -> Iterator[Found]:
         """Apply ``task`` to every item; lazy, like :func:`map`: work begins when the first result is asked for.
 
         At most twice as many items as there are workers are started or waiting, the one awaited included, so memory
@@ -125,6 +132,7 @@ class Workers:
             items: taken from as the work goes on.
             tell: called with every value that a task reports, in the thread that takes the results; with all values
                 of a task before its result.
+            at_once: tasks that may run at a time, if that is fewer than there are workers: as many as memory allows.
 
         Returns:
             The results in the order of the items.
@@ -140,14 +148,21 @@ class Workers:
         news: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         """``(value,)`` for a report, ``()`` when a task is done."""
         ended = Event()
+        most = self._most if at_once is None else min(at_once, self._most)
+        turns = Semaphore(most)
+
+        def run(item: Item, report: Tell) -> Found:
+            with turns:
+                found: Found = self._run(task, item, report, ended)
+                return found
 
         def submit(count: int) -> None:
             for item in islice(left, count):
-                pending.append(self._pool.submit(self._run, task, item, lambda value: news.put((value,)), ended))
+                pending.append(self._pool.submit(run, item, lambda value: news.put((value,))))
                 pending[-1].add_done_callback(lambda _: news.put(()))
 
         try:
-            submit(self._lead)
+            submit(2 * most)
             while pending:
                 while not (pending[0].done() or any(map(_failed, pending))):
                     _pass_on(news, listen)

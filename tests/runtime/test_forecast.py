@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ps3d_rt import memory
 from ps3d_rt.core.grid import Box
 from ps3d_rt.engines.fake import FakeEngine
+from ps3d_rt.errors import InputError
 from ps3d_rt.forecast import _middle, card_bytes, memory_bytes
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.crop import Crop
@@ -70,14 +73,53 @@ def test_a_scan_that_predict_would_refuse_is_refused(cli: Any, scan: Path) -> No
 def test_memory_grows_with_the_plane_and_not_with_the_depth(model: Any) -> None:
     def need(shape: tuple[int, int, int], **changes: Any) -> int:
         config = replace(CONFIG, **changes)
-        return memory_bytes(RunPlan.of(shape, 2, model, config), config, 2)
+        return memory_bytes(RunPlan.of(shape, 2, model, config), config, 2, particles=0)
 
     assert need((4000, 600, 600)) == need((8000, 600, 600))
     assert need((600, 2500, 2500)) > need((600, 600, 600))
     assert need((600, 600, 600), chunk=64) <= need((600, 600, 600))
     for shape in ((1000, 20_000, 20_000), (20_000, 1000, 20_000), (3000, 3000, 3000)):
         for workers in (1, 2, 4):
-            assert need(shape, workers=workers) < 4 * 2**30, "the promise, at any size"
+            assert need(shape, workers=workers) <= 4 * 2**30, "the promise, at any size"
+
+
+def test_any_number_of_threads_and_many_particles_stay_within_the_budget(model: Any) -> None:
+    for gib in (2, 4, 16):
+        for threads in (1, 2, 16, 64, 256):
+            for chunk in (64, 256):
+                config = replace(CONFIG, memory_bytes=gib * 2**30, threads=threads, chunk=chunk, particle_size_mm=0.2)
+                plan = RunPlan.of((2154, 2154, 2154), 2, model, config)
+                for particles in (0, 10**6, 10**7 * gib // 4):
+                    assert memory_bytes(plan, config, 2, particles) <= config.memory_bytes, (gib, threads, particles)
+    assert plan.memory.chunks_at_once(0) >= 40, "a large budget is used"
+
+
+def test_a_budget_that_holds_nothing_is_refused_with_one_that_does(model: Any) -> None:
+    config = replace(CONFIG, memory_bytes=2**29, workers=8)
+    with pytest.raises(InputError, match=r"pass --memory (\S+) or more, or fewer --workers") as found:
+        RunPlan.of((600, 600, 600), 2, model, config)
+    enough = float(re.search(r"--memory (\S+)", str(found.value))[1])
+    plan = RunPlan.of((600, 600, 600), 2, model, replace(config, memory_bytes=int(enough * 2**30)))
+    assert plan.chunks.chunk[0] <= 256
+    with pytest.raises(InputError, match="pass --memory"):
+        RunPlan.of((600, 600, 600), 2, model, replace(config, memory_bytes=int((enough - 0.11) * 2**30)))
+
+
+def test_the_default_budget_is_half_of_what_is_free_and_at_most_4_gib(monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, budget in ((64 * 2**30, 4 * 2**30), (3 * 2**30, 3 * 2**29), (0, 0)):
+        monkeypatch.setattr(memory, "free_bytes", lambda free=free: free)
+        assert memory.default_bytes() == budget
+
+
+def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    most, taken = tmp_path / "max", tmp_path / "current"
+    monkeypatch.setattr(memory, "_CGROUP_LIMITS", ((most, taken), (tmp_path / "none", taken)))
+    machine = memory.free_bytes()
+    most.write_text("max\n")
+    taken.write_text("100\n")
+    assert memory.free_bytes() > machine // 2
+    most.write_text("1100\n")
+    assert memory.free_bytes() == 1000
 
 
 def test_a_card_holds_what_the_host_does_not(model: Any) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,23 @@ def test_a_run_stopped_anywhere_goes_on_and_ends_with_the_same_bytes(
         assert content(out) == content(tmp_path / "want")
         assert not list(tmp_path.glob(".out*")), "the work of the run is gone"
     assert stops > 0
+
+
+def test_a_run_goes_on_with_the_budget_that_it_began_with_unless_another_is_asked_for(
+    tmp_path: Path, volume: ArrayVolume, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(PATCH, threshold=1.0)
+
+    def run(budget: int, *, by_default: bool) -> dict[str, Any]:
+        config = replace(CONFIG, memory_bytes=budget, memory_by_default=by_default)
+        return predict_to_folder(volume, model, engine, config, tmp_path / "out", overwrite=True)
+
+    for by_default, budget in ((True, 2**32), (False, 2**33)):
+        with monkeypatch.context() as patched:
+            patched.setattr("ps3d_rt.output.draw_report", Stop(0, KeyboardInterrupt()).before(None))
+            with pytest.raises(KeyboardInterrupt):
+                run(2**32, by_default=True)
+        assert run(2**33, by_default=by_default)["parameters"]["memory_bytes"] == budget
 
 
 def test_a_resumed_run_does_not_do_again_what_is_done(
@@ -329,7 +347,7 @@ def test_a_failed_replacement_keeps_the_old_output(
     predict(volume, tmp_path / "out")
     old = content(tmp_path / "out")
     with monkeypatch.context() as patched:
-        patched.setattr("ps3d_rt.output.write_report", Stop(0, KeyboardInterrupt()).before(None))
+        patched.setattr("ps3d_rt.output.draw_report", Stop(0, KeyboardInterrupt()).before(None))
         with pytest.raises(KeyboardInterrupt):
             predict(volume, tmp_path / "out", overwrite=True)
     assert content(tmp_path / "out") == old

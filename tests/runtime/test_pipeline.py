@@ -119,7 +119,7 @@ def test_neither_shards_nor_chunks_nor_sweeps_change_the_result(
     with monkeypatch.context() as small:
         small.setattr(ps3d_rt.plan, "SHARD", shard)
         small.setattr(ps3d_rt.pipeline, "SHARD", shard)
-        small.setattr(ps3d_rt.plan, "SWEEP_BYTES", 1)
+        small.setattr(ps3d_rt.plan, "SWEEP_SHARE", 1e-9)
         # Threads do what processes would: the sweeps of a plan for several workers.
         small.setattr(ps3d_rt.pipeline, "Workers", lambda processes=1, threads=None: Workers(1, threads))
         cut = run(gray(LABELS), particle_size_mm=size_mm, chunk=16, workers=workers)

@@ -296,3 +296,23 @@ def test_our_errors_travel(processes, kind, tasks):
         list(processes.map(tasks.throw, [kind("what, allowed, cure")]))
     assert type(caught.value) is kind
     assert str(caught.value) == "what, allowed, cure"
+
+
+def test_no_more_tasks_run_at_a_time_than_memory_allows() -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def task(item: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+        return item
+
+    with Workers(threads=6) as workers:
+        assert list(workers.map(task, range(30), at_once=2)) == list(range(30))
+        assert most == 2
+        assert list(workers.map(task, range(30))) == list(range(30))
+        assert most > 2

@@ -29,6 +29,7 @@ def opened(
     engine: str,
     device: str,
     gpu_memory_gib: float,
+    memory_gib: float | None,
     threads: int | None,
     overlap: float | None,
     mirror: bool | None,
@@ -57,6 +58,7 @@ def opened(
             chunk=chunk,
             workers=workers,
             threads=threads,
+            memory_gib=memory_gib,
             gpu_memory_bytes=int(gpu_memory_gib * 2**30),
         )
         use = CardUse(memory_bytes=config.network_bytes)

@@ -16,6 +16,10 @@ Model = Annotated[str, typer.Option(help="Bundled model, or path of a .ps3d bund
 EngineName = Annotated[str, typer.Option(help="auto, or an engine by its name: openvino, onnxruntime, tensorrt …")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda:N, or several cards: cuda:0,cuda:1 or cuda:all.")]
 GpuMemory = Annotated[float, typer.Option(help="Memory of a card that the run may take, GiB.")]
+Memory = Annotated[
+    float | None,
+    typer.Option(help="Memory that the run may take, GiB; default: 4, or half of what is free if that is less."),
+]
 Threads = Annotated[int | None, typer.Option(help="Threads of the engine; default: all cores.", min=1)]
 Overlap = Annotated[float | None, typer.Option(help="Share of a patch covered again; default: the model's.")]
 Mirror = Annotated[
