@@ -50,6 +50,38 @@ def test_without_a_unit_there_is_no_spacing(tmp_path):
     assert open_volume(path, spacing_mm=0.5).spacing_mm == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize(
+    ("unit", "sizes", "spacing_mm", "remark"),
+    [
+        ("mm", (0, 0, 0), None, "which is none"),
+        ("mm", (0.01, 0.01, 0), None, "which is none"),
+        ("mm", (0.01, np.nan, 0.01), None, "which is none"),
+        ("unknown", (0.01, 0.02, 0.03), None, "no unit"),
+        ("unknown", (1, 1, 1), None, "as programs do that do not know it"),
+        ("mm", (1, 1, 1), (1, 1, 1), "as programs do that do not know it"),
+        ("meter", (0.01, 0.01, 0.01), (10, 10, 10), "micro-CT has 0.00005 to 5 mm"),
+        ("mm", (-0.01, 0.02, 0.03), (0.03, 0.02, 0.01), ""),
+    ],
+)
+def test_what_programs_fill_in_is_no_spacing(tmp_path, name, kind, unit, sizes, spacing_mm, remark):
+    path = write(tmp_path / name, kind=kind, unit=unit)
+    opener = gzip.open if name.endswith("gz") else open
+    with opener(path, "rb") as file:
+        whole = bytearray(file.read())
+    # pixdim, behind its first number
+    place, letter = (80, "<f4") if kind is nibabel.Nifti1Image else (112, "<f8")
+    packed = np.asarray(sizes, letter).tobytes()
+    whole[place : place + len(packed)] = packed
+    with opener(path, "wb") as file:
+        file.write(whole)
+    volume = open_volume(path)
+    assert volume.spacing_mm == (None if spacing_mm is None else pytest.approx(spacing_mm))
+    assert remark in " ".join(volume.warnings)
+    assert remark or volume.warnings == ()
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "uint32", "float32", "float64", ">i2"])
 def test_dtypes_are_kept(tmp_path, dtype):
     image = IMAGE.astype(dtype)

@@ -23,6 +23,8 @@ LAYOUTS = {
     "lzw strips": {"compression": "lzw", "rowsperstrip": 8, "metadata": None},
     "tiles": {"tile": (16, 16), "compression": "zlib", "metadata": None},
     "one page record": {"truncate": True},
+    "tiles with a depth": {"tile": (16, 16, 16), "metadata": None},
+    "packed tiles with a depth": {"tile": (16, 16, 16), "compression": "zlib", "volumetric": True, "metadata": None},
 }
 
 
@@ -74,6 +76,118 @@ def test_imagej_units_of_single_axes_are_read(tmp_path):
     metadata = {"axes": "ZYX", "spacing": 2.0, "unit": "um", "zunit": "mm", "yunit": "nm"}
     write(tmp_path / "scan.tif", imagej=True, metadata=metadata, resolution=(1 / 4, 1 / 8))
     assert open_volume(tmp_path / "scan.tif").spacing_mm == pytest.approx((2, 8e-6, 4e-3))
+
+
+@pytest.mark.parametrize("unit", [b"\xb5m", "µm".encode(), "μm".encode()])
+def test_imagej_may_write_the_micro_sign_as_it_likes(tmp_path, unit):
+    metadata = {"axes": "ZYX", "spacing": 12.5, "unit": "?" * len(unit)}
+    path = write(tmp_path / "scan.tif", imagej=True, metadata=metadata, resolution=(1 / 4, 1 / 8))
+    path.write_bytes(path.read_bytes().replace(b"unit=" + b"?" * len(unit), b"unit=" + unit))
+    assert open_volume(path).spacing_mm == pytest.approx((0.0125, 0.008, 0.004))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "resolution", "remark"),
+    [
+        ({"spacing": 1.0, "unit": "inch"}, (72, 72), "that of a screen"),
+        ({"unit": "mm"}, (100, 100), "no distance between slices"),
+        ({"spacing": 0.0, "unit": "mm"}, (100, 100), "which is none"),
+        ({"spacing": 0.01}, (100, 100), "no unit"),
+        ({"spacing": 0.01, "unit": "pixel"}, (100, 100), "'pixel', which is no length"),
+    ],
+)
+def test_what_programs_fill_in_is_no_spacing(tmp_path, metadata, resolution, remark):
+    write(tmp_path / "scan.tif", imagej=True, metadata={"axes": "ZYX", **metadata}, resolution=resolution)
+    volume = open_volume(tmp_path / "scan.tif")
+    assert volume.spacing_mm is None
+    assert remark in " ".join(volume.warnings)
+
+
+@pytest.mark.parametrize(("unit", "known"), [({}, False), (dict.fromkeys(("Z", "Y", "X"), "µm"), True)])
+def test_ome_of_one_micrometre_is_doubted_and_without_unit_not_known(tmp_path, unit, known):
+    sizes = {f"PhysicalSize{axis}": 1.0 for axis in "ZYX"} | {f"PhysicalSize{a}Unit": u for a, u in unit.items()}
+    volume = open_volume(write(tmp_path / "scan.ome.tif", ome=True, metadata={"axes": "ZYX", **sizes}))
+    assert (volume.spacing_mm is not None) == known
+    assert "as programs do that do not know it" in " ".join(volume.warnings)
+
+
+def test_imagej_spacing_may_be_negative(tmp_path):
+    metadata = {"axes": "ZYX", "spacing": -0.02, "unit": "mm"}
+    write(tmp_path / "scan.tif", imagej=True, metadata=metadata, resolution=(100, 100))
+    assert open_volume(tmp_path / "scan.tif").spacing_mm == pytest.approx((0.02, 0.01, 0.01))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2", "bool"])
+def test_white_is_zero_is_turned_round_and_said(tmp_path, compression, dtype):
+    image = (IMAGE % 200 if dtype != "bool" else IMAGE % 2).astype(dtype)
+    path = tmp_path / "scan.tif"
+    byteorder = ">" if dtype == ">u2" else "<"
+    tifffile.imwrite(path, image, photometric="miniswhite", compression=compression, metadata=None, byteorder=byteorder)
+    expected = ~image if dtype == "bool" else np.iinfo(image.dtype).max - image
+    with open_volume(path) as volume:
+        assert volume.dtype == image.dtype.newbyteorder("=")
+        assert "WhiteIsZero" in " ".join(volume.warnings)
+        np.testing.assert_array_equal(volume.read(WHOLE), expected)
+        np.testing.assert_array_equal(volume.read(BOX), expected[BOX.slices])
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_white_is_zero_without_a_blackest_black_is_refused(tmp_path, dtype):
+    tifffile.imwrite(tmp_path / "scan.tif", IMAGE.astype(dtype), photometric="miniswhite")
+    with pytest.raises(InputError, match=r"WhiteIsZero.*save it as BlackIsZero"):
+        open_volume(tmp_path / "scan.tif")
+
+
+def test_slices_where_white_is_zero_are_turned_round_too(tmp_path):
+    for z, page in enumerate(IMAGE):
+        tifffile.imwrite(tmp_path / f"s{z:02d}.tif", page, photometric="miniswhite")
+    volume = open_volume(tmp_path)
+    np.testing.assert_array_equal(volume.read(WHOLE), 65535 - IMAGE)
+    assert "WhiteIsZero" in " ".join(volume.warnings)
+
+
+def test_signed_16_bit_of_imagej_is_signed(tmp_path):
+    signed = IMAGE.astype(np.int32) - 2**15
+    calibration = {"cf": 0, "c0": -32768.0, "c1": 1.0, "vunit": "Gray Value"}
+    path = write(tmp_path / "scan.tif", imagej=True, metadata={"axes": "ZYX", **calibration})
+    volume = open_volume(path)
+    assert volume.dtype == np.int16
+    np.testing.assert_array_equal(volume.read(WHOLE), signed)
+    np.testing.assert_array_equal(volume.read(BOX), signed[BOX.slices])
+
+
+def test_a_straight_line_of_imagej_is_computed(tmp_path):
+    metadata = {"axes": "ZYX", "cf": 0, "c0": -1000.0, "c1": 0.5}
+    volume = open_volume(write(tmp_path / "scan.tif", imagej=True, metadata=metadata))
+    assert volume.dtype == np.float32
+    np.testing.assert_allclose(volume.read(WHOLE), IMAGE * 0.5 - 1000)
+
+
+@pytest.mark.parametrize("calibration", [{"cf": 1, "c0": 1, "c1": 2, "c2": 3}, {"cf": 21}, {"cf": 0, "c0": 1, "c1": 0}])
+def test_another_curve_of_imagej_is_left_aside_and_said(tmp_path, calibration):
+    volume = open_volume(write(tmp_path / "scan.tif", imagej=True, metadata={"axes": "ZYX", **calibration}))
+    assert "no straight line" in " ".join(volume.warnings)
+    np.testing.assert_array_equal(volume.read(WHOLE), IMAGE)
+
+
+@pytest.mark.parametrize(("colours", "said"), [("ramp", False), ("fire", True), ("falling", True)])
+def test_colours_of_a_palette_are_said_unless_they_are_gray(tmp_path, colours, said):
+    ramp = np.arange(256, dtype=np.uint16) * 257
+    table = {"ramp": [ramp] * 3, "fire": [ramp, ramp // 2, ramp // 4], "falling": [ramp[::-1]] * 3}[colours]
+    image = (IMAGE % 256).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "scan.tif", image, photometric="palette", colormap=np.stack(table), metadata=None)
+    volume = open_volume(tmp_path / "scan.tif")
+    np.testing.assert_array_equal(volume.read(WHOLE), image)
+    assert ("numbers of colours" in " ".join(volume.warnings)) == said
+
+
+@pytest.mark.parametrize("axes", ["CYX", "TYX"])
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_slices_marked_as_another_axis_are_refused_with_the_cure(tmp_path, axes, kind):
+    write(tmp_path / "scan.tif", **{kind: True}, metadata={"axes": axes})
+    with pytest.raises(InputError, match=r"found 20 (channels|time points).*set slices \(z\) to 20.*Properties"):
+        open_volume(tmp_path / "scan.tif")
 
 
 @pytest.mark.parametrize("metadata", [{"spacing": 2.0}, {"unit": "um"}, {"spacing": 2.0, "unit": "pixel"}])

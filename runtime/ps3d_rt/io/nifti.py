@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -13,44 +15,17 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume, check_dtype
+from ps3d_rt.io.converted import rescaled
 from ps3d_rt.io.mapped import blocks_of, map_voxels, shape_from_xyz, unpack_voxels
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, write_planes
-from ps3d_rt.io.units import mm_per
+from ps3d_rt.io.stated import Stated, stated_spacing
 
 _NIFTI_1_LONGEST = 32767
 """Voxels of a side that NIfTI 1, with its 16-bit numbers, can hold."""
-
-
-@final
-class ScaledVolume(Volume):
-    """Stored numbers that mean ``stored · slope + intercept``; float32, or float64 if 16 bits do not hold them."""
-
-    def __init__(
-        self,
-        array: np.ndarray[Any, Any],
-        scale: tuple[float, float],
-        spacing_mm: SpacingMm | list[float] | None,
-        path: Path,
-    ) -> None:
-        dtype = np.dtype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
-        super().__init__(source=str(path), name=stem_of(path), shape=array.shape, dtype=dtype, spacing_mm=spacing_mm)
-        self._array: np.ndarray[Any, Any] | None = array
-        self._slope, self._intercept = scale
-
-    def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
-        if self._array is None:
-            raise InputError(f"{self.source}: the volume is closed; open it again.")
-        np.multiply(self._array[box.slices], self._slope, out=out, dtype=out.dtype, casting="unsafe")
-        out += self._intercept
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._array = None
 
 
 def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
@@ -60,33 +35,48 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         InputError: if the file is cut short, or is not a NIfTI file of one 3-D volume.
     """
     with readable(str(path), "the NIfTI header", also=(ImageFileError, HeaderDataError, WrapStructError)):
-        image = nibabel.load(path)
+        with _without_repairs():
+            image = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Image):
             raise InputError(f"{path}: found {type(image).__name__}; a .nii file must be NIfTI 1 or 2.")
         stored: Any = image.dataobj
-        header: Any = image.header
-        dtype = check_dtype(np.dtype(header.get_data_dtype()), str(path))
+        dtype = check_dtype(np.dtype(stored.dtype), str(path))
         shape = shape_from_xyz(stored.shape, str(path))
-        scale = float(stored.slope), float(stored.inter)
-        spacing = spacing_mm if spacing_mm is not None else _spacing_of(header)
+        slope, intercept = float(stored.slope), float(stored.inter)
+        stated = Stated(spacing_mm) if spacing_mm is not None else _spacing_of(type(image).header_class, path)
         offset = int(stored.offset)
+    if not (isfinite(slope) and isfinite(intercept) and slope):
+        raise InputError(f"{path}: the values are scaled by {slope} and {intercept}; export the file again.")
     if path.suffix.lower() == ".gz":
         with gzip.open(path) as file:
             array = unpack_voxels(blocks_of(file), shape, dtype, source=str(path), skip_bytes=offset)
     else:
         array = map_voxels(path, shape, dtype, offset_bytes=offset)
-    if scale == (1.0, 0.0):
-        return ArrayVolume(array, spacing, name=stem_of(path), source=str(path))
-    if not (all(map(isfinite, scale)) and scale[0]):
-        raise InputError(f"{path}: the values are scaled by {scale[0]} and {scale[1]}; export the file again.")
-    return ScaledVolume(array, scale, spacing, path)
+    volume: Volume = ArrayVolume(array, stated.spacing_mm, name=stem_of(path), source=str(path))
+    volume.warn(*stated.remarks)
+    return volume if (slope, intercept) == (1, 0) else rescaled(volume, slope, intercept)
 
 
-def _spacing_of(header: Any) -> list[float] | None:
-    """Millimetres a voxel, z, y, x; None if the header names no unit."""
-    mm = mm_per(header.get_xyzt_units()[0])
-    x, y, z = header.get_zooms()[:3]
-    return None if mm is None else [mm * float(str(size)) for size in (z, y, x)]  # 0.01, not 0.009999999776
+@contextmanager
+def _without_repairs() -> Iterator[None]:
+    """Keep quiet what nibabel repairs in headers: what matters here is read from the file itself."""
+    logger = nibabel.imageglobals.logger
+    was = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = was
+
+
+def _spacing_of(kind: Any, path: Path) -> Stated:
+    """Say how large a voxel is, from the header as it is stored: nibabel makes 1 of a size of 0."""
+    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    with opener(path, "rb") as file:
+        header = kind.from_fileobj(file, check=False)
+    x, y, z = (float(str(size)) for size in header["pixdim"][1:4])  # 0.01, not 0.009999999776
+    unit = header.get_xyzt_units()[0]
+    return stated_spacing([z, y, x], [None if unit == "unknown" else unit] * 3, str(path))
 
 
 def write(path: Path, volume: Volume, tell: Tell) -> None:

@@ -1,4 +1,4 @@
-"""TIFF files with one page a slice: classic or BigTIFF, plain, ImageJ or OME. Stored values are taken as they are."""
+"""TIFF files with one page a slice: plain, BigTIFF, ImageJ or OME. What their numbers mean: :mod:`.tiff_values`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ import tifffile
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import PLANES_PER_READ, ArrayVolume, SpacingMm, Volume
+from ps3d_rt.io.base import PLANES_PER_READ, ArrayVolume, SpacingMm, Volume, planes_per_read
+from ps3d_rt.io.converted import ConvertedVolume
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, planes_of
+from ps3d_rt.io.stated import Stated, number, stated_spacing
+from ps3d_rt.io.tiff_values import INVERTED, calibrated, inversion_of, palette_remark
 from ps3d_rt.io.units import mm_per
 
 _OME_DTYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
+_OF_SCREENS = ((72, 1), (96, 1))
+"""Pixels an inch that programs fill in."""
 _CLASSIC_BYTES = 2**32 - 2**25
 """Larger files need 64-bit offsets; some room for the tags."""
 
@@ -55,26 +60,69 @@ class TiffVolume(Volume):
         self._tif.close()
 
 
+@final
+class TiledTiffVolume(Volume):
+    """One page with a depth, in tiles that are decoded one by one; owns ``tif``."""
+
+    def __init__(self, tif: tifffile.TiffFile, spacing_mm: SpacingMm | None, path: Path) -> None:
+        import zarr  # noqa: PLC0415 - loads slowly, and few files need it
+
+        series, page = tif.series[0], tif.pages.first
+        super().__init__(
+            source=str(path),
+            name=stem_of(path),
+            shape=series.shape,
+            dtype=series.dtype,
+            spacing_mm=spacing_mm,
+            planes_per_read=planes_per_read(page.tiledepth if page.is_tiled else page.imagedepth),
+        )
+        self._tif, self._array = tif, zarr.open_array(series.aszarr(), mode="r")
+
+    def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
+        with readable(self.source, f"a tile between {box.start} and {box.stop}"):
+            out[...] = self._array[box.slices]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tif.close()
+
+
 def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     """Open ``path``; voxels are mapped where the file has them in one piece, else decoded page by page.
 
     Raises:
-        InputError: if the file is cut short, or holds colour, several channels or pages that differ.
+        InputError: if the file is cut short, or holds colour, several channels or time points, or pages that differ.
     """
-    with readable(str(path), "the file"), ExitStack() as on_error:
+    with readable(str(path), "the TIFF file"), ExitStack() as on_error:
         # ``_multifile``: an OME-TIFF may name other files; what is read lies in the file that was given.
         tif = on_error.enter_context(tifffile.TiffFile(path, _multifile=False))
         check_whole(tif, path)
         shape = _shape_of(tif, path)
-        spacing = spacing_mm if spacing_mm is not None else _spacing_of(tif)
-        offset = tif.series[0].dataoffset if len(tif.series) == 1 else None
-        if offset is None:
-            volume = TiffVolume(tif, shape, spacing, path)
+        stated = Stated(spacing_mm) if spacing_mm is not None else _spacing_of(tif, path)
+        page = tif.pages.first
+        inversion, remark, imagej = inversion_of(page, str(path)), palette_remark(page), tif.imagej_metadata
+        volume, is_mapped = _stored(tif, shape, stated.spacing_mm, path)
+        if not is_mapped:
             on_error.pop_all()
-            return volume
-        dtype = tif.series[0].dtype.newbyteorder(tif.byteorder)
-        array = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
-        return ArrayVolume(array, spacing, name=stem_of(path), source=str(path))
+    volume.warn(*stated.remarks, *([f"{path}: {remark}"] if remark else []))
+    if inversion is not None:
+        volume = ConvertedVolume(volume, volume.dtype, inversion)
+        volume.warn(f"{path}: {INVERTED}")
+    return calibrated(volume, imagej)
+
+
+def _stored(
+    tif: tifffile.TiffFile, shape: tuple[int, ...], spacing_mm: SpacingMm | None, path: Path
+) -> tuple[Volume, bool]:
+    """Open the numbers as they are stored, and say whether they are mapped, so that ``tif`` is not needed any more."""
+    series = tif.series[0]
+    offset = series.dataoffset if len(tif.series) == 1 else None
+    if offset is not None:
+        array = np.memmap(path, dtype=series.dtype.newbyteorder(tif.byteorder), mode="r", offset=offset, shape=shape)
+        return ArrayVolume(array, spacing_mm, name=stem_of(path), source=str(path)), True
+    if len(tif.pages) == 1 and tif.pages.first.imagedepth > 1:
+        return TiledTiffVolume(tif, spacing_mm, path), False
+    return TiffVolume(tif, shape, spacing_mm, path), False
 
 
 def check_whole(tif: tifffile.TiffFile, path: Path) -> None:
@@ -113,10 +161,17 @@ def _check_inside(file_bytes: int, offsets: Iterable[int], sizes_bytes: Iterable
 
 def check_gray(axes: str, shape: tuple[int, ...], path: Path) -> None:
     """Check that a page or series, in tifffile's letters for axes, has one gray value a voxel."""
-    for letter, what in (("S", "colour samples a pixel"), ("C", "channels")):
-        if letter in axes:
-            count = shape[axes.index(letter)]
-            raise InputError(f"{path}: found {count} {what}; a volume has one gray value a voxel: save one channel.")
+    for letter, what in (("S", "colour samples a pixel"), ("C", "channels"), ("T", "time points (frames)")):
+        if letter not in axes:
+            continue
+        count = shape[axes.index(letter)]
+        cure = "save one channel" if letter != "T" else "save one time point"
+        if letter != "S" and "Z" not in axes:
+            cure += (
+                f"; if they are slices, set slices (z) to {count} and the others to 1 in ImageJ (Image > Properties), "
+                "and save it again"
+            )
+        raise InputError(f"{path}: found {count} {what}; a volume has one gray value a voxel: {cure}.")
 
 
 def _shape_of(tif: tifffile.TiffFile, path: Path) -> tuple[int, ...]:
@@ -140,24 +195,37 @@ def _shape_of(tif: tifffile.TiffFile, path: Path) -> tuple[int, ...]:
     return (len(tif.series), *first.shape)
 
 
-def _spacing_of(tif: tifffile.TiffFile) -> SpacingMm | None:
+def _spacing_of(tif: tifffile.TiffFile, path: Path) -> Stated:
     """Return what OME or ImageJ metadata say; a plain TIFF has no spacing along z, so it says nothing."""
     if tif.is_ome and tif.ome_metadata:
         pixels = ElementTree.fromstring(tif.ome_metadata).find("{*}Image/{*}Pixels")
         said = {} if pixels is None else pixels.attrib
-        sizes = [said.get(f"PhysicalSize{axis}") for axis in "ZYX"]
-        units = [mm_per(said.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"]
-    elif tif.is_imagej and tif.imagej_metadata:
-        tags = tif.pages.first.tags
-        pixels_per_unit = [tags.valueof(name, default=(0, 1)) for name in ("YResolution", "XResolution")]
-        sizes = [tif.imagej_metadata.get("spacing")]
-        sizes += [below / above if above else None for above, below in pixels_per_unit]
-        unit = tif.imagej_metadata.get("unit")  # of x, and of the axes that have none of their own
-        units = [mm_per(tif.imagej_metadata.get(f"{axis}unit", unit)) for axis in "zyx"]
-    else:
-        return None
-    mm = [float(size) * unit for size, unit in zip(sizes, units, strict=True) if size is not None and unit is not None]
-    return (mm[0], mm[1], mm[2]) if len(mm) == 3 else None
+        values = [said.get(f"PhysicalSize{axis}") for axis in "ZYX"]
+        sizes = [None if value is None else number(value) for value in values]
+        units = [said.get(f"PhysicalSize{axis}Unit") for axis in "ZYX"]
+        return stated_spacing(sizes, units, str(path), usual_unit="µm")  # the schema's default
+    if not (tif.is_imagej and tif.imagej_metadata):
+        return Stated()
+    said = tif.imagej_metadata
+    tags = tif.pages.first.tags
+    pixels_per_unit = [tags.valueof(name, default=(0, 1)) for name in ("YResolution", "XResolution")]
+    if said.get("unit") == "inch" and pixels_per_unit[1] in _OF_SCREENS:
+        return Stated(
+            None, (f"{path}: says 72 or 96 pixels an inch, which is that of a screen: pass --spacing in mm.",)
+        )
+    sides = [below / above if above else None for above, below in pixels_per_unit]
+    depth = said.get("spacing")
+    if depth is None and None not in sides and mm_per(said.get("unit")):
+        return Stated(
+            None,
+            (
+                f"{path}: gives {sides[1]:g} {said['unit']} as the pixel size and no distance between slices (ImageJ "
+                "leaves it out where it is 1): pass --spacing z,y,x in mm.",
+            ),
+        )
+    # ``unit`` is of x, and of the axes that have none of their own.
+    units = [said.get(f"{axis}unit", said.get("unit")) for axis in "zyx"]
+    return stated_spacing([None if depth is None else number(str(depth)), *sides], units, str(path))
 
 
 def write(path: Path, volume: Volume, tell: Tell) -> None:

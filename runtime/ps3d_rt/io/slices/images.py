@@ -19,6 +19,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slices.jpeg import codestream_header, jpeg_header
 from ps3d_rt.io.tiff import check_gray, check_whole
+from ps3d_rt.io.tiff_values import INVERTED, inversion_of
 
 _GRAY = "a volume has one gray value a voxel: save the slices as gray images of 8 or 16 bit"
 
@@ -76,12 +77,15 @@ def _tiff_header(path: Path) -> SliceHeader:
             raise InputError(
                 f"{path}: holds {len(tif.pages)} pages; a slice has one: open the file itself if it is the volume."
             )
-        return SliceHeader(page.shape, np.dtype(page.dtype).newbyteorder("="))
+        inverted = INVERTED.replace("says", "say").replace("its", "their") if inversion_of(page, str(path)) else ""
+        return SliceHeader(page.shape, np.dtype(page.dtype).newbyteorder("="), inverted)
 
 
 def _tiff_pixels(path: Path) -> Any:
     with tifffile.TiffFile(path, _multifile=False) as tif:
-        return tif.pages.first.asarray(maxworkers=1)
+        page = tif.pages.first
+        pixels, inversion = page.asarray(maxworkers=1), inversion_of(page, str(path))
+        return pixels if inversion is None else inversion(pixels)
 
 
 def _png_header(path: Path) -> SliceHeader:
