@@ -272,3 +272,18 @@ def test_a_file_without_an_image_is_refused(tmp_path):
     report.save_as(folder / "REPORT", enforce_file_format=True)
     with pytest.raises(InputError, match="REPORT: holds no DICOM image"):
         open_volume(folder)
+
+
+@pytest.mark.parametrize("syntax", [PLAIN, RLE, JPEG_2000])
+def test_damaged_bytes_are_refused_in_words(tmp_path, syntax):
+    folder = series(tmp_path / "scan", IMAGE[:3], syntax, name="{}.dcm")
+    whole, rng = (folder / "1.dcm").read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        broken = bytearray(whole)
+        broken[rng.integers(128, len(whole))] = rng.integers(256)
+        (folder / "1.dcm").write_bytes(broken)
+        try:
+            with open_volume(folder) as volume:
+                volume.read(Box.of_shape(volume.shape))
+        except InputError as error:
+            assert "scan" in str(error)  # noqa: PT017 - or the damage does not show

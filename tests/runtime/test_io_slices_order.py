@@ -172,3 +172,8 @@ def test_slices_written_later_than_the_others_are_said():
     old = written_apart(names, [90000.0 + i if i < 7 else float(i) for i in range(10)])
     assert old is not None
     assert old.startswith("s7.tif to s9.tif (3 slices) were written 25 hours before the other 7 slices")
+    late = written_apart(names, [float(i) for i in range(9)] + [7300.0])
+    assert late == (
+        "s9.tif was written 2 hours after the other 9 slices: if it belongs to another reconstruction, remove it."
+    )
+    assert written_apart(names, [3600.0 * i for i in range(10)]) is None

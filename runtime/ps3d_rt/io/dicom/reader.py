@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -91,10 +93,18 @@ def _open(files: list[Path], path: Path, spacing_mm: SpacingMm | None) -> Volume
 def _pydicom() -> ModuleType:
     try:
         import pydicom  # noqa: PLC0415
+        import pydicom.errors  # noqa: PLC0415
         import pydicom.pixels  # noqa: PLC0415
     except ImportError as error:
         raise CapabilityError(f'pydicom does not load ({error}); install it: pip install "ps3d-rt[dicom]".') from error
+    # It tells of every value that the standard would write differently; what matters here is checked here.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom(\.|$)")
     return pydicom
+
+
+def _readable(pydicom: ModuleType, path: Path, what: str) -> AbstractContextManager[None]:
+    errors = pydicom.errors
+    return readable(str(path), what, also=(errors.InvalidDicomError, errors.BytesLengthException))
 
 
 def _is_dicom(path: Path) -> bool:
@@ -107,7 +117,7 @@ def _images(pydicom: ModuleType, path: Path) -> tuple[list[Place], bool]:
     """Read the headers of the frames of a file, none if it holds no image, and whether they have lost detail."""
     if not _is_dicom(path):
         raise InputError(f"{path}: is no DICOM file, or its start is damaged; copy or export it again.")
-    with readable(str(path), "the DICOM header"), path.open("rb") as file:
+    with _readable(pydicom, path, "the DICOM header"), path.open("rb") as file:
         data = pydicom.dcmread(file, stop_before_pixels=True)
         if data.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY:
             return [], False
@@ -190,7 +200,7 @@ def _dtype(images: Iterable[ImageHeader]) -> np.dtype[Any]:
 
 def _decode(pydicom: ModuleType, dtype: np.dtype[Any], place: Place) -> np.ndarray[Any, Any]:
     path, frame, header = place
-    with readable(str(path), "the DICOM image"):
+    with _readable(pydicom, path, "the DICOM image"):
         stored = np.asarray(_stored(pydicom, path, frame))
         if header.is_scaled or dtype.kind == "f":
             scaled: np.ndarray[Any, Any] = stored * dtype.type(header.slope) + dtype.type(header.intercept)
