@@ -125,7 +125,7 @@ def on_normalized_grid(job: Job) -> tuple[Array, Array]:
         lattice=plan.lattice,
         shape=plan.shape,
         zoom=plan.zoom,
-        scale=job.scale,
+        scale=job.gray.scale,
         lowpass=model.lowpass,
         skip_empty=True,
         core_bias=model.core_bias,

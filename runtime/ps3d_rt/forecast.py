@@ -18,8 +18,9 @@ from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.memory import HALO
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.pipeline import Job, Places, run_stages, scale_and_bins
+from ps3d_rt.pipeline import Job, Places, run_stages
 from ps3d_rt.plan import CARD_BYTES_PER_VOXEL, SHARD, PredictConfig, RunPlan
+from ps3d_rt.stages.gray import look_at_gray
 from ps3d_rt.stages.segment import NETWORK_ARRAYS
 from ps3d_rt.workers import usable_cores
 
@@ -65,7 +66,8 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
     whole = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config, devices)
     clock = Clock(ignore)
     with clock.stage("gray scale", prod(volume.shape)):
-        scale, bins = scale_and_bins(volume, model)
+        gray = look_at_gray(volume, model, embedding=config.embedding, dark=config.dark)
+        volume = gray.shown(volume)
     alone = replace(config, workers=1, chunk=SHARD[0])
     with tempfile.TemporaryDirectory(prefix="ps3d-rt-plan-") as folder:
         # The first piece only loads what is compiled.
@@ -74,7 +76,7 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
             plan = RunPlan.of(crop.shape, volume.dtype.itemsize, model, alone, devices[:1])
             place = Path(folder) / name
             create_labels(place / "labels", "labels", crop.shape, config.spacing_mm)
-            job = Job(volume=crop, model=model, engine=engine, config=alone, plan=plan, scale=scale, bins=bins)
+            job = Job(volume=crop, model=model, engine=engine, config=alone, plan=plan, gray=gray)
             places = Places(
                 store=ZarrStore(place / "arrays", plan.shape, plan.shard),
                 labels=LabelsZarr(place / "labels"),

@@ -25,7 +25,7 @@ from ps3d_rt.core.normalize import EmbeddingScale, GrayScale
 from ps3d_rt.core.particle_size import SizeEstimate
 from ps3d_rt.core.particles import to_particles
 from ps3d_rt.core.rows import Rows, RowsInMemory, stream_rows
-from ps3d_rt.core.sample_table import SampleTable
+from ps3d_rt.core.sample_table import NO_PARTICLES, SampleTable
 from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.cards import OWN_CARD, variables_of
@@ -46,7 +46,7 @@ from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import SHARD, PredictConfig, RunPlan, check_particle_size
 from ps3d_rt.sizing import estimate_size, sizing_facts
 from ps3d_rt.stages.device import DeviceStore, LimitedTask, memory_limit
-from ps3d_rt.stages.gray import embedding_scale_and_bins, volume_scale_and_bins
+from ps3d_rt.stages.gray import GrayLook, look_at_gray
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, PatchCount, Segmentation, segment
 from ps3d_rt.stages.source_grid import (
     LabelsTarget,
@@ -88,9 +88,7 @@ class Job:
     engine: Engine
     config: PredictConfig
     plan: RunPlan
-    scale: GrayScale | EmbeddingScale
-    bins: GrayBins
-    """Of the particles' gray histograms."""
+    gray: GrayLook
     scan: dict[str, Any] = field(default_factory=dict)
     """What tells the volume from any other: a run that is resumed needs it."""
     estimate: SizeEstimate | None = None
@@ -113,10 +111,13 @@ class Job:
         estimate, clock, voxels = None, Clock(tell), prod(volume.shape)
         looked_at = HashedReads(volume)
         with clock.stage("gray scale", voxels):
-            scale, bins = scale_and_bins(looked_at, model)
+            gray = look_at_gray(looked_at, model, embedding=config.embedding, dark=config.dark)
+            volume = gray.shown(volume)
+        if model.gray_scheme == "embedding":
+            volume.warn(*gray.embedding.doubts)
         if config.particle_size_mm is None:
             with clock.stage("size estimate", voxels):
-                estimate = estimate_size(volume, model, engine, config, scale, tell)
+                estimate = estimate_size(volume, model, engine, config, gray.scale, tell)
             config = replace(config, particle_size_mm=estimate.particle_size_mm)
         plan = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config, engine.spec.devices)
         return cls(
@@ -125,8 +126,7 @@ class Job:
             engine=engine,
             config=config,
             plan=plan,
-            scale=scale,
-            bins=bins,
+            gray=gray,
             scan={**place_of(volume), "voxels": looked_at.hash},
             estimate=estimate,
             seconds=clock.seconds,
@@ -138,7 +138,9 @@ class Job:
             "versions": versions(),
             "scan": {"name": self.volume.name, "dtype": self.volume.dtype.name, **self.scan},
             "spacing_mm": self.config.spacing_mm,
-            "gray": asdict(self.scale),
+            "gray": asdict(self.gray.scale),
+            "outside": self.gray.facts()["outside_value"],
+            "selection": self.volume.selection,
             "skip_empty": self.config.skip_empty,
             "engine": asdict(self.engine.spec),
             "model": {
@@ -279,7 +281,7 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> Tables:
             score_sums = tasks.map(scored, score_tasks(plan.chunks, parts), advance=advance)
             sureness, stops = to_sureness(score_sums, particles)
         tasks.at_once = plan.memory.boxes_at_once(particles)
-        bins = job.bins
+        bins = job.gray.bins
         grid = SourceGrid(volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom, bins=bins)
         boxes = places.labels.boxes(0)
         with clock.stage("table", voxels, len(boxes), "boxes") as advance:
@@ -305,6 +307,9 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> Tables:
             "particle_size": sizing_facts(job.config, job.estimate, table),
             "size_distribution": size_facts(table, plan.source),
         }
+    if not len(table):
+        warnings.append(NO_PARTICLES)
+        tell(Warned(NO_PARTICLES))
     found |= {"particles": len(table), "dropped": dropped.facts(), "warnings": warnings}
     facts = _facts(job, started, clock.seconds, counts) | found
     if facts["particle_size"]["mismatch"]:
@@ -324,7 +329,7 @@ def _segment(job: Job, places: Places, workers: Mapper, advance: Callable[[int],
         lattice=job.plan.lattice,
         shape=job.plan.shape,
         zoom=job.plan.zoom,
-        scale=job.scale,
+        scale=job.gray.scale,
         lowpass=job.model.lowpass,
         skip_empty=job.config.skip_empty,
         core_bias=job.model.core_bias,
@@ -428,14 +433,8 @@ class _Tasks:
 
 def scale_and_bins(volume: Volume, model: ModelBundle) -> tuple[GrayScale | EmbeddingScale, GrayBins]:
     """Give the gray scale of a volume under the model's scheme, and the bins of its particles' histograms."""
-    if model.gray_mean is not None and model.gray_std is not None:
-        scale = GrayScale(model.gray_mean, model.gray_std, model.gray_floor)
-        return scale, GrayBins.of(scale)
-    if model.gray_scheme == "embedding":
-        counted, bins = embedding_scale_and_bins(volume)
-        return replace(counted, floor=model.gray_floor), bins
-    scale, bins = volume_scale_and_bins(volume, model.gray_ceiling)
-    return replace(scale, floor=model.gray_floor), bins
+    look = look_at_gray(volume, model)
+    return look.scale, look.bins
 
 
 def _facts(job: Job, started: datetime, seconds: dict[str, float], counts: PatchCount) -> dict[str, Any]:
@@ -449,9 +448,11 @@ def _facts(job: Job, started: datetime, seconds: dict[str, float], counts: Patch
             "shape": volume.shape,
             "dtype": volume.dtype.name,
             "spacing_mm": config.spacing_mm,
+            "selection": volume.selection,
         },
         "engine": asdict(job.engine.spec),
         "model": {"name": model.name, "sha256": model.hash},
+        "gray": job.gray.facts(),
         "parameters": {
             "particle_size_mm": config.particle_size_mm,
             "target_size_voxels": model.target_size_voxels,
@@ -460,7 +461,7 @@ def _facts(job: Job, started: datetime, seconds: dict[str, float], counts: Patch
             "overlap": config.overlap,
             "skip_empty": config.skip_empty,
             "gray_scheme": model.gray_scheme,
-            **{f"gray_{name}": value for name, value in asdict(job.scale).items()},
+            **{f"gray_{name}": value for name, value in asdict(job.gray.scale).items()},
             "min_relative_volume": model.min_relative_volume,
             "min_confidence": model.min_confidence,
             "min_diameter_voxels": model.min_diameter_voxels,

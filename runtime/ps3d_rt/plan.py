@@ -32,6 +32,10 @@ class PredictConfig:
     """Rough mean diameter of the particles; None if it is to be estimated first."""
     overlap: float
     """Least share of a patch covered again by the next one, in [0, 1)."""
+    embedding: float | None = None
+    """Gray value of what the particles lie in; None: it is looked for."""
+    dark: bool = False
+    """The particles are darker than it."""
     skip_empty: bool = True
     """Leave out patches without contrast; the labels are the same, the run is shorter."""
     chunk: int = 256

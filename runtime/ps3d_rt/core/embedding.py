@@ -108,7 +108,7 @@ def _contrast(cubes: _Cubes, gray: float, limit: float) -> float | None:
     """Give the geometric mean of how far particles stand above the embedding; None if there are hardly any.
 
     A cube counts the more the farther it is above ``limit``: a sharp limit would make the mean jump where filler of
-    little contrast passes it.
+    little contrast passes it. Cubes on edges count too: which are flat depends on how much embedding there is.
     """
     above = cubes.mean[cubes.mean > gray + limit / 2] - gray
     weight = above**4 / (above**4 + limit**4)
@@ -126,11 +126,12 @@ def _cubes_of(part: Part) -> tuple[Floats, Floats]:
         cut = values[: z * sides[0], : y * sides[1], : x * sides[2]]
         return cut.reshape(z, sides[0], y, sides[1], x, sides[2])
 
-    voxels = grouped(part.voxels).astype(np.float64)
-    if not np.isfinite(voxels).all():
+    if not np.isfinite(part.voxels if part.inside is None else part.voxels[part.inside]).all():
         raise InputError(
             "the volume holds NaN or Inf; replace them by the gray value of the embedding and start again."
         )
+    known = part.voxels if part.inside is None else np.where(part.inside, part.voxels, 0)
+    voxels = grouped(known).astype(np.float64)
     mean, variance = voxels.mean(axis=(1, 3, 5)), voxels.var(axis=(1, 3, 5), ddof=1 if max(sides) > 1 else 0)
     if part.inside is not None:
         mean[~grouped(part.inside).all(axis=(1, 3, 5))] = np.nan

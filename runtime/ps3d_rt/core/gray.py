@@ -41,6 +41,11 @@ class GrayBins:
         """
         return cls(scale.mean - 3 * scale.std, scale.std / 5)
 
+    @property
+    def high(self) -> float:
+        """Upper edge of the last bin."""
+        return self.low + BINS * self.width
+
     @classmethod
     def between(cls, low: float, high: float) -> GrayBins:
         """Cover ``low`` to ``high``, which may be equal."""

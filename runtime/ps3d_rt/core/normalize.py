@@ -26,6 +26,8 @@ class GrayScale:
     ceiling: float | None = None
     """Gray value that brighter voxels are lowered to: how bright the densest mineral is must not decide how far the
     others stand out."""
+    dark: bool = False
+    """The particles are the darker part: everything here is meant of minus the gray value."""
 
     def __post_init__(self) -> None:
         if not (isfinite(self.mean) and isfinite(self.std) and self.std > 0):
@@ -143,7 +145,8 @@ def zscore(image: Any, scale: GrayScale) -> Any:
         float32 of the same shape.
     """
     xp = array_namespace(image)
-    values = xp.astype(image, xp.float32, copy=False) - scale.mean
+    values = xp.astype(image, xp.float32, copy=False)
+    values = (-values if scale.dark else values) - scale.mean
     values /= scale.std
     highest = None if scale.ceiling is None else (scale.ceiling - scale.mean) / scale.std
     return values if scale.floor is None and highest is None else xp.clip(values, scale.floor, highest)

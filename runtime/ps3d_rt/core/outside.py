@@ -68,7 +68,7 @@ class Rim:
     share: float
     """Of all voxels that lie outside, in [0, 1]."""
     inside: float
-    """Share of the kind among the voxels well inside, in [0, 1]."""
+    """Share of the kind among the voxels well inside, in [0, 1]; 1 if there is no inside."""
 
 
 def directions(grids: Sequence[tuple[Zyx, Zyx, Zyx]], shape: Zyx) -> Directions:
@@ -117,7 +117,8 @@ def rim(
     outer = np.logical_and.accumulate((passed >= pure * total)[:, ::-1], axis=1)[:, ::-1] & (total > 0)
     begin = np.where(outer.any(axis=1), outer.argmax(axis=1), _STEPS)
     within = np.arange(_STEPS) < _WELL_INSIDE * begin[:, None]
-    return Rim(float(found[outer].sum() / max(1, of.sum())), float(found[within].sum() / max(1, of[within].sum())))
+    inside = found[within].sum() / of[within].sum() if of[within].any() else 1.0
+    return Rim(float(found[outer].sum() / max(1, of.sum())), float(inside))
 
 
 def leave_out_constant(parts: Sequence[Part], shape: Zyx) -> tuple[list[Part], Outside | None]:

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from ps3d_rt.core.measure import ParticleTable
 
 
+NO_PARTICLES = (
+    "No particle was found. Check the spacing and the particle size given, and look at the slices: "
+    "the particles must be brighter than what surrounds them, or be called dark (--dark)."
+)
+"""Text of the warning of a run whose labels are empty."""
+
+
 class SampleTable(Protocol):
     """Columns of a :class:`ps3d_rt.core.measure.ParticleTable`, (n,) each.
 

@@ -40,6 +40,8 @@ class Volume(ABC):
         dtype: integer, float or bool, in the machine's byte order.
         spacing_mm: millimetres a voxel, z, y, x; None if neither the caller nor the file says.
         planes_per_read: who reads slabs that start at multiples of it, and are as deep, decodes nothing twice.
+        chunk: voxels z, y, x that are decoded together; chunks start at multiples of it.
+        selection: the part that a person wants segmented, as JSON; None: all.
         warnings: what a person must know of the file before believing it, a sentence each, with the cure.
         path: where ``open_volume`` found it, absolute; None for an array.
 
@@ -55,6 +57,7 @@ class Volume(ABC):
         dtype: np.dtype[Any],
         spacing_mm: float | Sequence[float] | None,
         planes_per_read: int = PLANES_PER_READ,
+        chunk: Sequence[int] | None = None,
     ) -> None:
         self.source = source
         self.name = name
@@ -62,7 +65,9 @@ class Volume(ABC):
         self.dtype: np.dtype[Any] = check_dtype(dtype, source).newbyteorder("=")
         self.spacing_mm: SpacingMm | None = None if spacing_mm is None else check_spacing(spacing_mm, source)
         self.planes_per_read = planes_per_read
+        self.chunk: Zyx = (1, *self.shape[1:]) if chunk is None else (chunk[0], chunk[1], chunk[2])
         self.warnings: tuple[str, ...] = ()
+        self.selection: dict[str, Any] | None = None
         self.path: Path | None = None
         if self.spacing_mm is not None:
             self.warn(*doubt_spacing(self.spacing_mm, source))
@@ -98,6 +103,10 @@ class Volume(ABC):
     @abstractmethod
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
         """Fill ``out`` with the voxels of ``box``, which is inside the volume but may be empty."""
+
+    def inside(self, box: Box) -> np.ndarray[Any, Any] | None:
+        """Tell which voxels of ``box`` a person wants segmented, (*box.shape,) bool; None: all."""
+        return None
 
     def warn(self, *sentences: str) -> None:
         """Add to :attr:`warnings` what is not said there yet."""

@@ -25,9 +25,14 @@ class Crop(Volume):
         )
         self._whole, self._box = whole, box
 
+    def inside(self, box: Box) -> np.ndarray[Any, Any] | None:
+        """Ask the other volume."""
+        return self._whole.inside(self._there(box))
+
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
+        out[...] = self._whole.read(self._there(box))
+
+    def _there(self, box: Box) -> Box:
         z, y, x = self._box.start
-        start = (z + box.start[0], y + box.start[1], x + box.start[2])
-        out[...] = self._whole.read(
-            Box(start, (start[0] + out.shape[0], start[1] + out.shape[1], start[2] + out.shape[2]))
-        )
+        (a, b, c), (d, e, f) = box.start, box.stop
+        return Box((z + a, y + b, x + c), (z + d, y + e, x + f))

@@ -28,10 +28,15 @@ class HashedReads(Volume):
             dtype=inner.dtype,
             spacing_mm=inner.spacing_mm,
             planes_per_read=inner.planes_per_read,
+            chunk=inner.chunk,
         )
         self._inner = inner
         self._adding = Lock()
         self._sum = 0
+
+    def inside(self, box: Box) -> np.ndarray[Any, Any] | None:
+        """Ask the other volume."""
+        return self._inner.inside(box)
 
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
         out[...] = self._inner.read(box)

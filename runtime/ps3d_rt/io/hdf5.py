@@ -45,6 +45,7 @@ class Hdf5Volume(Volume):
             dtype=dataset.dtype,
             spacing_mm=spacing_mm,
             planes_per_read=planes_per_read(dataset.chunks[axes[0]]) if dataset.chunks else PLANES_PER_READ,
+            chunk=tuple(dataset.chunks[axis] for axis in axes) if dataset.chunks else None,
         )
         self._dataset = dataset
         self._axes = axes

@@ -41,6 +41,7 @@ class ZarrVolume(Volume):
             dtype=array.dtype,
             spacing_mm=spacing_mm,
             planes_per_read=planes_per_read(array.chunks[len(leading)]),
+            chunk=array.chunks[len(leading) :],
         )
         _check_files(array, path)
         self._array = array

@@ -9,7 +9,7 @@ import numpy as np
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS
 from ps3d_rt.core.particle_size import is_mismatch
-from ps3d_rt.core.sample_table import SampleTable
+from ps3d_rt.core.sample_table import NO_PARTICLES, SampleTable
 from ps3d_rt.report.wording import count, percent, unit_for
 
 FEW_PARTICLES = 100
@@ -30,13 +30,7 @@ def cautions(facts: Mapping[str, Any], table: SampleTable, sizes: Mapping[str, A
         sizes: from :func:`ps3d_rt.core.distribution.size_facts`.
     """
     found = [*_about_sizes(facts, table, sizes), *_about_counts(table, sizes)] if len(table) else [NO_PARTICLES]
-    return found + [str(w) for w in facts.get("warnings") or ()]
-
-
-NO_PARTICLES = (
-    "No particle was found. Check the spacing and the particle size given, and look at the slices: "
-    "the sample must be brighter than what surrounds it."
-)
+    return list(dict.fromkeys([*found, *(str(w) for w in facts.get("warnings") or ())]))
 
 
 def _about_sizes(facts: Mapping[str, Any], table: SampleTable, sizes: Mapping[str, Any]) -> Iterator[str]:

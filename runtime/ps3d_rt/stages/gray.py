@@ -2,73 +2,131 @@
 
 from __future__ import annotations
 
-from itertools import product
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
-from ps3d_rt.core.embedding import find_embedding
+from ps3d_rt.core.embedding import Embedding, find_embedding
 from ps3d_rt.core.gray import GrayBins
-from ps3d_rt.core.grid import Box
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, gray_scale, gray_scales
-from ps3d_rt.core.outside import Part, leave_out_constant
+from ps3d_rt.core.outside import Outside, Part, leave_out_constant
+from ps3d_rt.core.sampling import looks
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
+from ps3d_rt.io.selected import Selected
 
-_BOX, _BOXES = 64, 4
-"""Side of a box, voxels, and their number along each axis."""
-_SMALL_VOXELS = 2**24
-_PLANES = 64
-_PLANE_VOXELS = 65_536
+Array = np.ndarray[Any, Any]
+
+
+class GrayScheme(Protocol):
+    """What a model says of its gray values; the fields of :class:`ps3d_rt.model.ModelBundle`."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - as there, all of them
+    @property
+    def gray_scheme(self) -> str: ...  # noqa: D102
+    @property
+    def gray_mean(self) -> float | None: ...  # noqa: D102
+    @property
+    def gray_std(self) -> float | None: ...  # noqa: D102
+    @property
+    def gray_floor(self) -> float | None: ...  # noqa: D102
+    @property
+    def gray_ceiling(self) -> float | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrayLook:
+    """What a look at the gray values of a volume found."""
+
+    scale: GrayScale | EmbeddingScale
+    """What the network is shown."""
+    bins: GrayBins
+    """Of the particles' gray histograms."""
+    embedding: Embedding
+    """In gray values of the volume; contrast is > 0 for dark particles too."""
+    outside: Outside | None
+    """The one gray value that stands for no measurement."""
+    dark: bool
+
+    def shown(self, volume: Volume) -> Volume:
+        """Give the volume with the gray value of the embedding where nothing counts."""
+        constant = None if self.outside is None else self.outside.value
+        if isinstance(volume, Selected):
+            return volume.with_outside(self.embedding.gray, constant)
+        return volume if constant is None else Selected(volume, gray=self.embedding.gray, constant=constant)
+
+    def facts(self) -> dict[str, Any]:
+        """Say for ``run.json`` what was found."""
+        found, outside = self.embedding, self.outside
+        return {
+            "embedding": found.gray,
+            "noise": found.noise,
+            "contrast": found.contrast,
+            "dark": self.dark,
+            "air": found.air,
+            "outside_value": None if outside is None else outside.value,
+            "outside_share": 0.0 if outside is None else round(outside.share, 4),
+            "doubts": found.doubts,
+        }
+
+
+def look_at_gray(volume: Volume, model: GrayScheme, *, embedding: float | None = None, dark: bool = False) -> GrayLook:
+    """Find the embedding of a volume, what lies outside, and the scale of the model's scheme.
+
+    Args:
+        volume: the scan.
+        model: knows the scheme.
+        embedding: gray value of the embedding, if a person knows it.
+        dark: the particles are darker than it.
+
+    Raises:
+        InputError: if the voxels looked at hold NaN or Inf or have no contrast, or the model's scheme has no embedding.
+    """
+    if embedding is not None and model.gray_scheme != "embedding":
+        raise InputError(
+            f"the model {model.name!r} does not count gray values from the embedding (its gray_scheme is "
+            f"{model.gray_scheme!r}); leave out --embedding, or use a model that does."
+        )
+    parts, outside = leave_out_constant(_sample(volume), volume.shape)
+    upright = [replace(part, voxels=-part.voxels.astype(np.float64)) for part in parts] if dark else parts
+    sign = -1 if dark else 1
+    found = find_embedding(upright, volume.shape, given=None if embedding is None else sign * embedding)
+    found = replace(found, gray=sign * found.gray, air=None if found.air is None else sign * found.air)
+    scale, bins = _scale_and_bins(_counted(upright), found, model, dark)
+    return GrayLook(scale=scale, bins=bins, embedding=found, outside=outside, dark=dark)
+
+
+def _scale_and_bins(
+    values: Array, found: Embedding, model: GrayScheme, dark: bool
+) -> tuple[GrayScale | EmbeddingScale, GrayBins]:
+    """Choose scale and bins; ``values`` are mirrored if the particles are dark."""
+    scale: GrayScale | EmbeddingScale
+    if model.gray_mean is not None and model.gray_std is not None:
+        scale = GrayScale(model.gray_mean, model.gray_std, model.gray_floor)
+        if dark:
+            raise InputError(f"the model {model.name!r} has gray values of its own; --dark needs a model without.")
+        return scale, GrayBins.of(scale)
+    # What the network is shown ends at the ceiling; what is measured does not.
+    plain, scale = gray_scales(values, model.gray_ceiling)
+    bins = GrayBins.of(plain)
+    if dark:
+        bins = GrayBins.between(-bins.high, -bins.low)
+        scale = replace(scale, dark=True)
+    if model.gray_scheme == "embedding":
+        scale = EmbeddingScale(found.gray, found.contrast, dark=dark)
+    return replace(scale, floor=model.gray_floor), bins
 
 
 def volume_scale(volume: Volume) -> GrayScale:
-    """Measure the gray scale of a volume.
+    """Measure mean and standard deviation of a volume, without what lies outside the scan.
 
     Raises:
         InputError: if the voxels looked at hold NaN or Inf, or have no contrast.
     """
-    return gray_scale(_spread(volume))
-
-
-def volume_scale_and_bins(volume: Volume, ceiling: float | None = None) -> tuple[GrayScale, GrayBins]:
-    """Measure the gray scale of a volume, and choose the bins as :func:`volume_bins` does, in one look.
-
-    Args:
-        volume: the scan.
-        ceiling: as for :func:`ps3d_rt.core.normalize.gray_scale`.
-
-    Raises:
-        InputError: as :func:`volume_scale`.
-    """
-    # What the network is shown ends at the ceiling; what is measured does not.
-    plain, scale = gray_scales(_spread(volume), ceiling)
-    return scale, GrayBins.of(plain)
-
-
-def embedding_scale_and_bins(volume: Volume) -> tuple[EmbeddingScale, GrayBins]:
-    """Count the gray values of a volume from its embedding, and choose the bins as :func:`volume_bins` does.
-
-    Raises:
-        InputError: as :func:`volume_scale`.
-    """
-    parts, _ = leave_out_constant(_boxes(volume), volume.shape)
-    found = find_embedding(parts, volume.shape)
-    inside = [part.voxels.ravel() if part.inside is None else part.voxels[part.inside] for part in parts]
-    return EmbeddingScale(found.gray, found.contrast), GrayBins.of(gray_scale(np.concatenate(inside)))
-
-
-def _boxes(volume: Volume) -> list[Part]:
-    """Read boxes spread over the volume, its corners among them; a small volume whole."""
-    starts = [
-        np.unique(np.linspace(0, max(0, n - _BOX), 1 if n <= _BOX else _BOXES).round().astype(int)).tolist()
-        for n in volume.shape
-    ]
-    places = product(*starts) if np.prod(volume.shape) > _SMALL_VOXELS else [(0, 0, 0)]
-    side = _BOX if np.prod(volume.shape) > _SMALL_VOXELS else max(volume.shape)
-    whole = Box.of_shape(volume.shape)
-    boxes = [Box((z, y, x), (z + side, y + side, x + side)).intersect(whole) for z, y, x in places]
-    return [Part(box.start, volume.read(box)) for box in boxes]
+    return gray_scale(_counted(leave_out_constant(_sample(volume), volume.shape)[0]))
 
 
 def volume_bins(volume: Volume) -> GrayBins:
@@ -77,7 +135,8 @@ def volume_bins(volume: Volume) -> GrayBins:
     Any volume has some: NaN and Inf are passed over, and without contrast they reach from the least to the largest
     value.
     """
-    sample = _spread(volume)
+    parts, _ = leave_out_constant(_sample(volume), volume.shape)
+    sample = _counted(parts)
     sample = sample[np.isfinite(sample)]
     try:
         return GrayBins.of(gray_scale(sample))
@@ -85,9 +144,16 @@ def volume_bins(volume: Volume) -> GrayBins:
         return GrayBins.between(float(sample.min()), float(sample.max())) if sample.size else GrayBins(0.0, 1.0)
 
 
-def _spread(volume: Volume) -> np.ndarray[Any, Any]:
-    """Read a fixed raster of at most 64 planes. It belongs to the volume: neither chunks nor workers can change it."""
-    depth, height, width = volume.shape
-    step = max(1, int(np.sqrt(height * width / _PLANE_VOXELS)))
-    planes = np.unique(np.linspace(0, depth - 1, min(depth, _PLANES)).round().astype(int))
-    return np.stack([volume.read(Box((z, 0, 0), (z + 1, height, width)))[0, ::step, ::step] for z in planes.tolist()])
+def _sample(volume: Volume) -> list[Part]:
+    """Read boxes spread over a volume; they belong to it: neither chunks nor workers can change them."""
+    parts = []
+    for look in looks(volume.shape, volume.chunk):
+        voxels, inside = volume.read(look.read), volume.inside(look.read)
+        for box in look.keep:
+            here = box.relative_to(look.read).slices
+            parts.append(Part(box.start, voxels[here], None if inside is None else inside[here]))
+    return parts
+
+
+def _counted(parts: Sequence[Part]) -> Array:
+    return np.concatenate([part.voxels.ravel() if part.inside is None else part.voxels[part.inside] for part in parts])

@@ -144,7 +144,8 @@ def _labels(stage: SourceGrid, task: BoxTask) -> Array:
     for z in range(first, stop, step):
         box = Box((z, corner[0], corner[1]), (min(z + step, stop), end[0], end[1]))
         planes = smooth_labels_box(read, percent, box, stage.grid.shape, stage.volume.shape, zoom=stage.zoom)
-        out[z - first : box.stop[0] - first] = planes
+        inside = stage.volume.inside(box)
+        out[z - first : box.stop[0] - first] = planes if inside is None else np.where(inside, planes, 0)
     return out
 
 

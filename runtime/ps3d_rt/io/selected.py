@@ -1,0 +1,89 @@
+"""A volume of which only a part counts: a box, a mask, and not the constant around a reconstruction."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+
+from ps3d_rt.core.grid import Box
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import Volume
+
+Array = np.ndarray[Any, Any]
+
+
+@final
+class Selected(Volume):
+    """A volume that has one gray value wherever it does not count. It belongs to the caller, as the mask does.
+
+    Args:
+        whole: the volume.
+        gray: what it has outside, rounded to its dtype: the embedding.
+        roi: the box that counts; nothing outside of it is read.
+        mask: a volume of the same shape; voxels that are 0 there do not count.
+        constant: gray value that stands for no measurement.
+    """
+
+    def __init__(
+        self,
+        whole: Volume,
+        *,
+        gray: float = 0.0,
+        roi: Box | None = None,
+        mask: Volume | None = None,
+        constant: float | None = None,
+    ) -> None:
+        super().__init__(
+            source=whole.source,
+            name=whole.name,
+            shape=whole.shape,
+            dtype=whole.dtype,
+            spacing_mm=whole.spacing_mm,
+            planes_per_read=whole.planes_per_read,
+            chunk=whole.chunk,
+        )
+        if mask is not None and mask.shape != whole.shape:
+            raise InputError(
+                f"{mask.source}: the mask has {mask.shape} voxels and the scan {whole.shape}; "
+                "both must have the same shape."
+            )
+        self.warn(*whole.warnings, *(() if mask is None else mask.warnings))
+        self.path = whole.path
+        self._whole, self._gray, self._roi, self._mask, self._constant = whole, gray, roi, mask, constant
+        if roi is not None or mask is not None:
+            box = None if roi is None else [roi.start, roi.stop]
+            self.selection = {"roi": box, "mask": None if mask is None else mask.source}
+        self._reopened_by = (_again, (whole, gray, roi, mask, constant))
+
+    def with_outside(self, gray: float, constant: float | None) -> Selected:
+        """Give the same selection with another gray value outside, and without a constant."""
+        return Selected(self._whole, gray=gray, roi=self._roi, mask=self._mask, constant=constant)
+
+    def inside(self, box: Box) -> Array | None:
+        """Tell which voxels are in the roi and the mask."""
+        if self._roi is None and self._mask is None:
+            return None
+        here = np.zeros(box.shape, bool)
+        common = box if self._roi is None else box.intersect(self._roi)
+        if common.size:
+            here[common.relative_to(box).slices] = True if self._mask is None else self._mask.read(common) != 0
+        return here
+
+    def _read_into(self, out: Array, box: Box) -> None:
+        common = box if self._roi is None else box.intersect(self._roi)
+        gray = np.float64(self._gray).round() if self.dtype.kind != "f" else self._gray
+        if common != box:
+            out[...] = gray
+        if not common.size:
+            return
+        part = out[common.relative_to(box).slices]
+        part[...] = self._whole.read(common)
+        if self._mask is not None:
+            part[self._mask.read(common) == 0] = gray
+        if self._constant is not None:
+            part[part == self._constant] = gray
+
+
+def _again(whole: Volume, gray: float, roi: Box | None, mask: Volume | None, constant: float | None) -> Selected:
+    return Selected(whole, gray=gray, roi=roi, mask=mask, constant=constant)
