@@ -258,3 +258,30 @@ def test_a_slice_that_changes_while_it_is_read_is_refused(tmp_path):
         tifffile.imwrite(folder / "s4.tif", SMALL[0])
         with pytest.raises(InputError, match=r"slice 4 is \(15, 16\) uint8 now"):
             volume.read(Box.of_shape(volume.shape))
+
+
+def test_white_is_zero_palettes_and_signed_slices_of_imagej(tmp_path):
+    for name, options in {"white": {"photometric": "miniswhite"}, "palette": {"photometric": "palette"}}.items():
+        (tmp_path / name).mkdir()
+        if name == "palette":
+            options["colormap"] = np.stack([np.arange(256), np.zeros(256), np.zeros(256)]).astype(np.uint16)
+        for index, page in enumerate(SMALL):
+            tifffile.imwrite(tmp_path / name / f"s{index}.tif", page, **options)
+    white, palette = open_volume(tmp_path / "white"), open_volume(tmp_path / "palette")
+    np.testing.assert_array_equal(white.read(Box.of_shape(SMALL.shape)), 255 - SMALL)
+    np.testing.assert_array_equal(palette.read(Box.of_shape(SMALL.shape)), SMALL)
+    assert "the slices say that white is 0" in white.warnings[0]
+    assert "the slices store numbers of colours" in palette.warnings[0]
+
+    (tmp_path / "signed").mkdir()
+    signed = IMAGE.astype(np.int32) - 2**15
+    for index, page in enumerate(IMAGE):
+        calibration = {"cf": 0, "c0": -32768.0, "c1": 1.0}
+        tifffile.imwrite(tmp_path / "signed" / f"s{index}.tif", page, imagej=True, metadata=calibration)
+    volume = open_volume(tmp_path / "signed")
+    assert volume.dtype == np.int16
+    np.testing.assert_array_equal(volume.read(Box.of_shape(IMAGE.shape)), signed)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume)).read(Box.of_shape(IMAGE.shape)), signed)
+    tifffile.imwrite(tmp_path / "signed" / "s3.tif", IMAGE[3], imagej=True)
+    with pytest.raises(InputError, match="several calibrations"):
+        open_volume(tmp_path / "signed")

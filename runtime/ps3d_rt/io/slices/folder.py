@@ -13,6 +13,7 @@ from ps3d_rt.io.slices.images import SLICE_FORMATS, SliceFormat, SliceHeader
 from ps3d_rt.io.slices.order import order_slices, written_apart
 from ps3d_rt.io.slices.skyscan import facts_of, previews, read_logs
 from ps3d_rt.io.slices.volume import SLICE_THREADS, Slices, SlicesVolume
+from ps3d_rt.io.tiff_values import calibrated
 
 
 def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
@@ -42,7 +43,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     volume.warn(*(f"{path}: the slices {header.remark}" for header in headers if header.remark))
     if apart := written_apart(order.names, [place.stat().st_mtime for place in places]):
         volume.warn(f"{path}: {apart}")
-    return volume
+    return calibrated(volume, dict(headers[0].calibration) or None)
 
 
 def _images_among(names: list[str]) -> list[tuple[SliceFormat, list[str]]]:
@@ -81,6 +82,10 @@ def _kind_of(names: list[str], path: Path) -> tuple[SliceFormat, list[str], list
 
 
 def _check_equal(places: list[Path], headers: list[SliceHeader]) -> None:
+    if len({header.calibration for header in headers}) > 1:
+        raise InputError(
+            f"{places[0].parent}: the slices have several calibrations of gray values; export them again with one."
+        )
     layouts = [(header.shape, header.dtype.name) for header in headers]
     usual = Counter(layouts).most_common(1)[0][0]
     odd = [(place, layout) for place, layout in zip(places, layouts, strict=True) if layout != usual]

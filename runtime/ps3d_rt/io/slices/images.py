@@ -19,8 +19,9 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slices.jpeg import codestream_header, jpeg_header
 from ps3d_rt.io.tiff import check_gray, check_whole
-from ps3d_rt.io.tiff_values import INVERTED, inversion_of
+from ps3d_rt.io.tiff_values import INVERTED, inversion_of, palette_remark
 
+_CALIBRATION = ("cf", "c0", "c1")
 _GRAY = "a volume has one gray value a voxel: save the slices as gray images of 8 or 16 bit"
 
 
@@ -32,11 +33,13 @@ class SliceHeader:
         shape: y, x.
         dtype: of the pixels.
         remark: what a person should know, a sentence without its subject; '' for nothing.
+        calibration: ImageJ's keys and values that turn stored numbers into gray values; () if there is none.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     remark: str = ""
+    calibration: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,12 @@ def _tiff_header(path: Path) -> SliceHeader:
             raise InputError(
                 f"{path}: holds {len(tif.pages)} pages; a slice has one: open the file itself if it is the volume."
             )
-        inverted = INVERTED.replace("says", "say").replace("its", "their") if inversion_of(page, str(path)) else ""
-        return SliceHeader(page.shape, np.dtype(page.dtype).newbyteorder("="), inverted)
+        remark = INVERTED if inversion_of(page, str(path)) else palette_remark(page)
+        for one, several in (("says", "say"), ("stores", "store"), ("its", "their")):  # said of all slices together
+            remark = remark.replace(one, several)
+        said = tif.imagej_metadata or {}
+        calibration = tuple((key, str(said[key])) for key in _CALIBRATION if key in said)
+        return SliceHeader(page.shape, np.dtype(page.dtype).newbyteorder("="), remark, calibration)
 
 
 def _tiff_pixels(path: Path) -> Any:
