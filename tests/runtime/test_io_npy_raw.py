@@ -36,13 +36,19 @@ def test_npy_without_spacing_has_none(tmp_path):
 
 def test_npy_with_objects_is_never_unpickled(tmp_path):
     np.save(tmp_path / "scan.npy", np.array([[[Bomb()]]], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match=r"scan\.npy: the file cannot be read"):
+    with pytest.raises(InputError, match=r"scan\.npy: is a pickled Python object, which is not opened"):
         open_volume(tmp_path / "scan.npy")
+
+
+def test_what_cellpose_writes_is_named(tmp_path):
+    np.save(tmp_path / "ore_seg.npy", {"masks": IMAGE}, allow_pickle=True)
+    with pytest.raises(InputError, match=r"is the _seg\.npy of cellpose.*\['masks'\]"):
+        open_volume(tmp_path / "ore_seg.npy")
 
 
 def test_a_pickle_named_npy_is_never_unpickled(tmp_path):
     (tmp_path / "scan.npy").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(InputError, match=r"scan\.npy: the file cannot be read"):
+    with pytest.raises(InputError, match=r"scan\.npy: (is no NumPy file|the NumPy file cannot be read)"):
         open_volume(tmp_path / "scan.npy")
 
 
@@ -51,7 +57,7 @@ def test_npy_cut_short_is_refused(tmp_path, keep_bytes):
     np.save(tmp_path / "scan.npy", IMAGE)
     whole = (tmp_path / "scan.npy").read_bytes()
     (tmp_path / "scan.npy").write_bytes(whole[:keep_bytes])
-    with pytest.raises(InputError, match=r"scan\.npy: the file cannot be read"):
+    with pytest.raises(InputError, match=r"scan\.npy: (is no NumPy file|the NumPy file cannot be read)"):
         open_volume(tmp_path / "scan.npy")
 
 

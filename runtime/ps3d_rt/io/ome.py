@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.units import mm_per
+from ps3d_rt.io.stated import Stated, stated_spacing
 
 VERSION = "0.5"
 _MALFORMED = (KeyError, IndexError, TypeError, AttributeError, ValueError)
@@ -25,43 +25,66 @@ def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 def finest_path(ome: Mapping[str, Any], source: str) -> str:
     """Path of the finest level, relative to the group; its last three axes are z, y, x.
 
+    Axes are objects since 0.4, names in 0.3, and before always t, c, z, y, x.
+
     Raises:
         InputError: if the metadata is incomplete or the axes differ.
     """
-    try:
-        multiscale = ome["multiscales"][0]
-        axes = [axis["name"] for axis in multiscale["axes"]]
-        path = str(multiscale["datasets"][0]["path"])  # ordered from fine to coarse
-    except _MALFORMED as error:
+    multiscale = _multiscale(ome, source)
+    axes = multiscale.get("axes", list("tczyx"))
+    names = [axis.get("name") if isinstance(axis, Mapping) else axis for axis in axes] if _is_list(axes) else []
+    if names[-3:] != ["z", "y", "x"]:
+        said = ", ".join(map(str, names)) or "not named"
+        raise InputError(f"{source}: the axes are {said}; the last three must be z, y, x: write the file again.")
+    levels = multiscale.get("datasets")
+    level = levels[0] if _is_list(levels) and levels else None  # ordered from fine to coarse
+    if not isinstance(level, Mapping) or not isinstance(level.get("path"), str):
         raise InputError(
-            f"{source}: the OME-Zarr metadata lacks {error}; versions 0.4 and 0.5 are read: "
-            "write it again, or give the path of an array inside."
-        ) from error
-    if axes[-3:] != ["z", "y", "x"]:
-        raise InputError(f"{source}: the axes are {', '.join(map(str, axes))}; the last three must be z, y, x.")
-    return path
+            f"{source}: the OME-Zarr metadata name no array; write the file again, or give the path of one inside."
+        )
+    return str(level["path"])
 
 
-def spacing_of(ome: Mapping[str, Any], source: str) -> list[float] | None:
-    """Millimetres a voxel of the finest level, z, y, x; None if the metadata gives no scale or no unit of length.
+def spacing_of(ome: Mapping[str, Any], source: str) -> Stated:
+    """Say how large a voxel of the finest level is.
 
     Raises:
         InputError: if a scale is malformed.
     """
-    multiscale = ome["multiscales"][0]
+    multiscale = _multiscale(ome, source)
+    axes = multiscale.get("axes", ())
+    if not all(isinstance(axis, Mapping) for axis in axes) or not axes:
+        version = multiscale.get("version", "0.3 or older")
+        return Stated(None, (f"{source}: is OME-Zarr {version}, which holds no voxel size: pass --spacing in mm.",))
     try:
-        units = [mm_per(axis.get("unit")) for axis in multiscale["axes"][-3:]]
         scales = [
-            [float(value) for value in transform["scale"]]
+            [float(value) for value in transform["scale"][-3:]]
             for part in (multiscale["datasets"][0], multiscale)
             for transform in part.get("coordinateTransformations", ())
             if transform["type"] == "scale"
         ]
-        if not scales or None in units:
-            return None
-        return [prod(factors) for factors in zip(units, *(scale[-3:] for scale in scales), strict=True)]
+        sizes = [prod(factors) for factors in zip((1, 1, 1), *scales, strict=True)] if scales else []
     except _MALFORMED as error:
-        raise InputError(f"{source}: the OME-Zarr scale cannot be read ({error}); pass --spacing.") from error
+        raise InputError(
+            f"{source}: the scale in the OME-Zarr metadata is not one number an axis: write it again."
+        ) from (error)
+    units = [axis.get("unit") for axis in axes[-3:]]
+    return stated_spacing(sizes, [unit if isinstance(unit, str) else None for unit in units], source)
+
+
+def _multiscale(ome: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    multiscales = ome.get("multiscales")
+    first = multiscales[0] if _is_list(multiscales) and multiscales else None
+    if not isinstance(first, Mapping):
+        raise InputError(
+            f"{source}: the OME-Zarr metadata (multiscales) name no image; versions up to 0.5 are read: write it again "
+            "or give the path of an array inside."
+        )
+    return first
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def image_attributes(name: str, spacings_mm: Sequence[Sequence[float]], *, folder: str = "") -> dict[str, Any]:

@@ -17,10 +17,12 @@ from ps3d_rt.io.base import SpacingMm, Volume, planes_per_read
 from ps3d_rt.io.names import ZARR_MARKS, stem_of
 from ps3d_rt.io.readable import readable
 from ps3d_rt.io.slabs import Tell, shard_boxes, slabs
+from ps3d_rt.io.stated import Stated
 from ps3d_rt.io.zarr_writer import create_array, shard_of, write_shards
 
 _METADATA = {*ZARR_MARKS, ".zattrs", ".zmetadata"}
 _BLOSC_HEADER = 16
+_MOST_LISTED = 10
 
 
 @final
@@ -61,6 +63,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     Raises:
         InputError: if nothing of the kind is there, or a part of it is missing or malformed.
     """
+    _check_kind(path)
     with readable(str(path), "the zarr metadata"):
         node = zarr.open(path, mode="r")
         if isinstance(node, zarr.Array):
@@ -68,10 +71,34 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         group = _image_group(node, path)
         attributes = ome.ome_of(group.attrs.asdict())
         level = ome.finest_path(attributes, str(path))
-        array = group[level]  # zarr refuses names that lead out of the group
+        array = group.get(level)  # zarr refuses names that lead out of the group
     if not isinstance(array, zarr.Array):
-        raise InputError(f"{path}: the finest level, '{level}', is not an array; write the file again.")
-    return ZarrVolume(array, spacing_mm if spacing_mm is not None else ome.spacing_of(attributes, str(path)), path)
+        raise InputError(f"{path}: the finest level, '{level}', is not an array; copy or write the file again.")
+    stated = Stated(spacing_mm) if spacing_mm is not None else ome.spacing_of(attributes, str(path))
+    volume = ZarrVolume(array, stated.spacing_mm, path)
+    volume.warn(*stated.remarks)
+    return volume
+
+
+def _check_kind(path: Path) -> None:
+    """Say what a folder is that has no zarr metadata, and so cannot be read."""
+    if any((path / mark).is_file() for mark in ZARR_MARKS):
+        return
+    inside = sorted(child.name for child in path.iterdir() if any((child / mark).exists() for mark in ZARR_MARKS))
+    if (path / "attributes.json").is_file():
+        what, cure = "is N5 or of another kind, not zarr", "convert it to zarr"
+    elif inside:
+        what, cure = (
+            "is a plain folder around zarr",
+            f"give the path of one of {', '.join(inside[:_MOST_LISTED])} inside",
+        )
+    else:
+        marks = ", ".join(ZARR_MARKS)
+        what, cure = (
+            f"has no zarr metadata ({marks}), without which nobody knows its shape",
+            "copy the whole folder again",
+        )
+    raise InputError(f"{path}: {what}; {cure}.")
 
 
 def write(path: Path, volume: Volume, tell: Tell) -> None:
@@ -125,7 +152,10 @@ def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
     inside = [f"labels/{name}" for name in names] or sorted(
         child.name for child in path.iterdir() if any((child / mark).exists() for mark in ZARR_MARKS)
     )
-    cure = f"give the path of one of {', '.join(inside)} inside." if inside else "give the path of a zarr array."
+    if "plate" in attributes or "well" in attributes:
+        raise InputError(f"{path}: is a plate or well with many images; give the path of one image inside.")
+    listed = ", ".join([*inside[:_MOST_LISTED], *(["…"] if len(inside) > _MOST_LISTED else [])])
+    cure = f"give the path of one of {listed} inside." if inside else "give the path of a zarr array."
     raise InputError(f"{path}: a zarr group without an OME-Zarr image; {cure}")
 
 
