@@ -20,6 +20,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, ignore
 from ps3d_rt.io.base import ArrayVolume, Volume, check_spacing
 from ps3d_rt.io.card_volume import CardVolume
+from ps3d_rt.io.selected import Roi, select
 from ps3d_rt.memory import default_bytes
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import Result, predict_volume
@@ -44,6 +45,10 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
     overlap: float | None = None,
     mirror: bool | None = None,
     skip_empty: bool = True,
+    embedding: float | None = None,
+    dark: bool = False,
+    mask: Any = None,
+    roi: Roi | None = None,
     gpu_memory_gib: float = 12,
     memory_gib: float | None = None,
     labels_device: str = "cpu",
@@ -64,6 +69,10 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         overlap: share of a patch covered again by the next one; None takes the model's.
         mirror: average over 8 mirror images, 8 times as long; None does what the model asks for.
         skip_empty: leave out patches without contrast.
+        embedding: gray value of what the particles lie in; None finds it. For models that count from it.
+        dark: the particles are darker than what they lie in.
+        mask: array or volume of the same shape; only where it is not 0 counts for the gray scale and is segmented.
+        roi: only this box does: (start, stop) along z, y, x, voxels; None is a face. Labels keep the scan's shape.
         gpu_memory_gib: memory of a card that the run may take; never changes a label.
         memory_gib: memory that the run may take beside what stays in memory here: scan, labels, table and four bytes a
             voxel of the network's grid. None: 4, or half of what is free if that is less. Never changes a label.
@@ -76,7 +85,9 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         CapabilityError: if the engine or the device is not there.
     """
     hand_over = _labels_to(labels_device)
-    scan = volume if isinstance(volume, Volume) else as_volume(volume, spacing)
+    whole = volume if isinstance(volume, Volume) else as_volume(volume, spacing)
+    where = mask if mask is None or isinstance(mask, Volume) else as_volume(mask)
+    scan = select(whole, roi, where)
     bundle = model if isinstance(model, ModelBundle) else load_model(model)
     config = configure(
         scan,
@@ -85,12 +96,14 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         spacing=spacing,
         overlap=overlap,
         skip_empty=skip_empty,
+        embedding=embedding,
+        dark=dark,
         threads=threads,
         memory_gib=memory_gib,
         gpu_memory_bytes=int(gpu_memory_gib * 2**30),
     )
     use = CardUse(memory_bytes=config.network_bytes)
-    place = device_for(scan, device)
+    place = device_for(whole, device)
     with open_engine(bundle, engine=engine, device=place, threads=threads, mirror=mirror, use=use) as ready:
         result = predict_volume(scan, bundle, ready, config, progress)
     return replace(result, labels=hand_over(result.labels))

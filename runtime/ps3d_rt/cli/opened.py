@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.open import open_volume
+from ps3d_rt.io.selected import select
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.workers import usable_cores
@@ -36,6 +37,10 @@ def opened(
     shape: str | None,
     dtype: str | None,
     offset: int | None,
+    embedding: float | None,
+    dark: bool,
+    mask: Path | None,
+    roi: str | None,
     workers: int,
     chunk: int,
     skip_empty: bool = True,
@@ -46,14 +51,20 @@ def opened(
         InputError: if an option, the scan or the model cannot be used.
         CapabilityError: if the engine or the device is not there.
     """
-    spacing_mm, sides = options.spacing_mm(spacing), options.sides(shape)
+    spacing_mm, sides, box = options.spacing_mm(spacing), options.sides(shape), options.roi(roi)
     bundle = load_model(model)
-    with open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype, offset_bytes=offset) as volume:
+    with (
+        open_volume(scan, spacing_mm=spacing_mm, shape=sides, dtype=dtype, offset_bytes=offset) as whole,
+        nullcontext() if mask is None else open_volume(mask) as where,
+    ):
+        volume = select(whole, box, where)
         config = configure(
             volume,
             bundle,
             particle_size=_size(particle_size),
             overlap=overlap,
+            embedding=embedding,
+            dark=dark,
             skip_empty=skip_empty,
             chunk=chunk,
             workers=workers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,13 @@ Mirror = Annotated[
     bool | None,
     typer.Option("--mirror/--no-mirror", help="Average over 8 mirror images, 8 times as long; default: the model's."),
 ]
+Embedding = Annotated[
+    float | None,
+    typer.Option(help="Gray value of what the particles lie in; default: found. For models that count from it."),
+]
+Dark = Annotated[bool, typer.Option("--dark", help="The particles are darker than what they lie in.")]
+Mask = Annotated[Path | None, typer.Option(help="Volume of the same shape: only where it is not 0 counts.")]
+Roi = Annotated[str | None, typer.Option(help="Only this box counts: z0:z1,y0:y1,x0:x1, voxels.")]
 RawShape = Annotated[str | None, typer.Option(help="Voxels z,y,x of a raw file.")]
 RawDtype = Annotated[str | None, typer.Option(help="Type of a raw file's voxels: uint8, uint16, >u2 …")]
 RawOffset = Annotated[int | None, typer.Option(help="Bytes of a header in front of a raw file's voxels.", min=0)]
@@ -52,6 +60,23 @@ def spacing_mm(text: str | None) -> list[float] | None:
     if len(values) not in (1, 3):
         raise InputError(f"--spacing is {text!r}; give one number, or three as z,y,x without spaces.")
     return values * (3 // len(values))
+
+
+def roi(text: str | None) -> list[tuple[int | None, int | None]] | None:
+    """Parse ``--roi``: ``z0:z1,y0:y1,x0:x1``, an end left out is the face of the volume; None if it was not given.
+
+    >>> roi("0:64,:,32:")
+    [(0, 64), (None, None), (32, None)]
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*,\s*".join([r"(\d*):(\d*)"] * 3), text.strip())
+    if found is None:
+        raise InputError(
+            f"--roi is {text!r}; give three ranges of voxels as z0:z1,y0:y1,x0:x1, such as 0:200,:,50:400."
+        )
+    ends = [int(end) if end else None for end in found.groups()]
+    return list(zip(ends[::2], ends[1::2], strict=True))
 
 
 def sides(text: str | None) -> tuple[int, int, int] | None:

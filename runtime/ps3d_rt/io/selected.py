@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
@@ -83,6 +84,31 @@ class Selected(Volume):
             part[self._mask.read(common) == 0] = gray
         if self._constant is not None:
             part[part == self._constant] = gray
+
+
+Roi = Sequence[tuple[int | None, int | None]]
+"""First and last + 1 voxel along z, y and x; None is the face of the volume."""
+
+
+def select(volume: Volume, roi: Roi | None, mask: Volume | None) -> Volume:
+    """Choose the part of a volume that counts; without a choice it is the volume itself.
+
+    Raises:
+        InputError: if the roi does not lie in the volume, or the mask has another shape.
+    """
+    if roi is None and mask is None:
+        return volume
+    return Selected(volume, roi=None if roi is None else _box(roi, volume), mask=mask)
+
+
+def _box(roi: Roi, volume: Volume) -> Box:
+    ends = [(a or 0, n if b is None else b) for (a, b), n in zip(roi, volume.shape, strict=True)]
+    if not all(0 <= a < b <= n for (a, b), n in zip(ends, volume.shape, strict=True)):
+        told = ",".join(f"{a}:{b}" for a, b in ends)
+        allowed = ",".join(f"0:{n}" for n in volume.shape)
+        raise InputError(f"{volume.source}: the roi is {told}; it must be a box in {allowed}, z,y,x.")
+    (z, d), (y, h), (x, w) = ends
+    return Box((z, y, x), (d, h, w))
 
 
 def _again(whole: Volume, gray: float, roi: Box | None, mask: Volume | None, constant: float | None) -> Selected:
