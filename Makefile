@@ -9,7 +9,8 @@ INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
 demo: .venv/.base
 	$(BIN)/ps3d-rt demo --overwrite
 
-# Apart: torch's training crashed in a process in which all tests of the export had run before.
+# Apart: with all modules collected, a training crashed (SIGSEGV) after the tests of the export and the others of training.
+# The tests of the export and that training alone do not bring it about.
 test: lint
 	$(PYTEST) --ignore=tests/export
 	$(PYTEST) tests/export

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # what onnx raises for a file that is none
 from numpy.typing import NDArray
@@ -59,7 +58,7 @@ def values_of(graph: GraphProto) -> dict[str, ValueInfoProto]:
     return {value.name: value for value in (*graph.value_info, *graph.input, *graph.output)}
 
 
-def weights_of(graph: GraphProto) -> dict[str, NDArray[np.generic]]:
+def weights_of(graph: GraphProto) -> dict[str, NDArray[Any]]:
     """Give the arrays the network holds, by name."""
     return {weight.name: numpy_helper.to_array(weight) for weight in graph.initializer}
 
