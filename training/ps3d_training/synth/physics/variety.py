@@ -124,8 +124,8 @@ def _inner(found: Recipe, embedding: str, size_voxels: float, rng: np.random.Gen
         "cracks": some(0.4, 0.03, 0.25),
         "porous": min(1.0, found.porous * rng.uniform(0.3, 1.5) + some(0.1, 0.1, 0.4)),
         "pore_voxels": rng.uniform(1.2, max(1.6, size_voxels / 9)),
-        "seam": rng.uniform(0, 1),
-        "seam_width_voxels": rng.uniform(0.6, 2.2),
+        "seam": 1 - 0.7 * rng.uniform(0, 1) ** 2,
+        "seam_width_voxels": rng.uniform(0.8, 2.5),
         "spacers": some(0.4, 0.15, 0.45),
         "bubbles": some(0.5, 0.002, 0.03),
         "container": rng.random() < 0.25,
@@ -149,7 +149,7 @@ def _scan(side: int, container: bool, rng: np.random.Generator) -> Scan:
         "axis_error": (0.25, rng.uniform(-1.2, 1.2)),
         "surround": (0.4, rng.uniform(1.5, 2.6)),
         "hardening_correction": (0.5, rng.uniform(0.3, 1.1)),
-        "smooth_voxels": (0.25, rng.uniform(0.4, 0.8)),
+        "smooth_voxels": (0.2, rng.uniform(0.4, 0.8)),
         "clipped": (0.4, float(np.exp(rng.uniform(np.log(0.0005), np.log(0.02))))),
     }
     drawn = {name: round(value, 5) if rng.random() < chance else 0.0 for name, (chance, value) in some.items()}
@@ -158,9 +158,9 @@ def _scan(side: int, container: bool, rng: np.random.Generator) -> Scan:
     return Scan(
         beam=Beam(kilovolts=kilovolts, aluminium_mm=aluminium, copper_mm=copper),
         views=round(side * (poor if few else good)),
-        noise=round(float(np.exp(rng.uniform(np.log(0.04), np.log(0.4)))), 4),
-        source_blur=round(float(rng.uniform(0.2, 0.9)), 3),
-        detector_blur=round(float(rng.uniform(0, 0.7)), 3),
+        noise=round(float(np.exp(rng.uniform(np.log(0.03), np.log(0.33)))), 4),
+        source_blur=round(float(rng.uniform(0.2, 0.75)), 3),
+        detector_blur=round(float(rng.uniform(0, 0.6)), 3),
         filter=str(rng.choice(FILTERS)),
         bits=8 if rng.random() < 0.3 else 16,
         masked=bool(container and rng.random() < 0.6),
