@@ -42,10 +42,13 @@ def test_other_and_hidden_files_are_left_alone(tmp_path):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"holds no slices \(\.tif.*\.jpeg\) and no file"):
+    with pytest.raises(InputError, match=r"holds no slices \(\.tif.*\.jpeg\), it is empty"):
+        open_volume(tmp_path)
+    (tmp_path / "rec").mkdir()
+    with pytest.raises(InputError, match=r"; it holds rec/: give a folder of slices"):
         open_volume(tmp_path)
     (tmp_path / "scan.vol").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"holds no slices .*; its files are scan\.vol: give .* or the file itself"):
+    with pytest.raises(InputError, match=r"holds no slices .*; it holds scan\.vol: give .* or the file itself"):
         open_volume(tmp_path)
 
 
@@ -285,3 +288,30 @@ def test_white_is_zero_palettes_and_signed_slices_of_imagej(tmp_path):
     tifffile.imwrite(tmp_path / "signed" / "s3.tif", IMAGE[3], imagej=True)
     with pytest.raises(InputError, match="several calibrations"):
         open_volume(tmp_path / "signed")
+
+
+XTEKCT = "[XTekCT]\nVoxelsX=64\nDetectorPixelsX=16\nDetectorPixelsY=15\nProjections=12\n"
+PCA = "[Detector]\nNrPixelsX=16\nNrPixelsY=15\n[CT]\nNumberImages=12\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "outcome"),
+    [
+        ("scan.xtekct", XTEKCT, "refused"),
+        ("scan.xtekct", XTEKCT.replace("=12", "=900"), "said"),
+        ("scan.xtekct", XTEKCT.replace("X=16", "X=64"), "fine"),
+        ("scan.pca", PCA, "said"),
+        ("scan.pca", PCA.replace("=15", "=99"), "fine"),
+        ("scan.pca", "no ini", "fine"),
+        ("scan.pca", "[x", "fine"),
+    ],
+)
+def test_projections_are_not_taken_for_slices(tmp_path, name, text, outcome):
+    folder = write_slices(tmp_path / "scan")
+    (folder / name).write_text(text)
+    if outcome == "refused":
+        with pytest.raises(InputError, match=r"12 projections of \(15, 16\), as these images are"):
+            open_volume(folder)
+    else:
+        said = [f"the detector of {name}" in warning for warning in open_volume(folder).warnings]
+        assert said == [True] * (outcome == "said")

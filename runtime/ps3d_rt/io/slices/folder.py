@@ -11,6 +11,7 @@ from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.dicom.reader import dicom_files, open_series
 from ps3d_rt.io.slices.images import SLICE_FORMATS, SliceFormat, SliceHeader
 from ps3d_rt.io.slices.order import order_slices, written_apart
+from ps3d_rt.io.slices.projections import check_projections
 from ps3d_rt.io.slices.skyscan import facts_of, previews, read_logs
 from ps3d_rt.io.slices.volume import SLICE_THREADS, Slices, SlicesVolume
 from ps3d_rt.io.tiff_values import calibrated
@@ -39,7 +40,8 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     slices = Slices(places, kind.decode, headers[0].shape, headers[0].dtype)
     said = facts_of(logs, prefix=order.prefix, count=len(places), shape=slices.shape, folder=path)
     volume = SlicesVolume(slices, spacing_mm if spacing_mm is not None else said.spacing_mm, path)
-    volume.warn(*(f"{path}: {remark}" for remark in [*remarks, *order.remarks, *said.remarks]))
+    doubt = check_projections(path, names, count=len(places), shape=slices.shape)
+    volume.warn(*(f"{path}: {text}" for text in [*remarks, *order.remarks, *said.remarks, doubt] if text))
     volume.warn(*(f"{path}: the slices {header.remark}" for header in headers if header.remark))
     if apart := written_apart(order.names, [place.stat().st_mtime for place in places]):
         volume.warn(f"{path}: {apart}")
@@ -68,7 +70,8 @@ def _kind_of(names: list[str], path: Path) -> tuple[SliceFormat, list[str], list
     found = _images_among(names)
     if not found:
         allowed = ", ".join(ending for kind in SLICE_FORMATS for ending in kind.endings)
-        there = f"; its files are {', '.join(names[:3])}{' …' * (len(names) > 3)}" if names else " and no file"
+        inside = names or [f"{folder.name}/" for folder in sorted(path.iterdir()) if folder.is_dir()]
+        there = f"; it holds {', '.join(inside[:3])}{' …' * (len(inside) > 3)}" if inside else ", it is empty"
         raise InputError(
             f"{path}: the folder holds no slices ({allowed}){there}: give a folder of slices, or the file itself."
         )
