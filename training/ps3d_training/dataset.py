@@ -22,6 +22,7 @@ import numpy as np
 
 from ps3d_rt.core.border_core import BORDER, CORE, to_border_core
 from ps3d_rt.core.embedding import find_embedding
+from ps3d_rt.core.label_doubts import LabelCheck
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, gray_scale, network_input, normalized_shape, size_zoom
 from ps3d_rt.core.outside import Part, leave_out_constant
 from ps3d_rt.core.resample import resample, resample_labels
@@ -56,6 +57,8 @@ class PreparedCase:
     particles: int
     core_share: float
     border_share: float
+    warnings: tuple[str, ...] = ()
+    """What makes its labels doubtful."""
 
 
 def prepare(
@@ -141,6 +144,8 @@ def _move_into(new: Path, dataset: Path) -> None:
 
 def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[PreparedCase, Listing]:
     image, instances = sample.read()
+    check = LabelCheck(sample.name, instances.dtype)
+    check.add(instances)
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, plan.target_size_voxels)
     shape = normalized_shape(image.shape, zoom)
     image, scale = _scaled(image, plan)
@@ -155,6 +160,7 @@ def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[Pre
         len(np.setdiff1d(labels, [0])),
         float(np.mean(border_core == CORE)),
         float(np.mean(border_core == BORDER)),
+        tuple(check.warnings()),
     )
     return case, save_instances(folder, sample.name, labels, plan.patch)
 

@@ -24,6 +24,7 @@ def evaluate(
     Example: ps3d-rt evaluate out/sample.ome.zarr instance_seg/sample.tif
     """
     from ps3d_rt.cli.progress import warn  # noqa: PLC0415 - what loads arrays is loaded on use
+    from ps3d_rt.core.label_doubts import LabelCheck  # noqa: PLC0415
     from ps3d_rt.core.metrics import evaluate_slabs  # noqa: PLC0415
     from ps3d_rt.core.runs import READ_VOXELS, z_slabs  # noqa: PLC0415
     from ps3d_rt.io.open import open_volume  # noqa: PLC0415
@@ -38,6 +39,8 @@ def evaluate(
         warn(*found.warnings, *true.warnings)
         if said is not None:
             warn(f"{said}: voxels are compared, whatever their size; check that both are of one scan.")
+        one, other = (LabelCheck(volume.source, volume.dtype) for volume in (found, true))
         boxes = z_slabs(true.shape, READ_VOXELS)
-        metrics = evaluate_slabs((found.read(box), true.read(box)) for box in boxes)
+        metrics = evaluate_slabs((one.checked(found.read(box)), other.checked(true.read(box))) for box in boxes)
+    warn(*one.warnings(), *other.warnings())
     typer.echo(json.dumps(asdict(metrics), indent=2))

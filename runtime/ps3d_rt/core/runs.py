@@ -60,7 +60,8 @@ def as_ids(labels: NDArray[Any]) -> NDArray[np.unsignedinteger[Any]]:
         return labels.view(labels.dtype.str.replace("i", "u"))  # a view, in the array's byte order
     if kind == "f":
         # 2^53 is the largest range in which float64 holds every whole number; NaN and Inf fail the comparison too.
-        if not bool(np.all((labels >= 0) & (labels <= 2.0**53) & (labels == np.floor(labels)))):
+        largest = min(2.0**53, float(np.finfo(labels.dtype).max))  # float16 ends before it
+        if not bool(np.all((labels >= 0) & (labels <= largest) & (labels == np.floor(labels)))):
             raise InputError(
                 f"labels are {labels.dtype} and hold values that are not whole numbers in 0..2^53; "
                 "is this an image or a probability map? Give the label volume."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ps3d_rt.cli.progress import warn
 from ps3d_training.plan import GRAY_CEILING, GRAY_FLOOR, TrainingPlan
 from ps3d_training.schedule import Epoch, Schedule
 
@@ -203,6 +204,7 @@ def _say_case(case: PreparedCase) -> None:
         f"core {case.core_share:.1%}, border {case.border_share:.1%}",
         err=True,
     )
+    warn(*case.warnings)
 
 
 def _say_epoch(epoch: Epoch) -> None:
