@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ps3d_rt.cli.progress import warn
 from ps3d_training.plan import GRAY_CEILING, GRAY_FLOOR, TrainingPlan
 from ps3d_training.schedule import Epoch, Schedule
 
@@ -198,6 +197,8 @@ def export(
 
 
 def _say_case(case: PreparedCase) -> None:
+    from ps3d_rt.cli.progress import warn  # noqa: PLC0415 - keeps --help fast
+
     size = " × ".join(map(str, case.shape))
     typer.echo(
         f"{case.name}: {size} voxels, {case.particles} particles, "
