@@ -10,6 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import h5py
+import hdf5plugin
 import imagecodecs
 import nrrd
 import numpy as np
@@ -176,16 +178,60 @@ def _nhdr(folder: Path) -> Made:
     return folder / "scan.nhdr", folder / "scan.raw"
 
 
+def _nhdr_list(folder: Path) -> Made:
+    names = [f"scan{z:02d}.bin" for z in range(len(IMAGE))]
+    for name, plane in zip(names, IMAGE, strict=True):
+        (folder / name).write_bytes(plane.tobytes())
+    header = "NRRD0005\ntype: uint16\ndimension: 4\nsizes: 1 20 18 12\nspacings: nan 10 20 30\n"
+    header += (
+        'kinds: list domain domain domain\nunits: "" "µm" "µm" "µm"\nendian: little\nencoding: raw\ndata file: LIST\n'
+    )
+    (folder / "scan.nhdr").write_text(header + "\n".join(names) + "\n", encoding="utf-8")
+    return folder / "scan.nhdr", folder / names[7]
+
+
+def _nexus(folder: Path) -> Made:
+    with h5py.File(folder / "scan.nxs", "w") as file:
+        options = hdf5plugin.Bitshuffle(cname="lz4")
+        data = file.create_dataset("entry/data/data", data=IMAGE, chunks=(4, 18, 20), **options)
+        data.attrs["element_size_um"] = [30.0, 20.0, 10.0]
+    return folder / "scan.nxs", folder / "scan.nxs"
+
+
+def _imaris(folder: Path) -> Made:
+    with h5py.File(folder / "scan.ims", "w") as file:
+        channel = file.create_group("DataSet/ResolutionLevel 0/TimePoint 0/Channel 0")
+        channel["Data"] = np.pad(IMAGE, ((0, 4), (0, 14), (0, 12)))
+        image = file.create_group("DataSetInfo/Image")
+        for axis, (letter, size, side) in enumerate(zip("XYZ", IMAGE.shape[::-1], (10, 20, 30), strict=True)):
+            channel.attrs[f"ImageSize{letter}"] = np.array(list(str(size)), "S1")
+            image.attrs[f"ExtMin{axis}"] = np.array(["0"], "S1")
+            image.attrs[f"ExtMax{axis}"] = np.array(list(str(size * side)), "S1")
+        image.attrs["Unit"] = np.array(list("um"), "S1")
+    return folder / "scan.ims", folder / "scan.ims"
+
+
+def _tiff_as(**options: Any) -> Callable[[Path], Made]:
+    def make(folder: Path) -> Made:
+        tifffile.imwrite(folder / "scan.tif", IMAGE, **options)
+        return folder / "scan.tif", folder / "scan.tif"
+
+    return make
+
+
+IMAGEJ = {"axes": "ZYX", "unit": "mm", "spacing": 0.03}
 SLICES = "a folder of slices: TIFF, PNG, BMP, JPEG 2000, JPEG"
 FORMATS: list[tuple[str, str, Callable[[Path], Made]]] = [
     ("TIFF, one file", "tif", _file("scan.tif")),
+    ("TIFF, one file", "tif-imagej", _tiff_as(imagej=True, resolution=(100, 50), metadata=IMAGEJ)),
+    ("TIFF, one file", "tif-tiles", _tiff_as(tile=(16, 16, 16), compression="zlib")),
     (SLICES, "slices-tiff", _slices("tif", _tiff)),
     (SLICES, "slices-png", _slices("png", imagecodecs.png_encode)),
     (SLICES, "slices-jp2", _slices("jp2", _jpeg_2000)),
     ("Bruker SkyScan: such a folder with a log", "skyscan", _slices("png", imagecodecs.png_encode, SKYSCAN)),
     ("DICOM: a series, or a file of many frames", "dicom", _dicom),
-    ("OME-Zarr 0.4 and 0.5, image or labels", "ome-0.4", _ome_zarr_4),
-    ("OME-Zarr 0.4 and 0.5, image or labels", "ome-0.5", _ome_zarr_5),
+    ("OME-Zarr up to 0.5, image or labels", "ome-0.4", _ome_zarr_4),
+    ("OME-Zarr up to 0.5, image or labels", "ome-0.5", _ome_zarr_5),
     ("zarr 2 and 3, a plain array", "zarr-2", _zarr(2)),
     ("zarr 2 and 3, a plain array", "zarr-3", _zarr(3)),
     ("zarr 2 and 3, a plain array", "zarr-3-blosc", _zarr(3, BloscCodec(cname="lz4"))),
@@ -193,9 +239,12 @@ FORMATS: list[tuple[str, str, Callable[[Path], Made]]] = [
     ("NIfTI, compressed", "nii.gz", _file("scan.nii.gz")),
     ("NRRD, attached or detached header", "nrrd", _file("scan.nrrd")),
     ("NRRD, attached or detached header", "nhdr", _nhdr),
+    ("NRRD, attached or detached header", "nhdr-list", _nhdr_list),
     ("MetaImage", "mha", _file("scan.mha")),
     ("MetaImage", "mhd", _beside("scan.mhd", MHD, "scan.bin")),
-    ("HDF5", "h5", _file("scan.h5")),
+    ("HDF5, NeXus", "h5", _file("scan.h5")),
+    ("HDF5, NeXus", "nxs-bitshuffle", _nexus),
+    ("Imaris", "ims", _imaris),
     ("NumPy", "npy", _file("scan.npy")),
     ("raw voxels", "raw", _file("scan.raw")),
     ("VGStudio", "vgi", _beside("scan.vgi", VGI, "scan.vol")),
@@ -204,7 +253,7 @@ FORMATS: list[tuple[str, str, Callable[[Path], Made]]] = [
     ("Nikon Metrology, XTek", "xtekct", _beside("scan.xtekct", XTEKCT, "scan.vol")),
     ("Zeiss Xradia", "txm", _txm),
 ]
-KNOWS_NO_SPACING = {"slices-tiff", "slices-png", "slices-jp2", "zarr-2", "zarr-3", "zarr-3-blosc", "npy"}
+KNOWS_NO_SPACING = {"tif-tiles", "slices-tiff", "slices-png", "slices-jp2", "zarr-2", "zarr-3", "zarr-3-blosc", "npy"}
 ONE_SIDE = {"pcr", "info", "skyscan", "txm"}
 """These formats have one side for all three axes."""
 PARTS_MAY_BE_MISSING = {"ome-0.4", "ome-0.5", "zarr-2", "zarr-3", "zarr-3-blosc"}

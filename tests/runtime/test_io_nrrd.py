@@ -111,6 +111,8 @@ def test_units_beyond_ascii_are_not_cut(tmp_path, charset, unit):
         ("spacings: 10 10 10\nunits: mm mm mm", (10, 10, 10), "micro-CT has 0.00005 to 5 mm"),
         ("space: RAS\nspace directions: (1,0,0) (0,1,0) (0,0,1)", None, "as programs do that do not know it"),
         ("space: RAS\nspace directions: (0.5,0,0) (0,-0.5,0) (0,0,0.5)", (0.5, 0.5, 0.5), None),
+        ("space directions: (1,0,0) (0,1,0) (0,0,2) (0,0,2)\nspace units: mm mm mm mm", (2, 1, 1), None),
+        ("space directions: (x,0,0) (0,1,0) (0,0,2)\nspace units: mm mm mm", None, "which is none"),
     ],
 )
 def test_what_programs_fill_in_is_no_spacing(tmp_path, fields, spacing_mm, remark):

@@ -67,7 +67,7 @@ class NrrdHeader:
                 f"{self.path}: dimension is {self.fields['dimension']}, sizes are {self.fields['sizes']}; "
                 "there must be a size for each: correct the header."
             )
-        directions = re.findall(r"\([^()]*\)|\S+", self.fields.get("spacedirections", ""))
+        directions = re.findall(r"\([^()]*\)|\S+", self.fields.get("spacedirections", ""))[: len(sizes)]
         steps = [_length(text) for text in directions]
         places = [index for index, step in enumerate(steps) if step is not None]
         units: list[str | None] = [None] * len(sizes)

@@ -60,5 +60,6 @@ def words_of(error: Exception) -> str:
     (' — truncated header', '')
     """
     said = str(getattr(error, "strerror", None) or error).split("\n")[0].strip(" .")[:_LONGEST_WORDS]
+    said = re.sub(r"^Error -?\d+ ", "", said)  # zlib's
     speaks_of_code = isinstance(error, _WORDLESS) or (isinstance(error, ValueError) and _INTERPRETER.search(said))
     return "" if speaks_of_code or not said else f" — {said}"
