@@ -27,6 +27,8 @@ _SLAB = 32
 """Slices that are projected at once."""
 _LEAST_LEVELS = 12
 """Gray levels of an 8-bit export between embedding and darkest mineral: vendors' windows are chosen to show it."""
+_LEVELS_BELOW = 60
+"""Gray levels of such an export below the embedding, at most."""
 
 
 def make_physics_sample(spec: PhysicsSpec) -> Sample:
@@ -144,6 +146,9 @@ def _export(volume: Array, spec: PhysicsSpec, found: Channels) -> Array:
     levels = 2**scan.bits - 1
     if scan.bits == 8:
         darkest = float(np.abs(contrasts(spec, found)).min())
+        embedding = float(found.attenuation[materials_in(spec).index(spec.embedding)] @ found.weights)
+        # Streaks reach far below the embedding; a window that begins there would not show the darkest mineral.
+        low = max(low, embedding - _LEVELS_BELOW / _LEAST_LEVELS * darkest)
         high = min(high, low + darkest * levels / _LEAST_LEVELS)
     gray = np.clip((volume - low) * (levels / max(high - low, 1e-6)), 0, levels)
     if scan.masked:
