@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from ps3d_rt.cli import main
+from ps3d_rt.engines import opening
+from ps3d_rt.engines.fake import FakeEngine
 
 settings.register_profile("ps3d", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ps3d")
@@ -26,3 +29,14 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return int(end.value.code or 0), out, err
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def _fake_engine_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``engine="fake"`` open the fake engine, in tests alone: for users there is none of this name."""
+    choose = opening._choose
+
+    def choose_here(bundle: Any, wish: Any) -> Any:
+        return FakeEngine(bundle.patch) if wish.engine == "fake" else choose(bundle, wish)
+
+    monkeypatch.setattr(opening, "_choose", choose_here)

@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ps3d_rt.api import evaluate, measure, predict
+    from ps3d_rt.api import evaluate, measure, predict, predict_to_folder
     from ps3d_rt.io.open import open_volume
     from ps3d_rt.model import load_model
     from ps3d_rt.pipeline import Result
 
-__all__ = ["Result", "evaluate", "load_model", "measure", "open_volume", "predict"]
+__all__ = ["Result", "evaluate", "load_model", "measure", "open_volume", "predict", "predict_to_folder"]
 
 _HOME = {
     "Result": "ps3d_rt.pipeline",
@@ -23,6 +23,7 @@ _HOME = {
     "measure": "ps3d_rt.api",
     "open_volume": "ps3d_rt.io.open",
     "predict": "ps3d_rt.api",
+    "predict_to_folder": "ps3d_rt.api",
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,17 +16,21 @@ from ps3d_rt.core.arrays import borrowed, card_of, is_cupy_array
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.metrics import Metrics
 from ps3d_rt.engines import CardUse, open_engine
+from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.cards import find_card, load_cupy
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, ignore
 from ps3d_rt.io.base import ArrayVolume, Volume, check_spacing
 from ps3d_rt.io.card_volume import CardVolume
+from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.selected import Roi, select
+from ps3d_rt.io.spacing import contradicted
 from ps3d_rt.memory import default_bytes
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import Result, predict_volume
 from ps3d_rt.plan import PredictConfig, check_particle_size
 from ps3d_rt.stages.gray import volume_bins
+from ps3d_rt.workers import usable_cores
 
 Array = np.ndarray[Any, Any]
 
@@ -54,11 +59,12 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
     labels_device: str = "cpu",
     progress: Listener = ignore,
 ) -> Result:
-    """Segment a scan: one label per particle, and their table.
+    """Segment a scan in memory: one label per particle, and their table. A large one: :func:`predict_to_folder`.
 
     Args:
-        volume: (z, y, x) array of gray values, or what :func:`ps3d_rt.open_volume` returns. An array may be of NumPy,
-            CuPy, torch, pycuda or any library with DLPack or the CUDA array interface; it is read where it lies.
+        volume: path of a scan, (z, y, x) array of gray values, or what :func:`ps3d_rt.open_volume` returns. An array
+            may be of NumPy, CuPy, torch, pycuda or any library with DLPack or the CUDA array interface; it is read
+            where it lies.
         particle_size: rough mean diameter of the particles, mm. The scan is resized by it: within a factor of
             about 1.5 is enough. ``auto`` estimates it first, from a few parts of the scan.
         spacing: side of a voxel in mm, one number or z, y, x; may be left out if the volume knows it.
@@ -71,7 +77,7 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         skip_empty: leave out patches without contrast.
         embedding: gray value of what the particles lie in; None finds it. For models that count from it.
         dark: the particles are darker than what they lie in.
-        mask: array or volume of the same shape; only where it is not 0 counts for the gray scale and is segmented.
+        mask: path, array or volume of the same shape; only where it is not 0 counts for gray values and is segmented.
         roi: only this box does: (start, stop) along z, y, x, voxels; None is a face. Labels keep the scan's shape.
         gpu_memory_gib: memory of a card that the run may take; never changes a label.
         memory_gib: memory that the run may take beside what stays in memory here: scan, labels, table and four bytes a
@@ -83,30 +89,140 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
     Raises:
         InputError: if the volume, the spacing or the particle size cannot be used.
         CapabilityError: if the engine or the device is not there.
+        KeyboardInterrupt: within one call of the engine.
     """
     hand_over = _labels_to(labels_device)
-    whole = volume if isinstance(volume, Volume) else as_volume(volume, spacing)
-    where = mask if mask is None or isinstance(mask, Volume) else as_volume(mask)
-    scan = select(whole, roi, where)
-    bundle = model if isinstance(model, ModelBundle) else load_model(model)
-    config = configure(
-        scan,
-        bundle,
+    with prepared(
+        volume,
         particle_size=particle_size,
         spacing=spacing,
+        model=model,
+        engine=engine,
+        device=device,
+        threads=threads,
         overlap=overlap,
+        mirror=mirror,
         skip_empty=skip_empty,
+        memory_gib=memory_gib,
+        gpu_memory_gib=gpu_memory_gib,
         embedding=embedding,
         dark=dark,
-        threads=threads,
-        memory_gib=memory_gib,
-        gpu_memory_bytes=int(gpu_memory_gib * 2**30),
-    )
-    use = CardUse(memory_bytes=config.network_bytes)
-    place = device_for(whole, device)
-    with open_engine(bundle, engine=engine, device=place, threads=threads, mirror=mirror, use=use) as ready:
+        mask=mask,
+        roi=roi,
+    ) as (scan, bundle, ready, config):
         result = predict_volume(scan, bundle, ready, config, progress)
     return replace(result, labels=hand_over(result.labels))
+
+
+def predict_to_folder(
+    volume: Any,
+    folder: str | Path,
+    *,
+    particle_size: float | Literal["auto"],
+    overwrite: bool = False,
+    progress: Listener = ignore,
+    **options: Any,
+) -> dict[str, Any]:
+    """Segment a scan of any size and write what ``ps3d-rt predict`` writes; a call that was stopped goes on.
+
+    Args:
+        volume: as for :func:`predict`; the path of a scan is best, for worker processes open it themselves.
+        folder: the output: labels (OME-Zarr), table, report and ``run.json``; appears when it is complete.
+        particle_size: as for :func:`predict`.
+        overwrite: replace an output that is there, at the very end.
+        progress: called with every event of :mod:`ps3d_rt.events`.
+        options: those of :func:`predict` but ``labels_device``; ``shape``, ``dtype`` and ``offset`` of a raw file;
+            ``workers``, processes, 1 works in this one: with more, a script does its work under
+            ``if __name__ == "__main__":``; and ``chunk``, voxels.
+
+    Returns:
+        The content of ``run.json``.
+
+    Raises:
+        InputError: as :func:`predict`, or if the output is there, or cannot be written.
+        CapabilityError: as :func:`predict`.
+        InterruptedRun: if the disk is full: the same call goes on.
+        KeyboardInterrupt: within one call of the engine: the same call goes on.
+    """
+    from ps3d_rt import output  # noqa: PLC0415 - loads the writers
+
+    output.check_output(Path(folder), overwrite=overwrite)
+    with prepared(volume, particle_size=particle_size, **options) as (scan, bundle, ready, config):
+        return output.predict_to_folder(scan, bundle, ready, config, Path(folder), overwrite=overwrite, tell=progress)
+
+
+@contextmanager
+def prepared(  # noqa: PLR0913 - as for predict
+    volume: Any,
+    *,
+    particle_size: float | Literal["auto"],
+    spacing: float | Sequence[float] | None = None,
+    model: str | Path | ModelBundle = "default",
+    engine: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    mirror: bool | None = None,
+    gpu_memory_gib: float = 12,
+    shape: Sequence[int] | None = None,
+    dtype: str | None = None,
+    offset: int | None = None,
+    mask: Any = None,
+    roi: Roi | None = None,
+    workers: int = 1,
+    **rest: Any,
+) -> Iterator[tuple[Volume, ModelBundle, Engine, PredictConfig]]:
+    """Open everything that a run needs, the engine last: it takes longest. Workers share the threads.
+
+    Args:
+        volume: as for :func:`predict`; a file is closed again, a volume stays open.
+        particle_size: as for :func:`predict`, as all that follow to ``gpu_memory_gib``.
+        spacing: see there.
+        model: see there.
+        engine: see there.
+        device: see there.
+        threads: see there.
+        mirror: see there.
+        gpu_memory_gib: see there.
+        shape: of a raw file, as for :func:`ps3d_rt.open_volume`, as the next two.
+        dtype: see there.
+        offset: see there, ``offset_bytes``.
+        mask: path, array or volume, as for :func:`predict`, as the next one.
+        roi: see there.
+        workers: processes.
+        rest: as for :func:`configure`.
+
+    Raises:
+        InputError: if the volume, the model or an option cannot be used.
+        CapabilityError: if the engine or the device is not there.
+    """
+    bundle = model if isinstance(model, ModelBundle) else load_model(model)
+    with ExitStack() as files:
+        layout = {"spacing_mm": spacing, "shape": shape, "dtype": dtype, "offset_bytes": offset}
+        whole = _scan_of(volume, files, spacing, **layout)
+        where = None if mask is None else _scan_of(mask, files)
+        scan = select(whole, roi, where)
+        config = configure(
+            scan,
+            bundle,
+            particle_size=particle_size,
+            spacing=spacing,
+            threads=threads,
+            workers=workers,
+            gpu_memory_bytes=int(gpu_memory_gib * 2**30),
+            **rest,
+        )
+        use = CardUse(memory_bytes=config.network_bytes)
+        share = threads if workers == 1 else max(1, (threads or usable_cores()) // workers)
+        place = device_for(whole, device)
+        with open_engine(bundle, engine=engine, device=place, threads=share, mirror=mirror, use=use) as ready:
+            yield scan, bundle, ready, config
+
+
+def _scan_of(given: Any, files: ExitStack, spacing: float | Sequence[float] | None = None, **layout: Any) -> Volume:
+    """Open a path, to be closed with ``files``; see an array as a volume."""
+    if isinstance(given, str | Path):
+        return files.enter_context(open_volume(given, **layout))
+    return given if isinstance(given, Volume) else as_volume(given, spacing)
 
 
 def as_volume(array: Any, spacing: float | Sequence[float] | None = None) -> Volume:
@@ -172,6 +288,7 @@ def configure(
         InputError: if the spacing is not known, or a value cannot be used.
     """
     spacing_mm = scan.spacing_mm if spacing is None else check_spacing(spacing, scan.source)
+    scan.warn(*contradicted(spacing_mm, "the caller", scan.spacing_mm, scan.source))
     if spacing_mm is None:
         why = "".join(f" {text}" for text in scan.warnings)
         raise InputError(

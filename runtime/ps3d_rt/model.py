@@ -281,7 +281,7 @@ def _read_manifest(manifest: Path) -> ModelBundle:
     except FileNotFoundError as error:
         raise InputError(f"{manifest.parent} has no {MANIFEST}; it is not a model bundle.") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{manifest} is not valid JSON ({error}); copy or export the bundle again.") from error
+        raise InputError(f"{manifest} is not valid JSON; copy or export the bundle again – {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{manifest} holds a {type(content).__name__}, not an object; export the bundle again.")
     version = content.get("schema_version")
@@ -305,18 +305,22 @@ def _read_manifest(manifest: Path) -> ModelBundle:
     for key, value in content.items():
         try:
             values[key] = _READERS[key](value)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{manifest}: {key} is {value!r}: {error}; export the model again.") from error
+        except _UnreadableError as error:
+            raise InputError(f"{manifest}: {key} is {value!r}: {error} is needed; export the model again.") from error
     return ModelBundle(**values, warnings=warnings)
 
 
 _JSON_NAMES = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
 
 
+class _UnreadableError(Exception):
+    """A value of a manifest is not what its field holds; the message is what it should be."""
+
+
 def _of_type(kind: type) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if type(value) is not kind:  # not isinstance: True is an int
-            raise TypeError(f"{_JSON_NAMES[kind]} is needed")
+            raise _UnreadableError(_JSON_NAMES[kind])
         return value
 
     return read
@@ -324,7 +328,7 @@ def _of_type(kind: type) -> Callable[[Any], Any]:
 
 def _number(value: Any) -> float:
     if type(value) not in (int, float) or not isfinite(value):
-        raise TypeError("a finite number is needed")
+        raise _UnreadableError("a finite number")
     return float(value)
 
 
@@ -341,8 +345,10 @@ def _integers(value: Any) -> tuple[int, ...]:
 
 
 def _zyx(value: Any) -> Zyx:
-    z, y, x = _integers(value)
-    return z, y, x
+    sides = _integers(value)
+    if len(sides) != 3:
+        raise _UnreadableError("a list of three whole numbers")
+    return sides[0], sides[1], sides[2]
 
 
 def _text_map(value: Any) -> dict[str, str]:
@@ -396,6 +402,6 @@ def _unpack(archive: Path) -> Path:
                     shutil.copyfileobj(packed, plain)
     except zipfile.BadZipFile as error:
         raise InputError(
-            f"{archive} is neither a {SUFFIX} folder nor a whole zip of one ({error}); copy the bundle again."
+            f"{archive} is neither a {SUFFIX} folder nor a whole zip of one; copy the bundle again – {error}"
         ) from error
     return folder

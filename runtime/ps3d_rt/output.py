@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.distribution import size_facts
@@ -206,7 +206,7 @@ def open_output(folder: Path, image: Path | None = None, *, dtype: str | None = 
     """
     if not (folder / MARK).is_file():
         raise InputError(f"{folder} has no {MARK}; give a folder that `ps3d-rt predict` wrote.")
-    run, table = json.loads((folder / MARK).read_text(encoding="utf-8")), read_table(folder)
+    run, table = _run_facts(folder / MARK), read_table(folder)
     scan = run["scan"]
     found = Path(scan["source"]) if image is None else image
     path = folder / f"{scan['name']}.ome.zarr"
@@ -219,3 +219,16 @@ def open_output(folder: Path, image: Path | None = None, *, dtype: str | None = 
             if volume.shape != labels.shape:
                 raise InputError(f"{found} has shape {volume.shape} and the labels {labels.shape}; give their scan.")
         yield Output(run, table, labels, path, volume)
+
+
+def _run_facts(path: Path) -> dict[str, Any]:
+    """Read ``run.json``, which others may have changed."""
+    said, scan = "", None
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        scan = run.get("scan") if isinstance(run, dict) else None
+    except ValueError as error:  # no text, or no JSON
+        said = f" – {error}"
+    if not isinstance(scan, dict) or not {"source", "name", "shape", "dtype"} <= scan.keys():
+        raise InputError(f"{path} is damaged: it does not say which scan was segmented; run predict again{said}")
+    return cast("dict[str, Any]", run)

@@ -17,7 +17,15 @@ HEAVY |= {"h5py", "nibabel", "numba", "numpy", "pyarrow", "scipy", "tifffile", "
 
 
 def test_the_public_api_is_this_list_and_all_of_it_is_there():
-    assert ps3d_rt.__all__ == ["Result", "evaluate", "load_model", "measure", "open_volume", "predict"]
+    assert ps3d_rt.__all__ == [
+        "Result",
+        "evaluate",
+        "load_model",
+        "measure",
+        "open_volume",
+        "predict",
+        "predict_to_folder",
+    ]
     for name in ps3d_rt.__all__:
         assert getattr(ps3d_rt, name).__doc__
 

@@ -61,6 +61,14 @@ def test_the_same_page_comes_back(cli: Any, out: Path) -> None:
     assert (out / "report.html").read_text(encoding="utf-8") == first
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"scan": 3}', '{"scan": {"name": "ore"}}', "\x00"])
+def test_a_damaged_run_json_is_said(cli: Any, out: Path, text: str) -> None:
+    (out / "run.json").write_text(text, encoding="utf-8")
+    code, _, err = cli("report", out)
+    assert code == 2
+    assert "run.json is damaged: it does not say which scan was segmented; run predict again" in err
+
+
 def test_sizes_as_asked_for(cli: Any, out: Path) -> None:
     run, table = json.loads((out / "run.json").read_text(encoding="utf-8")), read_table(out)
     assert 0 < run["size_distribution"]["particles"] < len(table), "one is at a face"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from pyarrow import parquet
 from ps3d_rt.cli.progress import listening
 from ps3d_rt.core.dropped import Census, list_dropped
 from ps3d_rt.core.particle_filter import Reason
-from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.events import Event, RunDone, Warned
 from ps3d_rt.io.base import ArrayVolume
@@ -116,7 +116,9 @@ def test_any_chunks_and_workers_drop_the_same(tmp_path: Path, changes: dict[str,
     np.save(tmp_path / "bodies.npy", image())
     (tmp_path / "a.onnx").write_bytes(b"the fake engine reads none")
     model = write_bundle(tmp_path / "fake.ps3d", MODEL, {"a.onnx": tmp_path / "a.onnx"})
-    with open_volume(tmp_path / "bodies.npy", spacing_mm=0.01) as volume, open_engine(model, engine="fake") as engine:
+    engine = FakeEngine(PATCH)
+    engine.reopen = partial(FakeEngine, PATCH)
+    with open_volume(tmp_path / "bodies.npy", spacing_mm=0.01) as volume:
         predict_to_folder(volume, model, engine, config(**changes), tmp_path / "out")
     found = parquet.read_table(tmp_path / "out" / "dropped.parquet")
     assert found.column_names == list(want.columns())

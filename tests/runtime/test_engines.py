@@ -261,9 +261,10 @@ def test_a_cpu_without_bf16_gets_fp32(tiny_bundle: ModelBundle, monkeypatch: pyt
         module.OpenVinoEngine(tiny_bundle.onnx_paths[0], PATCH, precision="bf16")
 
 
-def test_the_fake_engine_is_there_by_name(tiny_bundle: ModelBundle) -> None:
-    with open_engine(tiny_bundle, engine="fake") as ready:
-        assert (ready.spec.name, ready.spec.patch) == ("fake", PATCH)
+def test_the_fake_engine_is_none_for_users(tiny_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # what lets tests open it
+    with pytest.raises(InputError, match="engine is 'fake'; use auto, "):
+        open_engine(tiny_bundle, engine="fake")
 
 
 # --- files that are no such network ---

@@ -142,7 +142,7 @@ def test_the_budget_of_a_card_is_an_option(cli: Any, scan: Path, monkeypatch: py
         seen.append(use)
         return FakeEngine(bundle.patch)
 
-    monkeypatch.setattr("ps3d_rt.cli.opened.open_engine", opened)
+    monkeypatch.setattr("ps3d_rt.api.open_engine", opened)
     for options in ((), ("--gpu-memory", "1.5")):
         assert cli("plan", scan, "--particle-size", "0.12", "--no-trial", *options)[0] == 0
     assert [use.memory_bytes for use in seen] == [3 * 2**30, 3 * 2**27]

@@ -124,7 +124,7 @@ def test_a_bundle_outside_its_bounds_is_refused(changes: dict[str, Any], says: s
         ("schema_version", 2, "schema_version is 2, this ps3d-rt reads 1"),
         ("schema_version", None, "schema_version is None"),
         ("name", 3, "name is 3: a text is needed"),
-        ("patch", [16, 16], "patch is"),
+        ("patch", [16, 16], r"patch is \[16, 16\]: a list of three whole numbers is needed"),
         ("patch", [16, 16, 16.0], "a whole number is needed"),
         ("patch", [16, 16, True], "a whole number is needed"),
         ("patch", "168", "a list is needed"),

@@ -40,7 +40,7 @@ def plan(
     from dataclasses import asdict  # noqa: PLC0415
 
     from ps3d_rt.cli.opened import opened  # noqa: PLC0415
-    from ps3d_rt.cli.progress import listening  # noqa: PLC0415
+    from ps3d_rt.cli.progress import listening, warn  # noqa: PLC0415
     from ps3d_rt.forecast import card_bytes, forecast, memory_bytes  # noqa: PLC0415
     from ps3d_rt.pipeline import Job  # noqa: PLC0415
     from ps3d_rt.plan import RunPlan  # noqa: PLC0415
@@ -67,6 +67,7 @@ def plan(
         workers=workers,
         chunk=chunk,
     ) as (volume, bundle, ready, config):
+        warn(*volume.warnings)
         if config.particle_size_mm is None:
             with listening() as tell:
                 config = Job.of(volume, bundle, ready, config, tell).config  # noqa: PLW2901 - now it is known

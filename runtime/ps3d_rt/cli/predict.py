@@ -50,6 +50,7 @@ def predict(
 
     check_output(out, overwrite=overwrite)
     with (
+        listening(as_json=log_json) as tell,
         opened(
             scan,
             particle_size=particle_size,
@@ -73,7 +74,6 @@ def predict(
             chunk=chunk,
             skip_empty=skip,
         ) as (volume, bundle, ready, config),
-        listening(as_json=log_json) as tell,
     ):
         run = predict_to_folder(volume, bundle, ready, config, out, overwrite=overwrite, tell=tell)
     dropped = run["dropped"]["particles"]

@@ -12,7 +12,7 @@
     cache.py              built engines, with the accuracy gate's verdict
     ensemble.py           several networks as one
     mirrored.py           a network and its mirror images as one
-    fake.py               a formula instead of a network, for tests
+    fake.py               a formula instead of a network, for our tests; no name opens it
 
 Nothing here imports OpenVINO, ONNX Runtime, TensorRT or CuPy until an engine is opened.
 """

@@ -1,4 +1,4 @@
-"""Border-core scores computed from gray values by a formula: for tests, no network behind it."""
+"""Border-core scores computed from gray values by a formula: for our tests, no network behind it; no name opens it."""
 
 from __future__ import annotations
 

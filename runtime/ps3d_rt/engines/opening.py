@@ -17,7 +17,6 @@ from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.batches import CardUse
 from ps3d_rt.engines.cards import OWN_CARD, Card, find_card, find_devices
 from ps3d_rt.engines.ensemble import EnsembleEngine
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.engines.mirrored import MirroredEngine
 from ps3d_rt.engines.onnxruntime import OnnxRuntimeEngine
 from ps3d_rt.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine
@@ -62,7 +61,7 @@ def open_engine(
 
     Args:
         bundle: the model.
-        engine: one of :data:`GPU_ENGINES` or :data:`CPU_ENGINES` by name, or ``fake``; ``auto`` takes the first that
+        engine: one of :data:`GPU_ENGINES` or :data:`CPU_ENGINES` by name; ``auto`` takes the first that
             loads on the device, and none that failed the accuracy gate.
         device: ``cpu``, or ``cuda:N``; ``auto`` is the first card if an engine loads there, else the CPU. Several
             cards are ``cuda:0,cuda:1``, or ``cuda:all``: the engine is opened on the first, and the ``spec`` lists
@@ -106,7 +105,7 @@ def _reopened(path: Path, wish: Wish) -> Engine:
 
 
 def _choose(bundle: ModelBundle, wish: Wish) -> Engine:
-    if wish.engine not in ("auto", "fake", *GPU_ENGINES, *CPU_ENGINES):
+    if wish.engine not in ("auto", *GPU_ENGINES, *CPU_ENGINES):
         raise InputError(f"engine is {wish.engine!r}; use {KNOWN}.")
     kind = "any" if wish.device == "auto" else "cpu" if card_of(wish.device) is None else "card"
     if (wish.engine in GPU_ENGINES and kind == "cpu") or (wish.engine in CPU_ENGINES and kind == "card"):
@@ -114,8 +113,6 @@ def _choose(bundle: ModelBundle, wish: Wish) -> Engine:
             f"engine {wish.engine} does not run on device {wish.device}; leave one of them out. "
             f"On cards run {', '.join(GPU_ENGINES)}, on the CPU {', '.join(CPU_ENGINES)}."
         )
-    if wish.engine == "fake":
-        return FakeEngine(bundle.patch)
     if wish.engine != "auto":
         return _load(wish.engine, bundle, wish)
     check_gate_of(bundle)

@@ -1,0 +1,78 @@
+"""``-v`` and ``-q``: what a person who waits is told, and what not."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ps3d_rt.cli.group import LogHandler, set_level
+
+
+@pytest.fixture(autouse=True)
+def _levels(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Leave the loggers as they were."""
+    ours = [logging.getLogger(name) for name in ("ps3d_rt", "ps3d_training", "ps3d_export", "ps3d_bench")]
+    before = [logger.level for logger in ours]
+    yield
+    for logger, level in zip(ours, before, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.fixture
+def predict(cli: Any, tmp_path: Path) -> Any:
+    z, y, x = np.indices((20, 20, 40))
+    ball = (z - 10) ** 2 + (y - 10) ** 2 + ((x % 20) - 10) ** 2 < 30
+    np.save(tmp_path / "a.npy", np.where(ball, 30000, 9000).astype(np.uint16))
+
+    def call(*options: str) -> str:
+        size = ("--spacing", "0.01", "--particle-size", "0.11", "--engine", "fake", "--overwrite")
+        code, _, err = cli("predict", tmp_path / "a.npy", tmp_path / "out", *size, *options)
+        assert code == 0, err
+        return str(err)
+
+    return call
+
+
+def test_quiet_says_warnings_only(predict: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "particles in" in predict()
+    assert predict("-q") == ""
+    assert predict("--quiet", "--log-json") == ""
+    monkeypatch.setattr("ps3d_rt.sizing.is_mismatch", lambda *sizes: True)
+    assert predict("-q").startswith("warning: the run was told")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("-q", ["careful"]), (None, ["building", "careful"]), ("-v", ["detail", "building", "careful"])],
+)
+def test_levels_of_what_is_logged(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, option: str | None, said: list[str]
+) -> None:
+    def models() -> list[str]:
+        logger = logging.getLogger("ps3d_rt.engines.tensorrt_build")
+        monkeypatch.setattr(logging.getLogger(), "handlers", [LogHandler()])
+        logger.debug("detail")
+        logger.info("building")
+        logger.warning("careful")
+        return []
+
+    monkeypatch.setattr("ps3d_rt.model.bundled_models", models)
+    code, _, err = cli("model", "list", *([option] if option else []))
+    assert code == 0
+    assert [line.split()[-1] for line in err.splitlines()] == said
+    assert "warning: careful" in err
+
+
+def test_with_json_lines_what_is_logged_is_one_too(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    from ps3d_rt.cli.progress import listening  # noqa: PLC0415
+
+    monkeypatch.setattr(logging.getLogger(), "handlers", [LogHandler()])
+    set_level(logging.INFO)
+    with listening(as_json=True):
+        logging.getLogger("ps3d_rt.engines").info("building an engine")
+    assert json.loads(capsys.readouterr().err) == {"event": "Logged", "level": "info", "text": "building an engine"}
