@@ -135,13 +135,28 @@ def test_the_header_of_the_data_is_skipped(tmp_path):
         ("scan.pcr", PCR.replace("Format=5", "Format=7"), "Format=7; known are 1 and 3"),
         ("scan.pcr", PCR.replace("Format=5", "Format=10"), "of float32 needs 132000"),
         ("scan.pcr", PCR.replace("SizeX=50", "SizeX=fifty"), "Volume_SizeX is 'fifty', which is no number"),
-        ("scan.pcr", PCR.replace("0.01", "0"), "each above 0"),
     ],
 )
 def test_descriptions_that_do_not_fit_are_refused(tmp_path, name, text, message):
     put(tmp_path, name, text)
     with pytest.raises(InputError, match=message):
         open_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("scan.pcr", PCR.replace("0.01", "0")),
+        ("scan.vgi", re.sub("resolution = .*", "resolution = 0 0 0", VGI)),
+        ("scan.vgi", re.sub("unit = .*\n", "", re.sub("resolution = .*", "resolution = 1 1 1", VGI))),
+    ],
+)
+def test_sizes_that_programs_fill_in_are_not_known_and_said(tmp_path, name, text):
+    put(tmp_path, name, text)
+    volume = open_volume(tmp_path / name)
+    assert volume.spacing_mm is None
+    assert re.search("which is none|as programs do that do not know it", " ".join(volume.warnings))
+    assert open_volume(tmp_path / name, spacing_mm=0.5).spacing_mm == (0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"shape": [1, 2, 3]}', json.dumps(JSON | {"spacing": 1})])

@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path, PureWindowsPath
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import check_spacing
 from ps3d_rt.io.detached import named_in
 from ps3d_rt.io.ini import count_in, ini_sections, number_in, section_in, value_in
 from ps3d_rt.io.mapped import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout
+from ps3d_rt.io.stated import stated_spacing
 
 _TYPES = {"1": "u1", "3": "u1", "5": "<u2", "10": "<f4"}
 """Sources disagree whether 1 or 3 is 8 bit; the file's size decides, because it must fit."""
@@ -28,14 +28,15 @@ def read_pcr(path: Path, data: Path | None) -> RawLayout:
             f"{path}: the voxels have Format={code}; known are 1 and 3 (8 bit), 5 (16 bit), 10 (float): "
             "pass --shape and --dtype with the .vol file."
         )
-    size = _size_mm(path, said)
+    stated = stated_spacing([_size_mm(path, said)] * 3, ["mm"] * 3, source)
     named = PureWindowsPath(said.get("vol_file", "")).name or path.with_suffix(".vol").name
     return RawLayout(
         said_by=path,
         data=data or named_in(path, named),
         shape=shape_from_xyz([count_in(said, f"Volume_Size{axis}", source) for axis in "XYZ"], source),
         dtype=_TYPES[code],
-        spacing_mm=None if size is None else check_spacing(size, source),
+        spacing_mm=stated.spacing_mm,
+        remark=" ".join(stated.remarks),
     )
 
 

@@ -9,12 +9,11 @@ import re
 from pathlib import Path, PureWindowsPath
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import SpacingMm
 from ps3d_rt.io.detached import named_in
 from ps3d_rt.io.ini import count_in, counts_in, ini_sections, numbers_in, value_in
 from ps3d_rt.io.mapped import shape_from_xyz
-from ps3d_rt.io.sidecars.layout import RawLayout, spacing_from_xyz
-from ps3d_rt.io.units import mm_per
+from ps3d_rt.io.sidecars.layout import RawLayout
+from ps3d_rt.io.stated import Stated, stated_spacing
 
 _TYPES = {
     ("unsigned integer", "8"): "u1",
@@ -47,19 +46,23 @@ def read_vgi(path: Path, data: Path | None) -> RawLayout:
     geometry = next(
         (group["geometry"] for group in sections.values() if "resolution" in group.get("geometry", {})), None
     )
+    stated = _spacing(geometry, source)
     return RawLayout(
         said_by=path,
         data=data or named_in(path, PureWindowsPath(value_in(file, "Name", source)).name),
         shape=shape_from_xyz(counts_in(file, "Size", source), source),
         dtype=_TYPES[kind],
         offset_bytes=count_in(file, "SkipHeader", source) if "skipheader" in file else 0,
-        spacing_mm=None if geometry is None else _spacing(geometry, source),
+        spacing_mm=stated.spacing_mm,
+        remark=" ".join(stated.remarks),
     )
 
 
-def _spacing(geometry: dict[str, str], source: str) -> SpacingMm | None:
-    """Side lengths of a voxel; millimetres if no unit is named, as VGStudio counts."""
-    mm = mm_per(geometry.get("unit", "mm"))
-    if mm is None:
-        return None
-    return spacing_from_xyz([mm * size for size in numbers_in(geometry, "resolution", source)], source)
+def _spacing(geometry: dict[str, str] | None, source: str) -> Stated:
+    """Say how large a voxel is; millimetres if no unit is named, as VGStudio counts."""
+    if geometry is None:
+        return Stated()
+    sizes = numbers_in(geometry, "resolution", source)
+    return stated_spacing(
+        (sizes * 3 if len(sizes) == 1 else sizes)[::-1], [geometry.get("unit")] * 3, source, usual_unit="mm"
+    )
