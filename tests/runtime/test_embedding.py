@@ -137,3 +137,12 @@ def test_voxels_without_a_scale_are_refused(value: float, message: str) -> None:
 def test_thin_volumes_have_an_embedding(shape: tuple[int, int, int]) -> None:
     image = np.random.default_rng(0).normal(EMBEDDING, NOISE, shape)
     assert find_embedding(whole(image), shape).gray == pytest.approx(EMBEDDING, abs=2 * NOISE)
+
+
+def test_air_around_a_tube_inside_filled_corners_is_not_the_embedding() -> None:
+    image = scan().astype(np.uint16)
+    image[around(26)] = 500 + np.random.default_rng(1).integers(0, 300, int(around(26).sum()))
+    image[around(30)] = 0
+    parts, constant = leave_out_constant(whole(image), SHAPE)
+    assert constant is not None
+    assert find_embedding(parts, SHAPE).gray == pytest.approx(EMBEDDING, abs=0.5 * NOISE)

@@ -27,7 +27,7 @@ def voxels(facts: Mapping[str, Any]) -> int | None:
 def run_section(facts: Mapping[str, Any]) -> str:
     """Write all parts as HTML."""
     shown = []
-    for key in ("scan", "parameters", "engine", "model", "patches", "dropped", "versions"):
+    for key in ("scan", "gray", "parameters", "engine", "model", "patches", "dropped", "versions"):
         if values := mapping(facts, key):
             rows = _rows(values, as_written=key == "versions")
             shown.append(f"<div><h3>{key.capitalize()}</h3><dl>{rows}</dl></div>")
