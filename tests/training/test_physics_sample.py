@@ -18,6 +18,8 @@ from ps3d_training.synth.folder import write_samples
 from ps3d_training.synth.from_labels import LabelSource
 from ps3d_training.synth.physics import KINDS, PhysicsSpec, Scan, make_physics_sample, random_physics_spec
 from ps3d_training.synth.physics import sample as making
+from ps3d_training.synth.physics.attenuation import channels
+from ps3d_training.synth.physics.compose import materials_in
 from ps3d_training.synth.physics.from_labels import labelled_spec
 from ps3d_training.synth.physics.materials import attenuation_of
 from ps3d_training.synth.physics.sample import physics_image_of
@@ -171,6 +173,17 @@ def test_an_export_of_8_bits_shows_the_darkest_mineral_and_saturates_the_brighte
     assert quartz - resin >= 6
     assert 0 < resin < 128
     assert ore == 255
+
+
+def test_dark_streaks_do_not_push_the_embedding_out_of_an_export_of_8_bits() -> None:
+    spec = with_scan(bits=8)
+    found = channels(spec.scan.beam, np.stack([attenuation_of(name) for name in materials_in(spec)]))
+    resin = float(found.attenuation[materials_in(spec).index("PMMA")] @ found.weights)
+    volume = np.full((8, 48, 48), resin, np.float32)
+    volume[:, :4], volume[:, 4:8] = -60, 40
+    gray = making._export(volume, spec, found)
+    assert 30 < gray[0, 20, 20] < 128
+    assert (gray[0, 0, 0], gray[0, 4, 0]) == (0, 255)
 
 
 def test_labels_lie_where_the_image_shows_the_grains() -> None:
