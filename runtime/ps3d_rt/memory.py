@@ -36,10 +36,13 @@ PIECES_PER_PARTICLE = 2
 """A particle on the network's grid falls into pieces where chunks cut it, and its border may be one."""
 PIECE_BYTES, JOINED_PIECE_BYTES = 40, 120
 """Of a piece while chunks are worked on, and while pieces are put together and no chunk is."""
-PARTICLE_BYTES = 96
-"""Of a particle from its scores to its row: where it begins and ends, its ids, how sure the network is."""
+PARTICLE_BYTES = 128
+"""Of a particle from its numbering to its row: where it begins and ends, ids, scores, what a rule said of it."""
 SORTED_BYTES = 64
 """Of a particle in the size distribution and the report, which read a few columns at a time."""
+
+PICTURES_BYTES = 2**28
+"""Of the planes that the report shows, at most 45 of 800 × 800 pixels, until it is written."""
 
 SWEEP_SHARE = 3 / 8
 """Of the budget, for the planes of sweeps: the network's own memory is not known before it runs."""
@@ -129,8 +132,8 @@ class MemoryPlan:
         return self._at_once(self.box_bytes + waiting, self.rows_bytes(particles))
 
     def rows_bytes(self, particles: int) -> int:
-        """Count what particles hold while boxes are measured: something of all, and the sums of two layers."""
-        return particles * PARTICLE_BYTES + 2 * particles * ROW_BYTES // max(2, self.layers)
+        """Count what is held while boxes are measured: pictures, something of all particles, the sums of two layers."""
+        return PICTURES_BYTES + particles * PARTICLE_BYTES + 2 * particles * ROW_BYTES // max(2, self.layers)
 
     def _at_once(self, task_bytes: int, held_bytes: int) -> int:
         return max(1, (self.budget_bytes - self.base_bytes - held_bytes) // task_bytes)

@@ -112,6 +112,7 @@ def predict_to_folder(
             labels=labels,
             rows=partial(SpilledRows, journal.folder / "rows", output, volume.shape),
             journal=journal,
+            pictures=True,
         )
         found = run_stages(job, places, tell)
         table, run = found.particles, found.run
@@ -120,7 +121,7 @@ def predict_to_folder(
         with clock.stage("report", prod(volume.shape)):
             remove_unfinished(output)
             write_dropped(found.dropped, output)
-            pictures = take_pictures(volume.read, labels.read, volume.shape, table)
+            pictures = take_pictures(volume.read, labels.read, volume.shape, table, found.slices)
             page = draw_report(run, table, pictures)
         run["seconds"]["all"] = round(time.perf_counter() - began, 3)
         _write(output / REPORT, add_run(page, run))

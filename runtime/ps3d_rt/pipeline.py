@@ -20,11 +20,12 @@ from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.dropped import DroppedParticles, list_dropped
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.measure import PartialSums, ParticleTable
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale
 from ps3d_rt.core.particle_size import SizeEstimate
 from ps3d_rt.core.particles import to_particles
-from ps3d_rt.core.rows import Rows, RowsInMemory, stream_rows
+from ps3d_rt.core.planes import PlaneChoice, PlanePiece, Slices, join_planes
+from ps3d_rt.core.rows import MeasuredBox, Rows, RowsInMemory, stream_rows
 from ps3d_rt.core.sample_table import NO_PARTICLES, SampleTable
 from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
 from ps3d_rt.engines.base import Engine
@@ -178,6 +179,8 @@ class Places:
     """Makes the place for the rows of the table; it is told how many there are at most."""
     journal: Journal | None = None
     """Finished tasks; without it a run cannot be resumed."""
+    pictures: bool = False
+    """Whether planes are to be kept for a report while the scan is read."""
 
 
 class LabelsInMemory:
@@ -238,6 +241,8 @@ class Tables:
     particles: SampleTable
     dropped: DroppedParticles
     run: dict[str, Any]
+    slices: list[Slices] | None
+    """For the report; None if none were asked for."""
 
 
 def run_stages(job: Job, places: Places, tell: Listener = ignore) -> Tables:
@@ -282,13 +287,17 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> Tables:
             sureness, stops = to_sureness(score_sums, particles)
         tasks.at_once = plan.memory.boxes_at_once(particles)
         bins = job.gray.bins
-        grid = SourceGrid(volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom, bins=bins)
+        planes = PlaneChoice.of(plan.source) if places.pictures else None
+        grid = SourceGrid(
+            volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom, bins=bins, planes=planes
+        )
         boxes = places.labels.boxes(0)
         with clock.stage("table", voxels, len(boxes), "boxes") as advance:
             measured, rows = box_tasks(grid, parts, boxes), places.rows(particles)
-            sums = tasks.map(partial(measure_box, grid), measured, advance=advance)
+            pieces: list[PlanePiece] = []
+            found = tasks.map(partial(measure_box, grid), measured, advance=advance)
             last = last_boxes(grid, measured, stops)
-            names = stream_rows(sums, last, plan.source, job.config.spacing_mm, sureness, rows)
+            names = stream_rows(_sums(found, pieces), last, plan.source, job.config.spacing_mm, sureness, rows)
         with clock.stage("labels", voxels, len(boxes), "boxes") as advance:
             write = partial(write_box, grid, places.labels)
             tasks.run(write, box_tasks(grid, renamed(parts, names), boxes), advance=advance)
@@ -303,18 +312,26 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> Tables:
     with clock.stage("table writing", voxels):
         table = rows.finish(names)
     with clock.stage("size distribution", voxels):
-        found: dict[str, Any] = {
+        known: dict[str, Any] = {
             "particle_size": sizing_facts(job.config, job.estimate, table),
             "size_distribution": size_facts(table, plan.source),
         }
     if not len(table):
         warnings.append(NO_PARTICLES)
         tell(Warned(NO_PARTICLES))
-    found |= {"particles": len(table), "dropped": dropped.facts(), "warnings": warnings}
-    facts = _facts(job, started, clock.seconds, counts) | found
+    known |= {"particles": len(table), "dropped": dropped.facts(), "warnings": warnings}
+    facts = _facts(job, started, clock.seconds, counts) | known
     if facts["particle_size"]["mismatch"]:
         tell(SizeMismatch(facts["parameters"]["particle_size_mm"], facts["particle_size"]["mean_found_mm"]))
-    return Tables(table, dropped, facts)
+    slices = None if planes is None else join_planes(planes, (piece.renamed(names) for piece in pieces))
+    return Tables(table, dropped, facts, slices)
+
+
+def _sums(boxes: Iterable[MeasuredBox], pieces: list[PlanePiece]) -> Iterator[PartialSums]:
+    """Pass on the sums of boxes, and keep their pieces of planes."""
+    for box in boxes:
+        pieces += box.planes
+        yield box.sums
 
 
 def _segment(job: Job, places: Places, workers: Mapper, advance: Callable[[int], None]) -> PatchCount:

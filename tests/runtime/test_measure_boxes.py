@@ -58,7 +58,7 @@ def test_the_table_of_boxes_is_that_of_the_labels_they_write(monkeypatch, zoom, 
     tasks, rows = box_tasks(stage, parts, boxes), RowsInMemory()
     _, stops = to_sureness(map(partial(add_up_scores, store), score_tasks(stage.grid, parts)), count)
     unsure = Sureness(*np.zeros((3, count)))
-    sums = (measure_box(stage, task) for task in tasks)
+    sums = (measure_box(stage, task).sums for task in tasks)
     names = stream_rows(sums, last_boxes(stage, tasks, stops), SOURCE, (1, 2, 3), unsure, rows)
     for task in box_tasks(stage, renamed(parts, names), boxes):
         write_box(stage, target, task)

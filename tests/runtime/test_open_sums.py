@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -140,3 +142,29 @@ def test_no_particles_are_an_empty_table(tmp_path: Any) -> None:
     stored = spilled.finish(stream_rows(parts, last, labels.shape, SPACING, scores(0), spilled))
     assert len(stored) == 0
     assert len(read_table(tmp_path / "out")) == 0
+
+
+def test_memory_hardly_grows_with_the_particles(tmp_path: Any) -> None:
+    """A particle between its sums and its row holds a few numbers; its sums take more than 1,200 bytes."""
+    cells = np.arange(2048, dtype=np.uint32).reshape(2, 32, 32).repeat(2, 0).repeat(2, 1).repeat(2, 2) + 1
+    sums = partial_sums(cells, cells.astype(np.uint16), bins=BINS)
+
+    def layers(count: int) -> Any:
+        for k in range(count):
+            contacts = replace(sums.contacts, labels=sums.contacts.labels + np.uint64(2048 * k))
+            first = sums.first + cells.size * k
+            yield replace(sums, label=sums.label + np.uint64(2048 * k), contacts=contacts, first=first)
+
+    def peak(count: int) -> int:
+        last = np.append(-1, np.arange(count).repeat(2048)).astype(np.int32)
+        rows = SpilledRows(tmp_path / "rows", tmp_path / "out", (4 * count, 64, 64), last.size - 1)
+        sureness = scores(last.size - 1)
+        tracemalloc.start()
+        names = stream_rows(layers(count), last, (4 * count, 64, 64), SPACING, sureness, rows)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert int(names.max()) == 2048 * count
+        return found
+
+    few = peak(4)
+    assert peak(24) - few < 20 * 2048 * 100

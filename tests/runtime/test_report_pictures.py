@@ -13,9 +13,10 @@ import pytest
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import measure
+from ps3d_rt.core.planes import shrink_gray, shrink_labels
 from ps3d_rt.errors import InputError
 from ps3d_rt.report import noteworthy, overlay, slices, take_pictures, take_slices
-from ps3d_rt.report.drawing import label_colours, shrink_gray, shrink_labels
+from ps3d_rt.report.drawing import label_colours
 from ps3d_rt.report.noteworthy import largest, most_doubtful, particle_table, place
 from ps3d_rt.report.slices import jpegs
 from ps3d_rt.report.wording import MICROMETRE

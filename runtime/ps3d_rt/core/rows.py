@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,8 +13,17 @@ from ps3d_rt.core.contacts import Contacts
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.core.measure import PartialSums, ParticleTable, Spacing, to_table
 from ps3d_rt.core.open_sums import NOWHERE, OpenSums, names_of
+from ps3d_rt.core.planes import PlanePiece
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.core.sureness import Sureness
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredBox:
+    """What a box of a volume gives when it is read."""
+
+    sums: PartialSums
+    planes: tuple[PlanePiece, ...]
 
 
 class Rows(Protocol):

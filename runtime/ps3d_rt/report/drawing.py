@@ -127,20 +127,3 @@ def _outline(labels: NDArray[Any], pixels: int) -> NDArray[np.bool_]:
 
 def _enlarge(plane: NDArray[Any], scale: int) -> NDArray[Any]:
     return plane.repeat(scale, axis=0).repeat(scale, axis=1)
-
-
-def shrink_gray(gray: NDArray[Any], shrink: int) -> NDArray[Any]:
-    """Take the means of ``shrink`` × ``shrink`` voxels of a plane; those at the far ends may hold fewer."""
-    for axis in (0, 1) if shrink > 1 else ():
-        starts = np.arange(0, gray.shape[axis], shrink)
-        counts = np.diff(starts, append=gray.shape[axis])
-        gray = np.add.reduceat(gray, starts, axis, dtype=np.float32) / (counts[:, None] if axis == 0 else counts)
-    return gray
-
-
-def shrink_labels(labels: NDArray[Any], shrink: int) -> NDArray[Any]:
-    """Take the middle voxel of each of the same squares as :func:`shrink_gray`."""
-    for axis in (0, 1) if shrink > 1 else ():
-        middles = np.arange(0, labels.shape[axis], shrink) + shrink // 2
-        labels = labels.take(np.minimum(middles, labels.shape[axis] - 1), axis)
-    return labels

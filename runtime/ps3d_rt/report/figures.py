@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import floor, log10
 from typing import Any
 
-from ps3d_rt.report.slices import Slices, across, jpegs
+from ps3d_rt.core.planes import Slices, across
+from ps3d_rt.report.slices import jpegs
 from ps3d_rt.report.wording import count, unit_for
 
 AXES = "zyx"

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.planes import shrink_gray, shrink_labels
 from ps3d_rt.core.sample_table import SampleTable
-from ps3d_rt.report.drawing import Shades, overlay, png_data_uri, shrink_gray, shrink_labels
+from ps3d_rt.report.drawing import Shades, overlay, png_data_uri
 from ps3d_rt.report.wording import ABSENT, LengthUnit, count, number
 
 ROWS = 8

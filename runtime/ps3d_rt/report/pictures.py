@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.core.planes import Slices
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.drawing import shades_of
 from ps3d_rt.report.noteworthy import Thumbnails, take_thumbnails
-from ps3d_rt.report.slices import ReadBox, Slices, take_slices
+from ps3d_rt.report.slices import ReadBox, take_slices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +26,13 @@ class Pictures:
     """Whether gray values are shown, or only what is particle."""
 
 
-def take_pictures(read_image: ReadBox | None, read_labels: ReadBox, shape: Zyx, table: SampleTable) -> Pictures:
+def take_pictures(
+    read_image: ReadBox | None,
+    read_labels: ReadBox,
+    shape: Zyx,
+    table: SampleTable,
+    slices: list[Slices] | None = None,
+) -> Pictures:
     """Read planes along every axis, and the particles worth a look.
 
     Args:
@@ -34,12 +41,13 @@ def take_pictures(read_image: ReadBox | None, read_labels: ReadBox, shape: Zyx, 
         read_labels: returns the labels of a box of the same grid, unsigned.
         shape: of that grid, voxels.
         table: the particles.
+        slices: the planes, if they were cut before, when the scan was read; then only particles are read.
     """
 
     def inside(box: Box) -> NDArray[Any]:
         return read_labels(box) > 0
 
     read = inside if read_image is None else read_image
-    slices = take_slices(read, read_labels, shape)
+    slices = take_slices(read, read_labels, shape) if slices is None else slices
     shades = shades_of(np.concatenate([s.gray[s.middle].ravel() for s in slices]))
     return Pictures(slices, take_thumbnails(read, read_labels, shape, table, shades), read_image is not None)

@@ -22,9 +22,11 @@ from ps3d_rt.core.arrays import asnumpy
 from ps3d_rt.core.chunks import ChunkGrid, Part, Store, parts_in, read_ids
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.measure import PartialSums, partial_sums
+from ps3d_rt.core.measure import partial_sums
 from ps3d_rt.core.particles import FOREGROUND
+from ps3d_rt.core.planes import PlaneChoice, cut_planes
 from ps3d_rt.core.resample import Zoom, smooth_labels_box
+from ps3d_rt.core.rows import MeasuredBox
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 
@@ -53,6 +55,8 @@ class SourceGrid:
     zoom: Zoom
     bins: GrayBins | None = None
     """Of the particles' gray histograms; None: there are none."""
+    planes: PlaneChoice | None = None
+    """To be shown; None: none are."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +119,16 @@ def _normalized(stage: SourceGrid, box: Box) -> Box:
     return Box((z0, y0, x0), (z1, y1, x1))
 
 
-def measure_box(stage: SourceGrid, task: BoxTask) -> PartialSums:
-    """Sum up the particles in a box, with the gray values of the scan."""
+def measure_box(stage: SourceGrid, task: BoxTask) -> MeasuredBox:
+    """Sum up the particles in a box, with the gray values of the scan, and cut out the planes that are shown."""
     shape = stage.volume.shape
     around = BoxTask(task.box.grow(1, Box.of_shape(shape)), task.parts)
-    return partial_sums(_labels(stage, around), stage.volume.read(task.box), box=task.box, shape=shape, bins=stage.bins)
+    labels, gray = _labels(stage, around), stage.volume.read(task.box)
+    own = labels[task.box.relative_to(around.box).slices]
+    return MeasuredBox(
+        sums=partial_sums(labels, gray, box=task.box, shape=shape, bins=stage.bins),
+        planes=() if stage.planes is None else cut_planes(stage.planes, task.box, gray, own),
+    )
 
 
 def write_box(stage: SourceGrid, target: LabelsTarget, task: BoxTask) -> None:
