@@ -31,14 +31,7 @@ from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.cards import OWN_CARD, variables_of
 from ps3d_rt.errors import InputError
-from ps3d_rt.events import (
-    Listener,
-    RunDone,
-    RunStarted,
-    SizeMismatch,
-    Warned,
-    ignore,
-)
+from ps3d_rt.events import Listener, RunDone, RunStarted, SizeMismatch, Warned, ignore
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.hashed import HashedReads, place_of
 from ps3d_rt.journal import Journal
@@ -286,10 +279,14 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> Tables:
             score_sums = tasks.map(scored, score_tasks(plan.chunks, parts), advance=advance)
             sureness, stops = to_sureness(score_sums, particles)
         tasks.at_once = plan.memory.boxes_at_once(particles)
-        bins = job.gray.bins
         planes = PlaneChoice.of(plan.source) if places.pictures else None
         grid = SourceGrid(
-            volume=job.volume, store=places.store, grid=plan.chunks, zoom=plan.zoom, bins=bins, planes=planes
+            volume=job.volume,
+            store=places.store,
+            grid=plan.chunks,
+            zoom=plan.zoom,
+            bins=job.gray.bins,
+            planes=planes,
         )
         boxes = places.labels.boxes(0)
         with clock.stage("table", voxels, len(boxes), "boxes") as advance:
