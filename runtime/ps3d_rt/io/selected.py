@@ -83,7 +83,7 @@ class Selected(Volume):
         if self._mask is not None:
             part[self._mask.read(common) == 0] = gray
         if self._constant is not None:
-            pass
+            part[part == self._constant] = gray
 
 
 Roi = Sequence[tuple[int | None, int | None]]
