@@ -27,7 +27,8 @@ def _levels(monkeypatch: pytest.MonkeyPatch) -> Any:
 def predict(cli: Any, tmp_path: Path) -> Any:
     z, y, x = np.indices((20, 20, 40))
     ball = (z - 10) ** 2 + (y - 10) ** 2 + ((x % 20) - 10) ** 2 < 30
-    np.save(tmp_path / "a.npy", np.where(ball, 30000, 9000).astype(np.uint16))
+    noise = np.random.default_rng(0).normal(0, 100, ball.shape)
+    np.save(tmp_path / "a.npy", (np.where(ball, 30000, 9000) + noise).astype(np.uint16))
 
     def call(*options: str) -> str:
         size = ("--spacing", "0.01", "--particle-size", "0.11", "--engine", "fake", "--overwrite")
