@@ -282,9 +282,7 @@ def _tiled(bench: Bench, size: int) -> Scan:
         (small, *_) = throughput_scans(bench.work / "scans", (side,) * 3, [20 if bench.quick else size])
         with open_volume(small.path) as sample:
             image = sample.read(Box.of_shape(sample.shape))
-        unfinished = path.with_name(f"unfinished-{path.name}")
-        write_volume(unfinished, np.pad(image, [(0, n - side) for n in shape], mode="symmetric"), SPACING_MM)
-        unfinished.rename(path)
+        write_volume(path, np.pad(image, [(0, n - side) for n in shape], mode="symmetric"), SPACING_MM)
     return Scan(path, shape, size)
 
 

@@ -31,6 +31,7 @@ from ps3d_rt.core.metrics import evaluate
 from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import predict_volume
@@ -218,9 +219,8 @@ class Study:
             stamp = sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
             path = self.cache / "pareto" / f"{kind}-{stamp[:16]}.json"
             if fresh or not path.exists():
-                unfinished = path.with_suffix(".part")
-                write_result(unfinished, measure(engine))
-                unfinished.replace(path)
+                with atomic_write(path, overwrite=True) as unfinished:
+                    write_result(unfinished, measure(engine))
         row: Row = json.loads(path.read_text(encoding="utf-8"))
         return row
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.chunks import TaskMap
 from ps3d_rt.errors import InputError, cannot_write
+from ps3d_rt.io.atomic_write import atomic_write, partial_name
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -39,7 +40,7 @@ SPEC = "run-spec.json"
 """A folder whose file of this name we wrote is ours, and may be emptied."""
 LOCK = "run.lock"
 """Held while a run writes to its folder."""
-_BEFORE_SPEC = "run-spec.tmp"
+_BEFORE_SPEC = partial_name(SPEC)
 _SPEC_START = '{"ps3d-rt run": '
 _KEY = re.compile(r"[A-Za-z0-9-]+(/[A-Za-z0-9-]+)*")
 
@@ -106,10 +107,8 @@ class Journal:
         except pickle.UnpicklingError as error:
             raise TypeError(f"the record of {key} could not be read back: {error}") from error
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".tmp")
-            unfinished.write_bytes(buffer.getbuffer())
-            unfinished.replace(path)
+            with atomic_write(path, overwrite=True) as unfinished:
+                unfinished.write_bytes(buffer.getbuffer())
         except OSError as error:
             raise cannot_write(self.folder, error) from error
 
@@ -226,9 +225,8 @@ def _begin(folder: Path, spec: str) -> bool:
 
 
 def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_name(_BEFORE_SPEC)
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    unfinished.replace(path)
+    with atomic_write(path, overwrite=True) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
 
 
 class _Pickler(pickle.Pickler):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from ps3d_rt.core.particle_filter import ParticleFilter
@@ -233,17 +234,12 @@ def write_bundle(
     check_place(folder, overwrite=overwrite)
     # replace() runs the checks again, now over every file name, before anything is written.
     bundle = replace(bundle, sha256={name: _file_sha256(source) for name, source in files.items()})
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        whole = Path(scratch) / folder.name
-        whole.mkdir()
+    with atomic_write(folder, overwrite=overwrite) as unfinished:
+        unfinished.mkdir()
         for name, source in files.items():
-            shutil.copyfile(source, whole / name)
+            shutil.copyfile(source, unfinished / name)
         text = json.dumps(bundle.to_json(), indent=2, allow_nan=False)
-        (whole / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
-        if folder.exists():
-            folder.rename(Path(scratch) / "old")
-        whole.rename(folder)
+        (unfinished / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
     return load_model(folder)
 
 

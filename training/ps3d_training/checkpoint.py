@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.atomic_write import atomic_write
 
 CHECKPOINT = "checkpoint_latest.pth"
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Replace ``path``; a reader finds the old one or the new one, never a part."""
-    partial = path.with_name(f"{path.name}.partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    with atomic_write(path, overwrite=True) as unfinished:
+        torch.save(content, unfinished)
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

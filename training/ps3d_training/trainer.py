@@ -28,6 +28,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
+from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_training.augment.bank import open_bank
 from ps3d_training.augment.presets import AXES, PRESETS
 from ps3d_training.augment.transforms import read_size, training_transforms, validation_transforms
@@ -227,10 +228,8 @@ class Ps3dTrainer(nnUNetTrainer):
             "dice_border": border,
             "learning_rate": logged["lrs"],
         }
-        path = self.checkpoint.with_name(PLOT)
-        partial = path.with_name(f"{PLOT}.partial")
-        partial.write_text(progress_svg(log, self.f1_instance), encoding="utf-8")
-        partial.replace(path)
+        with atomic_write(self.checkpoint.with_name(PLOT), overwrite=True) as unfinished:
+            unfinished.write_text(progress_svg(log, self.f1_instance), encoding="utf-8")
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
         """One step; on a GPU nnU-Net's own (float16 with a scaled loss)."""

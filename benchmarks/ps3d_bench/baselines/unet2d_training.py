@@ -32,6 +32,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from ps3d_bench.baselines.unet2d import MULTIPLE, SliceNetwork, padded
 from ps3d_rt.core.normalize import GrayScale, gray_scale, zscore
 from ps3d_rt.errors import InputError, Ps3dError
+from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.samples import find_samples
 from ps3d_training.checkpoint import read_checkpoint, write_checkpoint
 from ps3d_training.to_bundle import OPSET, TOLERANCE
@@ -364,9 +365,8 @@ def write_onnx(network: PlainConvUNet, path: Path) -> float:
             verbose=False,
         )
     ClearMetadataAndDocStringPass()(program.model)  # the exporter notes the paths of this machine
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(program.model_proto.SerializeToString())
-    session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
+    network = program.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
     draw, worst = np.random.default_rng(0), 0.0
     for shape in ((2 * MULTIPLE, 5 * MULTIPLE), (6 * MULTIPLE, 3 * MULTIPLE)):
         image = draw.standard_normal((1, 1, *shape), dtype=np.float32)
@@ -375,9 +375,9 @@ def write_onnx(network: PlainConvUNet, path: Path) -> float:
         (scores,) = session.run(["scores"], {"image": image})
         worst = max(worst, float(np.abs(scores - expected).max()))
     if not worst <= TOLERANCE:
-        partial.unlink()
         raise Ps3dError(f"{path.name} differs from torch by {worst:.2g} in a score; {TOLERANCE:g} is allowed.")
-    partial.replace(path)
+    with atomic_write(path, overwrite=True) as unfinished:
+        unfinished.write_bytes(network)
     return worst
 
 

@@ -12,16 +12,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_dir
+
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.atomic_write import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class EngineCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         """Use ``folder``; None: ``engines`` in :func:`user_folder`. It is made when the first engine comes."""
-        self.folder = folder or user_folder(sys.platform, os.environ, Path.home()) / "engines"
+        self.folder = folder or user_folder() / "engines"
 
     def find(self, key: EngineKey) -> CachedEngine | None:
         """Give the engine of a key.
@@ -137,21 +138,9 @@ class EngineCache:
         return CachedEngine(path, json.loads(_as_bytes(manifest)))
 
 
-def user_folder(platform: str, variables: Mapping[str, str], home: Path) -> Path:
-    """Find the place for files that can be made again: the variable ``PS3D_RT_CACHE``, or where the system has it.
-
-    >>> user_folder("linux", {}, Path("/h")).as_posix()
-    '/h/.cache/ps3d-rt'
-    >>> user_folder("win32", {"PS3D_RT_CACHE": "d"}, Path("/h")).as_posix()
-    'd'
-    """
-    if VARIABLE in variables:
-        return Path(variables[VARIABLE])
-    if platform == "win32":
-        return Path(variables.get("LOCALAPPDATA") or home / "AppData" / "Local") / "ps3d-rt" / "Cache"
-    if platform == "darwin":
-        return home / "Library" / "Caches" / "ps3d-rt"
-    return Path(variables.get("XDG_CACHE_HOME") or home / ".cache") / "ps3d-rt"
+def user_folder() -> Path:
+    """Give the place for files that can be made again: the variable ``PS3D_RT_CACHE``, or where the system has it."""
+    return Path(os.environ.get(VARIABLE) or user_cache_dir("ps3d-rt", appauthor=False))
 
 
 def _as_bytes(manifest: Mapping[str, Any]) -> bytes:
@@ -159,22 +148,16 @@ def _as_bytes(manifest: Mapping[str, Any]) -> bytes:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write beside the place and rename: a reader sees the old file or the new one.
+    """Write a file of the cache; a reader sees the old one or the new one.
 
     Raises:
         InputError: if the folder cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-            file.write(content)
-        try:
-            Path(file.name).replace(path)
-        except OSError:
-            Path(file.name).unlink()
-            raise
+        with atomic_write(path, overwrite=True, shared=True) as unfinished:
+            unfinished.write_bytes(content)
     except OSError as error:
         raise InputError(
-            f"the engine cache {path.parent} cannot be written ({error}); "
-            f"set the variable {VARIABLE} to a folder that can."
+            f"the engine cache {path.parent} cannot be written; "
+            f"set the variable {VARIABLE} to a folder that can – {error}"
         ) from error

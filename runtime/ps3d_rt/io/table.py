@@ -23,6 +23,7 @@ from ps3d_rt.core.dropped import DroppedParticles
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.measure import NO_COLUMNS, ParticleTable
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.atomic_write import atomic_write
 
 PARQUET_NAME = "particles.parquet"
 CSV_NAME = "particles.csv"
@@ -62,7 +63,7 @@ def write_tables(tables: Iterable[ParticleTable], folder: str | Path, *, overwri
     targets = free_targets(folder, overwrite=overwrite)
     Path(folder).mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
-        unfinished = [files.enter_context(_unfinished(target)) for target in targets]
+        unfinished = [files.enter_context(atomic_write(target, overwrite=overwrite)) for target in targets]
         with ExitStack() as writers:
             lists: parquet.ParquetWriter | None = None
             for table in tables:
@@ -74,8 +75,6 @@ def write_tables(tables: Iterable[ParticleTable], folder: str | Path, *, overwri
                     lines = writers.enter_context(csv.CSVWriter(unfinished[1], rows.schema, write_options=options))
                 lists.write_table(whole)
                 lines.write_table(rows)
-        for partial, target in zip(unfinished, targets, strict=True):
-            partial.replace(target)
     return targets
 
 
@@ -87,9 +86,8 @@ def write_dropped(dropped: DroppedParticles, folder: Path) -> Path:
     rows = pa.table({name: pa.array(column, from_pandas=True) for name, column in dropped.columns().items()})
     rows = rows.replace_schema_metadata({FOREGROUND: json.dumps(dropped.foreground_voxels)})
     target = folder / DROPPED_NAME
-    with _unfinished(target) as partial:
+    with atomic_write(target, overwrite=True) as partial:
         parquet.write_table(rows, partial)
-        partial.replace(target)
     return target
 
 
@@ -120,16 +118,6 @@ def _with_lists(rows: pa.Table, table: ParticleTable) -> pa.Table:
     counts = pa.array(table.gray_histogram.ravel())
     lists = pa.FixedSizeListArray.from_arrays(counts, table.gray_histogram.shape[1])
     return rows.append_column(HISTOGRAM, lists).replace_schema_metadata({BINS: json.dumps(asdict(table.gray_bins))})
-
-
-@contextmanager
-def _unfinished(target: Path) -> Iterator[Path]:
-    """Give a name beside the target, to be renamed: a file that exists is complete."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        yield partial
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_table(path: str | Path) -> ParticleTable:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ps3d_rt.errors import InputError, cannot_write
+from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.base import ArrayVolume, Volume
 from ps3d_rt.io.names import ZARR_MARKS, ending_of, stem_of
 from ps3d_rt.io.slabs import Tell
-from ps3d_rt.io.whole import written_whole
 
 _WRITERS = {
     ".zarr": "zarr_volume",
@@ -67,10 +67,10 @@ def save_volume(volume: Volume, path: str | Path, *, overwrite: bool = False, te
     module = import_module(f"ps3d_rt.io.{_WRITERS[ending]}")
     try:
         with ExitStack() as files:
-            voxels = files.enter_context(written_whole(path, overwrite=overwrite))
+            voxels = files.enter_context(atomic_write(path, overwrite=overwrite))
             if ending == ".raw":
                 beside = path.with_name(path.name + ".json")
-                module.write_layout(files.enter_context(written_whole(beside, overwrite=overwrite)), volume)
+                module.write_layout(files.enter_context(atomic_write(beside, overwrite=overwrite)), volume)
             module.write(voxels, volume, tell)
     except OSError as error:
         raise cannot_write(path, error) from error
