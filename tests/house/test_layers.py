@@ -31,7 +31,7 @@ LAYERS = {
     "engines": {"core", "errors", "io", "model"},
     "workers": {"errors"},
     "journal": {"core", "errors", "io"},
-    "stages": {"ahead", "core", "engines", "errors", "io", "journal", "workers"},
+    "stages": {"core", "engines", "errors", "io", "journal", "prefetch", "workers"},
     "memory": {"core", "errors"},
     "plan": {"core", "errors", "io", "memory", "model"},
     "sizing": {"core", "engines", "events", "io", "model", "plan", "stages", "workers"},

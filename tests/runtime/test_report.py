@@ -14,8 +14,7 @@ import pytest
 
 from ps3d_rt.core.distribution import size_distribution, size_facts
 from ps3d_rt.core.measure import measure
-from ps3d_rt.report import Pictures, render_report, take_pictures, wording, write_report
-from ps3d_rt.report.cautions import cautions
+from ps3d_rt.report import Pictures, formatting, render_report, take_pictures, write_report
 from ps3d_rt.report.distribution import (
     CURVE_BOTTOM,
     CURVE_TOP,
@@ -28,8 +27,9 @@ from ps3d_rt.report.distribution import (
     size_classes,
     size_plot,
 )
+from ps3d_rt.report.formatting import MICROMETRE
 from ps3d_rt.report.shapes import shape_plot, shape_section
-from ps3d_rt.report.wording import MICROMETRE
+from ps3d_rt.report.warnings import find_warnings
 
 SPACING_MM = (0.01, 0.01, 0.01)
 VOID = {"meta", "img", "br", "hr", "link", "input", "line", "circle", "rect", "polyline"}
@@ -175,7 +175,7 @@ def test_the_distribution_is_the_one_that_the_run_recorded():
         for mark in ("d10", "d50", "d90"):
             for kind in ("number", "volume"):
                 value, (low, high) = given[f"{mark}_by_{kind}_mm"], given[f"{mark}_by_{kind}_interval_mm"]
-                digits = [wording.number(mm * 1000) for mm in (value, low, high)]
+                digits = [formatting.number(mm * 1000) for mm in (value, low, high)]
                 assert "<td>{}<small>{}–{}</small></td>".format(*digits) in html
         assert f"{given['diameter']} diameter, µm" in html
         left_out = "1 particles at the faces of the volume are left out" in html
@@ -344,14 +344,14 @@ def many(side, count=125, step=12):
     return measure(labels, SPACING_MM)
 
 
-def cautions_of(table, shape=None, **facts):
-    return cautions(facts, table, size_facts(table, shape))
+def warnings_of(table, shape=None, **facts):
+    return find_warnings(facts, table, size_facts(table, shape))
 
 
-def test_a_sound_run_has_no_cautions():
+def test_a_sound_run_has_no_warnings():
     sound = {"parameters": {"particle_size_mm": 0.08}}
     table = replace(many(8), confidence=np.full(125, 0.9))
-    assert cautions_of(table, **sound) == []
+    assert warnings_of(table, **sound) == []
     assert "Please note" not in render_report(sound, table, Pictures())
 
 
@@ -371,14 +371,14 @@ def unsure():
         ({"warnings": ["the disk is slow"]}, many(8), "the disk is slow"),
     ],
 )
-def test_cautions(facts, table, expected):
-    assert any(expected in sentence.replace("\u202f", " ") for sentence in cautions_of(table, **facts))
+def test_warnings(facts, table, expected):
+    assert any(expected in sentence.replace("\u202f", " ") for sentence in warnings_of(table, **facts))
 
 
-def test_cautions_say_what_became_of_the_particles_at_the_faces():
+def test_warnings_say_what_became_of_the_particles_at_the_faces():
     table = measure(np.ones((6, 6, 6), np.uint32), SPACING_MM)
-    assert any("the others count for them" in s for s in cautions_of(table, (6, 6, 6)))
-    assert any("look smaller than they are" in s for s in cautions_of(table))
+    assert any("the others count for them" in s for s in warnings_of(table, (6, 6, 6)))
+    assert any("look smaller than they are" in s for s in warnings_of(table))
 
 
 def test_intervals_and_the_detection_limit_are_drawn():
@@ -419,7 +419,7 @@ def test_the_shape_plot_draws_a_bounded_number_of_points():
 
 
 def test_wording_examples():
-    failed, attempted = doctest.testmod(wording)
+    failed, attempted = doctest.testmod(formatting)
     assert (failed, attempted > 10) == (0, True)
 
 

@@ -15,11 +15,11 @@ from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import measure
 from ps3d_rt.core.planes import shrink_gray, shrink_labels
 from ps3d_rt.errors import InputError
-from ps3d_rt.report import noteworthy, overlay, slices, take_pictures, take_slices
+from ps3d_rt.report import highlights, overlay, slices, take_pictures, take_slices
 from ps3d_rt.report.drawing import label_colours
-from ps3d_rt.report.noteworthy import largest, most_doubtful, particle_table, place
+from ps3d_rt.report.formatting import MICROMETRE
+from ps3d_rt.report.highlights import largest, least_confident, particle_table, place
 from ps3d_rt.report.slices import jpegs
-from ps3d_rt.report.wording import MICROMETRE
 
 
 def coloured(rgb):
@@ -180,14 +180,14 @@ def table_of(labels, confidence=None, margin=None):
     return replace(measure(labels, (0.01, 0.02, 0.01)), **known)
 
 
-def test_the_largest_and_the_most_doubtful_are_worth_a_look(monkeypatch):
+def test_the_largest_and_the_least_confident_are_worth_a_look(monkeypatch):
     labels, _ = grains()
     table = table_of(labels, [0.9, 0.99, 0.7])
     assert table.label[largest(table)].tolist() == [7, 3, 8]
-    assert table.label[most_doubtful(table)].tolist() == [8, 3, 7]
-    assert len(most_doubtful(table_of(labels))) == 0
-    monkeypatch.setattr(noteworthy, "ROWS", 1)
-    assert table.label[most_doubtful(table)].tolist() == [8]
+    assert table.label[least_confident(table)].tolist() == [8, 3, 7]
+    assert len(least_confident(table_of(labels))) == 0
+    monkeypatch.setattr(highlights, "ROWS", 1)
+    assert table.label[least_confident(table)].tolist() == [8]
 
 
 def test_thumbnails_show_one_particle_each_and_alone_outlined():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 
-from ps3d_rt.report.wording import text
+from ps3d_rt.report.formatting import text
 
 Points = Sequence[tuple[float, float]]
 """(epoch counted from 1, value)."""

@@ -15,9 +15,10 @@ from ps3d_rt.io.base import PLANES_PER_READ, SpacingMm, Volume, planes_per_read
 from ps3d_rt.io.hdf5_filters import load_filters
 from ps3d_rt.io.imaris import imaris_channel, imaris_shape, imaris_spacing
 from ps3d_rt.io.names import file_and_inside, stem_of
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import Tell, shard_boxes, slabs
-from ps3d_rt.io.stated import Stated, number, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
+from ps3d_rt.io.units import decimal_number
 
 _CHUNK = 64
 _NAME = "data"
@@ -59,7 +60,7 @@ class Hdf5Volume(Volume):
         for axis, part in zip(self._axes, box.slices, strict=True):
             where[axis] = part
         stored = sorted(self._axes)
-        with readable(self.source, f"a chunk between {box.start} and {box.stop}"):
+        with read_errors(self.source, f"a chunk between {box.start} and {box.stop}"):
             # Into ``out`` as the file has it: a second copy of a slab would count against the memory promise.
             if self._axes == tuple(stored):
                 self._dataset.read_direct(out, source_sel=tuple(where))
@@ -82,10 +83,10 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     """
     file_path, inside = file_and_inside(path)
     _check_signature(file_path)
-    with readable(str(file_path), "the HDF5 file"):
+    with read_errors(str(file_path), "the HDF5 file"):
         file = h5py.File(file_path, "r")
     try:
-        with readable(str(path), "the dataset"):
+        with read_errors(str(path), "the dataset"):
             return _open_dataset(file, path, file_path, inside, spacing_mm)
     except BaseException:
         file.close()
@@ -94,7 +95,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
 
 def _check_signature(path: Path) -> None:
     """Refuse HDF4, which has the same endings."""
-    with readable(str(path), "the HDF5 file"), path.open("rb") as file:
+    with read_errors(str(path), "the HDF5 file"), path.open("rb") as file:
         if file.read(4) == b"\x0e\x03\x13\x01":
             raise InputError(f"{path}: is HDF4, an older format; convert it to HDF5 (h4toh5).")
 
@@ -111,7 +112,7 @@ def _open_dataset(file: h5py.File, path: Path, file_path: Path, inside: str, spa
         z, y, x = (dataset.shape[axis] for axis in axes)
         shape, stated = (z, y, x), _spacing_of(dataset, axes, path)
     if spacing_mm is not None:
-        stated = Stated(spacing_mm)
+        stated = StatedSpacing(spacing_mm)
     load_filters(dataset, path)
     volume = Hdf5Volume(dataset, axes, shape, stated.spacing_mm, path)
     volume.warn(*stated.remarks, *_rescaling(dataset, path))
@@ -185,20 +186,20 @@ def _tagged(tags: Any, path: Path) -> list[str]:
         raise InputError(f"{path}: the attribute axistags names no axes as ilastik's does; remove it.") from error
 
 
-def _spacing_of(dataset: h5py.Dataset, axes: Zyx, path: Path) -> Stated:
+def _spacing_of(dataset: h5py.Dataset, axes: Zyx, path: Path) -> StatedSpacing:
     """Say how large a voxel is: ``element_size_um``, in the order of the dataset's axes, as ImageJ has it.
 
     Source: https://imswitch.readthedocs.io/en/stable/Hdf5datafile.html
     """
     if "element_size_um" not in dataset.attrs:
-        return Stated()
-    sizes = [number(str(size)) for size in np.ravel(dataset.attrs["element_size_um"])]
+        return StatedSpacing()
+    sizes = [decimal_number(str(size)) for size in np.ravel(dataset.attrs["element_size_um"])]
     if len(sizes) == 3:  # one for each axis of space, whatever other axes there are
         sizes = [sizes[sorted(axes).index(axis)] for axis in axes]
     elif len(sizes) == dataset.ndim:
         sizes = [sizes[axis] for axis in axes]
     else:
-        return Stated(
+        return StatedSpacing(
             None, (f"{path}: element_size_um has {len(sizes)} numbers, not one an axis: pass --spacing in mm.",)
         )
     return stated_spacing(sizes, ["µm"] * 3, str(path))
@@ -207,7 +208,7 @@ def _spacing_of(dataset: h5py.Dataset, axes: Zyx, path: Path) -> Stated:
 def _rescaling(dataset: h5py.Dataset, path: Path) -> list[str]:
     """Attributes of netCDF that give stored numbers another meaning, which is left aside."""
     scale, offset = (dataset.attrs.get(name, usual) for name, usual in (("scale_factor", 1), ("add_offset", 0)))
-    if number(str(np.ravel(scale)[0])) == 1 and number(str(np.ravel(offset)[0])) == 0:
+    if decimal_number(str(np.ravel(scale)[0])) == 1 and decimal_number(str(np.ravel(offset)[0])) == 0:
         return []
     return [f"{path}: gray values are the stored ones times {scale} plus {offset}, it says; the stored ones are taken."]
 

@@ -15,7 +15,8 @@ import numpy as np
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import check_shape
-from ps3d_rt.io.stated import Stated, number, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
+from ps3d_rt.io.units import decimal_number
 
 _FINEST = "DataSet/ResolutionLevel 0"
 
@@ -42,18 +43,18 @@ def imaris_shape(channel: h5py.Group, path: Path) -> Zyx:
     """Voxels z, y, x without the padding."""
     stored = channel["Data"].shape
     sides = [_attribute(channel, f"ImageSize{axis}") for axis in "ZYX"]
-    shape = check_shape([int(number(side)) if side.isdecimal() else 0 for side in sides], str(path))
+    shape = check_shape([int(decimal_number(side)) if side.isdecimal() else 0 for side in sides], str(path))
     if len(stored) != 3 or any(n > whole for n, whole in zip(shape, stored, strict=True)):
         raise InputError(f"{path}: says that it has {shape} voxels, and stores {stored}; export it again.")
     return shape
 
 
-def imaris_spacing(file: h5py.File, shape: Zyx, path: Path) -> Stated:
+def imaris_spacing(file: h5py.File, shape: Zyx, path: Path) -> StatedSpacing:
     """Say how large a voxel is: the extent of the image, 0 along x, over the voxels; µm if no unit is named."""
     image = file.get("DataSetInfo/Image")
     if image is None:
-        return Stated()
-    ends = [[number(_attribute(image, f"Ext{end}{axis}")) for axis in (2, 1, 0)] for end in ("Min", "Max")]
+        return StatedSpacing()
+    ends = [[decimal_number(_attribute(image, f"Ext{end}{axis}")) for axis in (2, 1, 0)] for end in ("Min", "Max")]
     sizes = [(high - low) / n for low, high, n in zip(*ends, shape, strict=True)]
     return stated_spacing(sizes, [_attribute(image, "Unit") or None] * 3, str(path), usual_unit="um")
 

@@ -14,12 +14,13 @@ import numpy as np
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume, check_shape
-from ps3d_rt.io.detached import header_text, named_in, open_several, several_names
-from ps3d_rt.io.mapped import inflated, map_voxels, unpack_voxels
+from ps3d_rt.io.data_file import header_text, named_in, open_several, several_names
+from ps3d_rt.io.memory_map import inflated, map_voxels, unpack_voxels
 from ps3d_rt.io.names import stem_of
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import Tell, stored_as, write_planes
-from ps3d_rt.io.stated import Stated, number, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
+from ps3d_rt.io.units import decimal_number
 
 _TYPES = {
     "MET_CHAR": "i1",
@@ -46,12 +47,12 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     Raises:
         InputError: if the file is cut short, is not 3-D gray, or its data are text, or compressed in several files.
     """
-    with readable(str(path), "the MetaImage header"), path.open("rb") as file:
+    with read_errors(str(path), "the MetaImage header"), path.open("rb") as file:
         tags, lines = _tags(file, path)
         start_bytes = file.tell()
     axes, shape = _axes_of(tags, path)
     dtype = _dtype_of(tags, path)
-    stated = Stated(spacing_mm) if spacing_mm is not None else _spacing_of(tags, axes, path)
+    stated = StatedSpacing(spacing_mm) if spacing_mm is not None else _spacing_of(tags, axes, path)
     header_bytes = _whole_numbers(tags.get("HeaderSize", "0"), "HeaderSize", path)[0]
     named, packed = tags["ElementDataFile"], _is_true(tags, "CompressedData")
     several = several_names(path, named, lines)
@@ -131,14 +132,14 @@ def _dtype_of(tags: Mapping[str, str], path: Path) -> np.dtype[Any]:
     return np.dtype(dtype).newbyteorder(">" if big else "<")
 
 
-def _spacing_of(tags: Mapping[str, str], axes: list[int], path: Path) -> Stated:
+def _spacing_of(tags: Mapping[str, str], axes: list[int], path: Path) -> StatedSpacing:
     """Say how large a voxel is. MetaImage has no unit as a rule and ITK takes millimetres."""
     said = tags.get("ElementSpacing", tags.get("ElementSize"))
     if said is None:
-        return Stated()
-    sizes = [number(size) for size in said.split()]
+        return StatedSpacing()
+    sizes = [decimal_number(size) for size in said.split()]
     if len(sizes) <= max(axes):
-        return Stated(None, (f"{path}: gives '{said[:80]}' as the voxel size; it must be one number an axis.",))
+        return StatedSpacing(None, (f"{path}: gives '{said[:80]}' as the voxel size; it must be one number an axis.",))
     unit = tags.get("DistanceUnits")
     return stated_spacing([sizes[axis] for axis in reversed(axes)], [unit] * 3, str(path), usual_unit="mm")
 
@@ -147,7 +148,7 @@ def _rescaling(tags: Mapping[str, str], path: Path) -> list[str]:
     """Tags that give stored numbers another meaning, which is left aside."""
     slope = tags.get("ElementToIntensityFunctionSlope", "1")
     offset = tags.get("ElementToIntensityFunctionOffset", "0")
-    if number(slope) == 1 and number(offset) == 0:
+    if decimal_number(slope) == 1 and decimal_number(offset) == 0:
         return []
     return [
         f"{path}: says that gray values are the stored ones times {slope} plus {offset}; the stored ones are taken."

@@ -18,11 +18,11 @@ from nibabel.wrapstruct import WrapStructError
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume, check_dtype
 from ps3d_rt.io.converted import rescaled
-from ps3d_rt.io.mapped import blocks_of, map_voxels, shape_from_xyz, unpack_voxels
+from ps3d_rt.io.memory_map import blocks_of, map_voxels, shape_from_xyz, unpack_voxels
 from ps3d_rt.io.names import stem_of
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import Tell, write_planes
-from ps3d_rt.io.stated import Stated, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
 
 _NIFTI_1_LONGEST = 32767
 """Voxels of a side that NIfTI 1, with its 16-bit numbers, can hold."""
@@ -34,7 +34,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     Raises:
         InputError: if the file is cut short, or is not a NIfTI file of one 3-D volume.
     """
-    with readable(str(path), "the NIfTI header", also=(ImageFileError, HeaderDataError, WrapStructError)):
+    with read_errors(str(path), "the NIfTI header", also=(ImageFileError, HeaderDataError, WrapStructError)):
         with _without_repairs():
             image = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Image):
@@ -43,7 +43,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         dtype = check_dtype(np.dtype(stored.dtype), str(path))
         shape = shape_from_xyz(stored.shape, str(path))
         slope, intercept = float(stored.slope), float(stored.inter)
-        stated = Stated(spacing_mm) if spacing_mm is not None else _spacing_of(type(image).header_class, path)
+        stated = StatedSpacing(spacing_mm) if spacing_mm is not None else _spacing_of(type(image).header_class, path)
         offset = int(stored.offset)
     if not (isfinite(slope) and isfinite(intercept) and slope):
         raise InputError(f"{path}: the values are scaled by {slope} and {intercept}; export the file again.")
@@ -69,7 +69,7 @@ def _without_repairs() -> Iterator[None]:
         logger.disabled = was
 
 
-def _spacing_of(kind: Any, path: Path) -> Stated:
+def _spacing_of(kind: Any, path: Path) -> StatedSpacing:
     """Say how large a voxel is, from the header as it is stored: nibabel makes 1 of a size of 0."""
     opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "rb") as file:

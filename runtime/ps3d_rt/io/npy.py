@@ -9,7 +9,7 @@ import numpy as np
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume
 from ps3d_rt.io.names import stem_of
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import Tell, write_planes
 
 _LONGEST_HEADER = 256
@@ -22,14 +22,14 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         InputError: if the file is cut short, holds Python objects, or is not a 3-D array.
     """
     _check_header(path)
-    with readable(str(path), "the NumPy file"):
+    with read_errors(str(path), "the NumPy file"):
         array = np.lib.format.open_memmap(path, mode="r")
     return ArrayVolume(array, spacing_mm, name=stem_of(path), source=str(path))
 
 
 def _check_header(path: Path) -> None:
     """Refuse what would have to be unpickled, which can run any program: dictionaries and lists."""
-    with readable(str(path), "the NumPy file"), path.open("rb") as file:
+    with read_errors(str(path), "the NumPy file"), path.open("rb") as file:
         if file.read(6) != b"\x93NUMPY":
             raise InputError(f"{path}: is no NumPy file, or its start is damaged; copy or export the file again.")
         if b"'|O'" not in file.read(_LONGEST_HEADER):

@@ -12,13 +12,13 @@ import numpy as np
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume, check_shape
-from ps3d_rt.io.detached import named_in, open_several, several_names
-from ps3d_rt.io.mapped import blocks_of, map_voxels, unpack_voxels
+from ps3d_rt.io.data_file import named_in, open_several, several_names
+from ps3d_rt.io.memory_map import blocks_of, map_voxels, unpack_voxels
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.nrrd_header import Axis, NrrdHeader, read_header, spatial_axes
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import Tell, stored_as, write_planes
-from ps3d_rt.io.stated import Stated, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
 
 _NAMES = {
     "i1": ("int8", "int8_t", "signed char"),
@@ -42,7 +42,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     Raises:
         InputError: if the file is cut short, is not 3-D, or its data are text, or compressed in several files.
     """
-    with readable(str(path), "the NRRD header"), path.open("rb") as file:
+    with read_errors(str(path), "the NRRD header"), path.open("rb") as file:
         header = read_header(file, path)
         start_bytes = file.tell()
     axes = spatial_axes(header.axes(), path)
@@ -50,7 +50,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     dtype, encoding = _dtype_of(header), header.text("encoding")
     if encoding not in _OPENERS:
         raise InputError(f"{path}: the encoding is {encoding}; read are {', '.join(_OPENERS)}: save it as raw.")
-    stated = Stated(spacing_mm) if spacing_mm is not None else _spacing_of(header, axes)
+    stated = StatedSpacing(spacing_mm) if spacing_mm is not None else _spacing_of(header, axes)
     named = header.fields.get("datafile")
     several = None if named is None else several_names(path, named, header.lines)
     lines, skip_bytes = header.whole("lineskip"), header.whole("byteskip")
@@ -75,7 +75,7 @@ def _voxels(
 ) -> np.ndarray[Any, Any]:
     """Map or unpack the voxels behind the bytes, lines and bytes to ``skip``, the last of them unpacked ones."""
     start_bytes, lines, skip_bytes = skip
-    with readable(str(data), "the voxels"), data.open("rb") as file:
+    with read_errors(str(data), "the voxels"), data.open("rb") as file:
         file.seek(start_bytes)
         for _ in range(lines):
             if not file.readline():
@@ -98,7 +98,7 @@ def _dtype_of(header: NrrdHeader) -> np.dtype[Any]:
     return np.dtype(dtype).newbyteorder(">" if header.fields.get("endian", "little").lower() == "big" else "<")
 
 
-def _spacing_of(header: NrrdHeader, axes: list[Axis]) -> Stated:
+def _spacing_of(header: NrrdHeader, axes: list[Axis]) -> StatedSpacing:
     """Say how large a voxel is.
 
     A named space, such as left-posterior-superior, is in millimetres unless it says otherwise, as ITK takes it.

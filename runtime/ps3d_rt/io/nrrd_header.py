@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.detached import header_text
+from ps3d_rt.io.data_file import header_text
 
 _LONGEST_LINE = 2**16
 _MOST_LINES = 2**20

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.stated import Stated, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
 
 VERSION = "0.5"
 _MALFORMED = (KeyError, IndexError, TypeError, AttributeError, ValueError)
@@ -45,7 +45,7 @@ def finest_path(ome: Mapping[str, Any], source: str) -> str:
     return str(level["path"])
 
 
-def spacing_of(ome: Mapping[str, Any], source: str) -> Stated:
+def spacing_of(ome: Mapping[str, Any], source: str) -> StatedSpacing:
     """Say how large a voxel of the finest level is.
 
     Raises:
@@ -55,7 +55,9 @@ def spacing_of(ome: Mapping[str, Any], source: str) -> Stated:
     axes = multiscale.get("axes", ())
     if not all(isinstance(axis, Mapping) for axis in axes) or not axes:
         version = multiscale.get("version", "0.3 or older")
-        return Stated(None, (f"{source}: is OME-Zarr {version}, which holds no voxel size: pass --spacing in mm.",))
+        return StatedSpacing(
+            None, (f"{source}: is OME-Zarr {version}, which holds no voxel size: pass --spacing in mm.",)
+        )
     try:
         scales = [
             [float(value) for value in transform["scale"][-3:]]

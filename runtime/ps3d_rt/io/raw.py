@@ -13,7 +13,7 @@ import numpy as np
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume, check_dtype, check_shape
-from ps3d_rt.io.mapped import map_voxels
+from ps3d_rt.io.memory_map import map_voxels
 from ps3d_rt.io.names import ending_of, stem_of
 from ps3d_rt.io.sidecars.find import DESCRIPTIONS, descriptions_beside, read_layout
 from ps3d_rt.io.sidecars.layout import RawLayout

@@ -1,13 +1,70 @@
-"""Spacings that contradict each other: two files, or a file and what the caller says."""
+"""The size of a voxel: what a file states, and whether two sources agree.
+
+Formats and libraries fill in a size where none is known. Such a default is told from a statement here.
+"""
 
 from __future__ import annotations
 
-from math import isclose
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isclose, isfinite
 
 from ps3d_rt.io.base import SpacingMm
+from ps3d_rt.io.units import mm_per
 
-_AS_GOOD_AS_EQUAL = 0.005
+_SAME_WITHIN = 0.005
 """What people round away; by this much a volume is off by 1.5 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatedSpacing:
+    """What was found.
+
+    Attributes:
+        spacing_mm: millimetres a voxel, z, y, x; None if it is not known.
+        remarks: why it is not known or not sure, a sentence each, for :meth:`ps3d_rt.io.base.Volume.warn`.
+    """
+
+    spacing_mm: SpacingMm | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def stated_spacing(
+    sizes: Sequence[float | None], units: Sequence[str | None], source: str, *, usual_unit: str | None = None
+) -> StatedSpacing:
+    """Judge the sides of a voxel, z, y, x, and their units.
+
+    Zero, NaN and infinity are no sizes, a sign is a direction. Exactly 1 on every axis is what programs write who do
+    not know: without a unit it counts for nothing, with one it is kept and doubted.
+
+    Args:
+        sizes: as the file has them; None for an axis of which it says nothing.
+        units: of each size, None if the file names none.
+        source: file, for the remarks.
+        usual_unit: what the tools of the format take where no unit is named.
+
+    >>> stated_spacing([20, 10, 10], ["µm"] * 3, "a.nrrd").spacing_mm
+    (0.02, 0.01, 0.01)
+    >>> stated_spacing([0, 0, 0], ["mm"] * 3, "a.nii").spacing_mm is None
+    True
+    """
+    known = [abs(size) for size in sizes if size is not None]
+    if len(known) != 3:
+        return StatedSpacing()
+    said = f"{source}: gives {', '.join(f'{size:g}' for size in known)} as the voxel size"
+    if not all(isfinite(size) and size > 0 for size in known):
+        return StatedSpacing(None, (f"{said}, which is none: it is taken as not known.",))
+    is_default = set(known) == {1.0}
+    if None in units and is_default:
+        return StatedSpacing(None, (f"{said} and no unit, as programs do that do not know it: pass --spacing in mm.",))
+    mm = [mm_per(usual_unit if unit is None else unit) for unit in units]
+    z, y, x = (None if factor is None else size * factor for size, factor in zip(known, mm, strict=True))
+    if z is None or y is None or x is None:
+        named = ", ".join(repr(unit) for unit in dict.fromkeys(units) if unit is not None)
+        unit = f"the unit {named}, which is no length" if named else "no unit"
+        return StatedSpacing(None, (f"{said} and {unit}: pass --spacing in mm.",))
+    doubt = f"{said} in {units[0]}, as programs do that do not know it: check it, or pass --spacing in mm."
+    return StatedSpacing((z, y, x), (doubt,) if is_default else ())
 
 
 def contradiction(one: SpacingMm | None, by: str, other: SpacingMm | None, by_other: str) -> str | None:
@@ -25,7 +82,7 @@ def contradiction(one: SpacingMm | None, by: str, other: SpacingMm | None, by_ot
     """
     if one is None or other is None:
         return None
-    if all(isclose(a, b, rel_tol=_AS_GOOD_AS_EQUAL) for a, b in zip(one, other, strict=True)):
+    if all(isclose(a, b, rel_tol=_SAME_WITHIN) for a, b in zip(one, other, strict=True)):
         return None
     return f"{by} says {_text(one)} mm a voxel, {by_other} {_text(other)}"
 

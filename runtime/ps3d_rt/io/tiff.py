@@ -19,11 +19,11 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import PLANES_PER_READ, ArrayVolume, SpacingMm, Volume, planes_per_read
 from ps3d_rt.io.converted import ConvertedVolume
 from ps3d_rt.io.names import stem_of
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import Tell, planes_of
-from ps3d_rt.io.stated import Stated, number, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
 from ps3d_rt.io.tiff_values import INVERTED, calibrated, inversion_of, palette_remark
-from ps3d_rt.io.units import mm_per
+from ps3d_rt.io.units import decimal_number, mm_per
 
 _OME_DTYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 _OF_SCREENS = ((72, 1), (96, 1))
@@ -51,7 +51,7 @@ class TiffVolume(Volume):
         # Whole pages are decoded, then cropped: some at a time, which bounds the memory that costs.
         for start in range(first, last, PLANES_PER_READ):
             stop = min(start + PLANES_PER_READ, last)
-            with self._lock, readable(self.source, f"pages {start} to {stop - 1}"):
+            with self._lock, read_errors(self.source, f"pages {start} to {stop - 1}"):
                 pages = self._tif.asarray(key=range(start, stop), series=self._series, maxworkers=os.cpu_count())
                 out[start - first : stop - first] = pages.reshape(-1, *self.shape[1:])[:, rows, columns]
 
@@ -79,7 +79,7 @@ class TiledTiffVolume(Volume):
         self._tif, self._array = tif, zarr.open_array(series.aszarr(), mode="r")
 
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
-        with readable(self.source, f"a tile between {box.start} and {box.stop}"):
+        with read_errors(self.source, f"a tile between {box.start} and {box.stop}"):
             out[...] = self._array[box.slices]
 
     def close(self) -> None:
@@ -93,12 +93,12 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     Raises:
         InputError: if the file is cut short, or holds colour, several channels or time points, or pages that differ.
     """
-    with readable(str(path), "the TIFF file"), ExitStack() as on_error:
+    with read_errors(str(path), "the TIFF file"), ExitStack() as on_error:
         # ``_multifile``: an OME-TIFF may name other files; what is read lies in the file that was given.
         tif = on_error.enter_context(tifffile.TiffFile(path, _multifile=False))
         check_whole(tif, path)
         shape = _shape_of(tif, path)
-        stated = Stated(spacing_mm) if spacing_mm is not None else _spacing_of(tif, path)
+        stated = StatedSpacing(spacing_mm) if spacing_mm is not None else _spacing_of(tif, path)
         page = tif.pages.first
         inversion, remark, imagej = inversion_of(page, str(path)), palette_remark(page), tif.imagej_metadata
         volume, is_mapped = _stored(tif, shape, stated.spacing_mm, path)
@@ -195,28 +195,28 @@ def _shape_of(tif: tifffile.TiffFile, path: Path) -> tuple[int, ...]:
     return (len(tif.series), *first.shape)
 
 
-def _spacing_of(tif: tifffile.TiffFile, path: Path) -> Stated:
+def _spacing_of(tif: tifffile.TiffFile, path: Path) -> StatedSpacing:
     """Return what OME or ImageJ metadata say; a plain TIFF has no spacing along z, so it says nothing."""
     if tif.is_ome and tif.ome_metadata:
         pixels = ElementTree.fromstring(tif.ome_metadata).find("{*}Image/{*}Pixels")
         said = {} if pixels is None else pixels.attrib
         values = [said.get(f"PhysicalSize{axis}") for axis in "ZYX"]
-        sizes = [None if value is None else number(value) for value in values]
+        sizes = [None if value is None else decimal_number(value) for value in values]
         units = [said.get(f"PhysicalSize{axis}Unit") for axis in "ZYX"]
         return stated_spacing(sizes, units, str(path), usual_unit="µm")  # the schema's default
     if not (tif.is_imagej and tif.imagej_metadata):
-        return Stated()
+        return StatedSpacing()
     said = tif.imagej_metadata
     tags = tif.pages.first.tags
     pixels_per_unit = [tags.valueof(name, default=(0, 1)) for name in ("YResolution", "XResolution")]
     if said.get("unit") == "inch" and pixels_per_unit[1] in _OF_SCREENS:
-        return Stated(
+        return StatedSpacing(
             None, (f"{path}: says 72 or 96 pixels an inch, which is that of a screen: pass --spacing in mm.",)
         )
     sides = [below / above if above else None for above, below in pixels_per_unit]
     depth = said.get("spacing")
     if depth is None and None not in sides and mm_per(said.get("unit")):
-        return Stated(
+        return StatedSpacing(
             None,
             (
                 f"{path}: gives {sides[1]:g} {said['unit']} as the pixel size and no distance between slices (ImageJ "
@@ -225,7 +225,7 @@ def _spacing_of(tif: tifffile.TiffFile, path: Path) -> Stated:
         )
     # ``unit`` is of x, and of the axes that have none of their own.
     units = [said.get(f"{axis}unit", said.get("unit")) for axis in "zyx"]
-    return stated_spacing([None if depth is None else number(str(depth)), *sides], units, str(path))
+    return stated_spacing([None if depth is None else decimal_number(str(depth)), *sides], units, str(path))
 
 
 def write(path: Path, volume: Volume, tell: Tell) -> None:

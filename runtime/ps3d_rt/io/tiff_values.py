@@ -12,7 +12,7 @@ import tifffile
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.converted import ConvertedVolume, rescaled
-from ps3d_rt.io.stated import number
+from ps3d_rt.io.units import decimal_number
 
 _STRAIGHT_LINE, _NONE = 0, 20
 """ImageJ's numbers of functions that turn stored numbers into values: ij.measure.Calibration."""
@@ -67,10 +67,10 @@ def calibrated(volume: Volume, imagej: Mapping[str, Any] | None) -> Volume:
 
     Other curves are left aside, and said.
     """
-    function = number(str((imagej or {}).get("cf", _NONE)))
+    function = decimal_number(str((imagej or {}).get("cf", _NONE)))
     if imagej is None or function == _NONE:
         return volume
-    intercept, slope = number(str(imagej.get("c0", "0"))), number(str(imagej.get("c1", "1")))
+    intercept, slope = decimal_number(str(imagej.get("c0", "0"))), decimal_number(str(imagej.get("c1", "1")))
     if function != _STRAIGHT_LINE or not np.isfinite([intercept, slope]).all() or not slope:
         volume.warn(
             f"{volume.source}: ImageJ gives the gray values a calibration that is no straight line; the stored numbers "

@@ -1,4 +1,4 @@
-"""Units of length that image files use, in millimetres."""
+"""Units of length and decimal numbers as image files write them."""
 
 from __future__ import annotations
 
@@ -25,3 +25,15 @@ def mm_per(unit: str | None) -> float | None:
         return None
     name = unit.strip().lower()
     return _MM_PER_UNIT.get(name, _MM_PER_UNIT.get(name.removesuffix("s")))
+
+
+def decimal_number(text: str) -> float:
+    """Read a number whose decimal mark may be a comma, as programs of many countries write it; NaN if it is none.
+
+    >>> [decimal_number(text) for text in (" 0,0125 ", "1e-2", "big")]
+    [0.0125, 0.01, nan]
+    """
+    try:
+        return float(text.strip() if "." in text else text.strip().replace(",", ".", 1))
+    except ValueError:
+        return float("nan")

@@ -15,9 +15,9 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io import ome
 from ps3d_rt.io.base import SpacingMm, Volume, planes_per_read
 from ps3d_rt.io.names import ZARR_MARKS, stem_of
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import Tell, shard_boxes, slabs
-from ps3d_rt.io.stated import Stated
+from ps3d_rt.io.spacing import StatedSpacing
 from ps3d_rt.io.zarr_writer import create_array, shard_of, write_shards
 
 _METADATA = {*ZARR_MARKS, ".zattrs", ".zmetadata"}
@@ -53,7 +53,7 @@ class ZarrVolume(Volume):
         one = (slice(0, 1),) * self._leading
         # Decoded straight into ``out``: a second copy of a slab would count against the memory promise.
         target = cpu.NDBuffer.from_numpy_array(out.reshape((1,) * self._leading + out.shape))
-        with readable(self.source, f"a chunk between {box.start} and {box.stop}"):
+        with read_errors(self.source, f"a chunk between {box.start} and {box.stop}"):
             self._array.get_basic_selection(one + box.slices, out=target)
 
 
@@ -64,7 +64,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         InputError: if nothing of the kind is there, or a part of it is missing or malformed.
     """
     _check_kind(path)
-    with readable(str(path), "the zarr metadata"):
+    with read_errors(str(path), "the zarr metadata"):
         node = zarr.open(path, mode="r")
         if isinstance(node, zarr.Array):
             return ZarrVolume(node, spacing_mm, path)
@@ -74,7 +74,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         array = group.get(level)  # zarr refuses names that lead out of the group
     if not isinstance(array, zarr.Array):
         raise InputError(f"{path}: the finest level, '{level}', is not an array; copy or write the file again.")
-    stated = Stated(spacing_mm) if spacing_mm is not None else ome.spacing_of(attributes, str(path))
+    stated = StatedSpacing(spacing_mm) if spacing_mm is not None else ome.spacing_of(attributes, str(path))
     volume = ZarrVolume(array, stated.spacing_mm, path)
     volume.warn(*stated.remarks)
     return volume

@@ -19,7 +19,7 @@ from zarr.codecs import ZstdCodec
 from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 
 CHUNK = 64
 """Side of a chunk, voxels."""
@@ -110,5 +110,7 @@ def read_box(array: zarr.Array[Any], box: Box) -> NDArray[Any]:
             f"{array.store_path}: a box {box.start} to {box.stop} was asked for; "
             f"it must lie between (0, 0, 0) and {array.shape}."
         )
-    with readable(str(array.store_path), f"a chunk between {box.start} and {box.stop}", cure="remove it and run again"):
+    with read_errors(
+        str(array.store_path), f"a chunk between {box.start} and {box.stop}", cure="remove it and run again"
+    ):
         return cast(NDArray[Any], array[box.slices])

@@ -23,7 +23,7 @@ import olefile
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume, check_shape
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slices.volume import Slices, SlicesVolume
 
 _TYPES: dict[int, np.dtype[Any]] = {3: np.dtype("u1"), 5: np.dtype("<u2"), 10: np.dtype("<f4")}
@@ -39,7 +39,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     """
     if path.suffix.lower() == _PROJECTIONS:
         raise InputError(f"{path}: holds projections, not slices; reconstruct them, and give the .txm.")
-    with readable(str(path), "the file"), ExitStack() as on_error:
+    with read_errors(str(path), "the file"), ExitStack() as on_error:
         if not olefile.isOleFile(path):
             raise InputError(f"{path}: is no Zeiss file (OLE), or its start is damaged; copy or export it again.")
         ole = on_error.enter_context(olefile.OleFileIO(path))
@@ -130,7 +130,7 @@ def _check_size(size_bytes: int, shape: tuple[int, ...], dtype: np.dtype[Any], w
 def _decode(
     ole: Any, lock: Any, shape: tuple[int, ...], dtype: np.dtype[Any], path: Path, name: str
 ) -> np.ndarray[Any, Any]:
-    with readable(str(path), name), lock:  # all threads share one position in the file
+    with read_errors(str(path), name), lock:  # all threads share one position in the file
         data = ole.openstream(name).read()
     _check_size(len(data), shape, dtype, f"{path}: {name}")
     return np.frombuffer(data, dtype).reshape(shape)

@@ -4,13 +4,13 @@ facts (run.json) + table + pictures ──▶ page.render_report ──▶ str
 
     pictures.py       all pictures of a sample
     slices.py         planes along every axis, as JPEG; figures.py: with sliders on the page
-    noteworthy.py     the largest and the most doubtful particles, with thumbnails
+    highlights.py     the largest and the least confident particles, with thumbnails
     drawing.py        outlines over gray values
     distribution.py   cumulative size distributions, as SVG
     shapes.py         elongation over flatness, as SVG; svg.py: what both are drawn with
-    cautions.py       what a reader must know before using the numbers
+    warnings.py       what a reader must know before using the numbers
     run_facts.py      what ran
-    wording.py        numbers, units and names as text; everything is escaped here
+    formatting.py     numbers, units and names as text; everything is escaped here
 """
 
 from ps3d_rt.report.drawing import overlay

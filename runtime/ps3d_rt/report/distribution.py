@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, Cumulative, Sample
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.core.sample_table import SampleTable
+from ps3d_rt.report.formatting import LengthUnit, number
 from ps3d_rt.report.svg import INK, MUTED, RULE, drawing, label, line, upright
-from ps3d_rt.report.wording import LengthUnit, number
 
 NUMBER_COLOUR, VOLUME_COLOUR = "#0072b2", "#d55e00"
 """Blue and vermillion of Okabe and Ito: apart for every kind of colour vision."""

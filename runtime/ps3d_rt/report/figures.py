@@ -7,8 +7,8 @@ from math import floor, log10
 from typing import Any
 
 from ps3d_rt.core.planes import Slices, across
+from ps3d_rt.report.formatting import count, unit_for
 from ps3d_rt.report.slices import jpegs
-from ps3d_rt.report.wording import count, unit_for
 
 AXES = "zyx"
 CLASSES = ' class="middle shown"'

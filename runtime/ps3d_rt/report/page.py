@@ -13,14 +13,14 @@ import numpy as np
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, size_facts
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.core.sample_table import SampleTable
-from ps3d_rt.report.cautions import cautions
 from ps3d_rt.report.distribution import NUMBER_COLOUR, VOLUME_COLOUR, Curve, curves, size_plot
 from ps3d_rt.report.figures import slices_section
-from ps3d_rt.report.noteworthy import Thumbnails, largest, most_doubtful, particle_table
+from ps3d_rt.report.formatting import ABSENT, MICROMETRE, LengthUnit, count, moment, number, percent, text, unit_for
+from ps3d_rt.report.highlights import Thumbnails, largest, least_confident, particle_table
 from ps3d_rt.report.pictures import Pictures
 from ps3d_rt.report.run_facts import mapping, run_section, voxels
 from ps3d_rt.report.shapes import shape_section
-from ps3d_rt.report.wording import ABSENT, MICROMETRE, LengthUnit, count, moment, number, percent, text, unit_for
+from ps3d_rt.report.warnings import find_warnings
 
 
 def write_report(path: Path, facts: Mapping[str, Any], table: SampleTable, pictures: Pictures) -> None:
@@ -59,7 +59,7 @@ def draw_report(facts: Mapping[str, Any], table: SampleTable, pictures: Pictures
     return template.substitute(
         name=text(scan.get("name") or "Sample"),
         byline=" · ".join(["Particle report", *(text(b) for b in byline if b)]),
-        cautions=_cautions(cautions(facts, table, sizes)),
+        warnings=_warnings(find_warnings(facts, table, sizes)),
         figures=_key_figures(facts, table, both, unit),
         slices=slices_section(pictures.slices, scan, gray=pictures.gray),
         sizes=_sizes(table, sizes, both, unit),
@@ -76,11 +76,11 @@ def _shape(scan: Mapping[str, Any]) -> Zyx | None:
     return None if not shape else (int(shape[0]), int(shape[1]), int(shape[2]))
 
 
-def _cautions(sentences: Sequence[str]) -> str:
+def _warnings(sentences: Sequence[str]) -> str:
     if not sentences:
         return ""
     items = "".join(f"<li>{text(s)}</li>" for s in sentences)
-    return f'<section class="cautions"><h2>Please note</h2><ul>{items}</ul></section>'
+    return f'<section class="warnings"><h2>Please note</h2><ul>{items}</ul></section>'
 
 
 def _key_figures(
@@ -175,8 +175,8 @@ def _particles(table: SampleTable, thumbnails: Thumbnails, unit: LengthUnit) -> 
     if not len(table):
         return '<p class="note">There are none.</p>'
     found = [f"<div><h3>Largest</h3>{particle_table(table, largest(table), thumbnails, unit)}</div>"]
-    doubtful = most_doubtful(table)
+    doubtful = least_confident(table)
     if len(doubtful):
         rows = particle_table(table, doubtful, thumbnails, unit)
-        found.append(f"<div><h3>Most doubtful: lowest confidence</h3>{rows}</div>")
+        found.append(f"<div><h3>Least confident</h3>{rows}</div>")
     return "".join(found)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from ps3d_rt.report.wording import duration, fact, rate, text, title
+from ps3d_rt.report.formatting import duration, fact, rate, text, title
 
 ALL = "all"
 """The time from start to end, among those of the stages."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, below_limit
 from ps3d_rt.core.sample_table import SampleTable
+from ps3d_rt.report.formatting import THIN_SPACE, percent
 from ps3d_rt.report.svg import INK, MUTED, RULE, drawing, label, line, upright
-from ps3d_rt.report.wording import THIN_SPACE, percent
 
 LIMIT = 2 / 3
 """Between the fields on both axes (T. Zingg, 1935)."""

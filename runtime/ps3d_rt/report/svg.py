@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ps3d_rt.report.wording import text
+from ps3d_rt.report.formatting import text
 
 INK, MUTED, RULE = "#1f2937", "#6b7280", "#e5e7eb"
 

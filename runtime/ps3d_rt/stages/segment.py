@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from ps3d_rt.ahead import ahead
 from ps3d_rt.core.arrays import array_namespace, asnumpy, namespace_of
 from ps3d_rt.core.blend import BlendRing
 from ps3d_rt.core.chunks import Store
@@ -35,6 +34,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.card_volume import CardVolume
 from ps3d_rt.journal import Journal
+from ps3d_rt.prefetch import prefetch
 from ps3d_rt.stages.device import finish, use
 from ps3d_rt.workers import check_stop, report
 
@@ -138,7 +138,7 @@ def _planes(
     planes = xp.empty((len(NETWORK_ARRAYS), 0, *write.shape[1:]), np.uint8)
     layers: LayerCounts = {}
     waiting = deque(slabs)
-    for scored in ahead(_scored(stage, ahead(_layers(stage, ring, write)), clock)):
+    for scored in prefetch(_scored(stage, prefetch(_layers(stage, ring, write)), clock)):
         for at, scores in scored.patches:
             if scores is None:
                 ring.skip(at)

@@ -18,7 +18,7 @@ import numpy as np
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.dicom.series import ImageHeader, arrange
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slices.volume import SLICE_THREADS, Slices, SlicesVolume
 
 _ENDINGS = (".dcm", ".dicom", ".ima")
@@ -104,11 +104,11 @@ def _pydicom() -> ModuleType:
 
 def _readable(pydicom: ModuleType, path: Path, what: str) -> AbstractContextManager[None]:
     errors = pydicom.errors
-    return readable(str(path), what, also=(errors.InvalidDicomError, errors.BytesLengthException))
+    return read_errors(str(path), what, also=(errors.InvalidDicomError, errors.BytesLengthException))
 
 
 def _is_dicom(path: Path) -> bool:
-    with readable(str(path), "the file"), path.open("rb") as file:
+    with read_errors(str(path), "the file"), path.open("rb") as file:
         file.seek(_MAGIC_AT)
         return file.read(len(_MAGIC)) == _MAGIC
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import check_spacing
-from ps3d_rt.io.detached import named_in
+from ps3d_rt.io.data_file import named_in
 from ps3d_rt.io.ini import count_in, ini_sections, number_in
-from ps3d_rt.io.mapped import shape_from_xyz
+from ps3d_rt.io.memory_map import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout, dtype_by_size
 
 _TYPES = {4: "float32", 2: "uint16", 1: "uint8"}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from configparser import Error as ConfigError
 from pathlib import Path
 
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.sidecars.esrf import read_info
 from ps3d_rt.io.sidecars.layout import RawLayout
 from ps3d_rt.io.sidecars.nikon import read_xtekct
@@ -39,5 +39,5 @@ def read_layout(path: Path, data: Path | None = None) -> RawLayout:
     Raises:
         InputError: if it is broken, or names a file that is not there.
     """
-    with readable(str(path), "the description of the raw file", also=(ConfigError,)):
+    with read_errors(str(path), "the description of the raw file", also=(ConfigError,)):
         return _READERS[path.suffix.lower()](path, data)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path, PureWindowsPath
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.detached import named_in
+from ps3d_rt.io.data_file import named_in
 from ps3d_rt.io.ini import count_in, ini_sections, number_in, section_in, value_in
-from ps3d_rt.io.mapped import shape_from_xyz
+from ps3d_rt.io.memory_map import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout
-from ps3d_rt.io.stated import stated_spacing
+from ps3d_rt.io.spacing import stated_spacing
 
 _TYPES = {"1": "u1", "3": "u1", "5": "<u2", "10": "<f4"}
 """Sources disagree whether 1 or 3 is 8 bit; the file's size decides, because it must fit."""

@@ -9,11 +9,11 @@ import re
 from pathlib import Path, PureWindowsPath
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.detached import named_in
+from ps3d_rt.io.data_file import named_in
 from ps3d_rt.io.ini import count_in, counts_in, ini_sections, numbers_in, value_in
-from ps3d_rt.io.mapped import shape_from_xyz
+from ps3d_rt.io.memory_map import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout
-from ps3d_rt.io.stated import Stated, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
 
 _TYPES = {
     ("unsigned integer", "8"): "u1",
@@ -58,10 +58,10 @@ def read_vgi(path: Path, data: Path | None) -> RawLayout:
     )
 
 
-def _spacing(geometry: dict[str, str] | None, source: str) -> Stated:
+def _spacing(geometry: dict[str, str] | None, source: str) -> StatedSpacing:
     """Say how large a voxel is; millimetres if no unit is named, as VGStudio counts."""
     if geometry is None:
-        return Stated()
+        return StatedSpacing()
     sizes = numbers_in(geometry, "resolution", source)
     return stated_spacing(
         (sizes * 3 if len(sizes) == 1 else sizes)[::-1], [geometry.get("unit")] * 3, source, usual_unit="mm"

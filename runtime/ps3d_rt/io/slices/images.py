@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slices.jpeg import codestream_header, jpeg_header
 from ps3d_rt.io.tiff import check_gray, check_whole
 from ps3d_rt.io.tiff_values import INVERTED, inversion_of, palette_remark
@@ -60,12 +60,12 @@ class SliceFormat:
 
     def header_of(self, path: Path) -> SliceHeader:
         """Read the header of ``path``; InputError if it is broken."""
-        with readable(str(path), f"the {self.name} slice"):
+        with read_errors(str(path), f"the {self.name} slice"):
             return self.header(path)
 
     def decode(self, path: Path) -> np.ndarray[Any, Any]:
         """Read the pixels of ``path``, (y, x); InputError if they are broken."""
-        with readable(str(path), f"the {self.name} slice"):
+        with read_errors(str(path), f"the {self.name} slice"):
             pixels = np.asarray(self.pixels(path))
             # A gray palette comes as three equal channels.
             return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 3 else pixels

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.ini import ini_sections
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 
 _DETECTORS = {".xtekct": ("xtekct", "detectorpixels"), ".pca": ("detector", "nrpixels")}
 """Ending of the scanner's file → section and key of the detector's sides, in lower case, without x and y."""
@@ -34,7 +34,7 @@ def check_projections(folder: Path, names: Sequence[str], *, count: int, shape: 
         if Path(name).suffix.lower() not in _DETECTORS:
             continue
         part, key = _DETECTORS[Path(name).suffix.lower()]
-        with readable(str(folder / name), "the scanner's file"):
+        with read_errors(str(folder / name), "the scanner's file"):
             text = (folder / name).read_text(encoding="latin-1")
         try:
             said = ini_sections(text).get(part, {})

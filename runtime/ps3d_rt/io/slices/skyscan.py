@@ -17,7 +17,7 @@ from pathlib import Path
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, check_spacing
 from ps3d_rt.io.ini import Sections, ini_sections, number_in
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 
 _RECONSTRUCTION, _ACQUISITION = "reconstruction", "acquisition"
 _PIXEL, _IMAGE_PIXEL, _STEP = "Pixel Size (um)", "Image Pixel Size (um)", "Section to Section Step"
@@ -38,7 +38,7 @@ def read_logs(folder: Path, names: Sequence[str]) -> dict[str, Sections]:
     logs = {}
     for name in names:
         if name.lower().endswith(".log"):
-            with readable(str(folder / name), "the log"):
+            with read_errors(str(folder / name), "the log"):
                 text = (folder / name).read_text(encoding="latin-1")
             try:
                 sections = ini_sections(text)

@@ -14,7 +14,7 @@ import numpy as np
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import check_shape
-from ps3d_rt.io.readable import readable
+from ps3d_rt.io.read_errors import read_errors
 
 _BLOCK_BYTES = 2**20
 
@@ -77,7 +77,7 @@ def unpack_voxels(
     needed, found = skip_bytes + prod(shape) * dtype.itemsize, 0
     with tempfile.TemporaryFile() as file:
         while True:
-            with readable(source, "the compressed voxels"):
+            with read_errors(source, "the compressed voxels"):
                 block = next(blocks, b"")
             if not block:
                 break

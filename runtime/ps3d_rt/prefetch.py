@@ -13,7 +13,7 @@ from ps3d_rt.errors import InputError
 T = TypeVar("T")
 
 
-def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+def prefetch(items: Iterator[T], depth: int = 1) -> Iterator[T]:
     """Run an iterator in a thread of its own, a few items ahead.
 
     Nothing runs before the first item is asked for. When the consumer stops early, the thread ends after the item it
@@ -29,22 +29,22 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
     Raises:
         InputError: if ``depth`` is below 1.
 
-    >>> list(ahead(iter(range(4)), depth=2))
+    >>> list(prefetch(iter(range(4)), depth=2))
     [0, 1, 2, 3]
     """
     if depth < 1:
-        raise InputError(f"{depth} items ahead; 1 or more are needed.")
-    return _run_ahead(items, depth)
+        raise InputError(f"depth {depth} of prefetching; 1 or more are needed.")
+    return _prefetch(items, depth)
 
 
-def _run_ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+def _prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
     end = object()
     context = copy_context()
 
     def step() -> T | object:
         return context.run(next, items, end)
 
-    pool = ThreadPoolExecutor(1, thread_name_prefix="ps3d-ahead")
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ps3d-prefetch")
     waiting: deque[Future[T | object]] = deque()
     try:
         waiting.extend(pool.submit(step) for _ in range(depth))

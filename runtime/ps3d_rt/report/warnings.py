@@ -10,7 +10,7 @@ import numpy as np
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS
 from ps3d_rt.core.particle_size import is_mismatch
 from ps3d_rt.core.sample_table import NO_PARTICLES, SampleTable
-from ps3d_rt.report.wording import count, percent, unit_for
+from ps3d_rt.report.formatting import count, percent, unit_for
 
 FEW_PARTICLES = 100
 """Below this, less than ten particles lie under D10."""
@@ -21,7 +21,7 @@ LOW_CONFIDENCE = 0.85
 """Mean over the particles; the model that comes with ps3d-rt drops particles below 0.8."""
 
 
-def cautions(facts: Mapping[str, Any], table: SampleTable, sizes: Mapping[str, Any]) -> list[str]:
+def find_warnings(facts: Mapping[str, Any], table: SampleTable, sizes: Mapping[str, Any]) -> list[str]:
     """Sentences, most important first; the run's own ``warnings`` come last. Plain text, not escaped.
 
     Args:

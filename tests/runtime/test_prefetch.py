@@ -5,13 +5,13 @@ import weakref
 
 import pytest
 
-from ps3d_rt.ahead import ahead
 from ps3d_rt.errors import InputError
+from ps3d_rt.prefetch import prefetch
 from ps3d_rt.workers import Workers, report
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("ps3d-ahead")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("ps3d-prefetch")]
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +23,9 @@ def no_thread_is_left():
 
 @pytest.mark.parametrize("depth", [1, 2, 7])
 def test_the_items_are_the_same_in_the_same_order(depth):
-    assert list(ahead(iter(range(20)), depth)) == list(range(20))
-    assert list(ahead(iter([]), depth)) == []
-    assert list(ahead(iter([None, StopIteration]), depth)) == [None, StopIteration]
+    assert list(prefetch(iter(range(20)), depth)) == list(range(20))
+    assert list(prefetch(iter([]), depth)) == []
+    assert list(prefetch(iter([None, StopIteration]), depth)) == [None, StopIteration]
 
 
 def test_the_next_item_is_made_while_this_one_is_used():
@@ -36,7 +36,7 @@ def test_the_next_item_is_made_while_this_one_is_used():
             event.set()
             yield threading.current_thread()
 
-    results = ahead(items())
+    results = prefetch(items())
     assert next(results) is not threading.current_thread()
     assert made[1].wait(timeout=5)
     assert len(list(results)) == 2
@@ -45,7 +45,7 @@ def test_the_next_item_is_made_while_this_one_is_used():
 @pytest.mark.parametrize("depth", [1, 3])
 def test_no_more_than_depth_items_wait(depth):
     made = []
-    for taken, _ in enumerate(ahead((made.append(k) for k in range(12)), depth), start=1):
+    for taken, _ in enumerate(prefetch((made.append(k) for k in range(12)), depth), start=1):
         time.sleep(0.01)
         assert len(made) == min(taken + depth, 12)
 
@@ -65,7 +65,7 @@ def test_an_item_that_was_used_leaves_the_memory_before_the_next_one_is_awaited(
             yield chunk
             del chunk
 
-    for chunk in ahead(items()):
+    for chunk in prefetch(items()):
         del chunk
     assert counts == [0] * 5
 
@@ -77,8 +77,8 @@ def test_an_error_comes_where_its_item_would():
 
     taken = []
     with pytest.raises(InputError, match="item 3"):
-        taken.extend(ahead(items(), depth=2))
-    results = ahead(items(), depth=2)
+        taken.extend(prefetch(items(), depth=2))
+    results = prefetch(items(), depth=2)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     time.sleep(0.05)  # the error waits by now
     with pytest.raises(InputError, match="item 3"):
@@ -93,7 +93,7 @@ def test_even_an_exit_is_passed_on():
         raise SystemExit(3)
 
     with pytest.raises(SystemExit):
-        list(ahead(items()))
+        list(prefetch(items()))
 
 
 def test_a_consumer_that_stops_ends_the_thread_and_the_generator():
@@ -109,7 +109,7 @@ def test_a_consumer_that_stops_ends_the_thread_and_the_generator():
             closed.set()
 
     source = items()
-    results = ahead(source, depth=5)
+    results = prefetch(source, depth=5)
     assert next(results) == 0
     start = time.monotonic()
     results.close()
@@ -120,7 +120,7 @@ def test_a_consumer_that_stops_ends_the_thread_and_the_generator():
 
 
 def test_a_loop_that_breaks_ends_the_thread():
-    for k in ahead(iter(range(1000)), depth=3):
+    for k in prefetch(iter(range(1000)), depth=3):
         if k == 2:
             break
     gc.collect()
@@ -129,7 +129,7 @@ def test_a_loop_that_breaks_ends_the_thread():
 
 def test_nothing_runs_before_the_first_item_is_asked_for():
     made = []
-    results = ahead(made.append(k) for k in range(3))
+    results = prefetch(made.append(k) for k in range(3))
     time.sleep(0.02)
     assert made == []
     assert not threads()
@@ -144,10 +144,10 @@ def test_a_task_can_report_from_its_items():
 
     heard = []
     with Workers(threads=1) as workers:
-        assert list(workers.map(lambda _: sum(ahead(items())), [0], tell=heard.append)) == [3]
+        assert list(workers.map(lambda _: sum(prefetch(items())), [0], tell=heard.append)) == [3]
     assert heard == [0, 1, 2]
 
 
 def test_a_depth_below_1_is_refused():
     with pytest.raises(InputError, match="1 or more"):
-        ahead(iter([]), depth=0)
+        prefetch(iter([]), depth=0)

@@ -13,7 +13,7 @@ from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.planes import shrink_gray, shrink_labels
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.drawing import Shades, overlay, png_data_uri
-from ps3d_rt.report.wording import ABSENT, LengthUnit, count, number
+from ps3d_rt.report.formatting import ABSENT, LengthUnit, count, number
 
 ROWS = 8
 """Of each table."""
@@ -30,7 +30,7 @@ def largest(table: SampleTable) -> NDArray[np.intp]:
     return np.argsort(-table.volume_voxels, kind="stable")[:ROWS]
 
 
-def most_doubtful(table: SampleTable) -> NDArray[np.intp]:
+def least_confident(table: SampleTable) -> NDArray[np.intp]:
     """Rows of the particles with the lowest confidence, the lowest first; none if it is not known."""
     confidence = table.confidence
     if confidence is None:
@@ -41,7 +41,7 @@ def most_doubtful(table: SampleTable) -> NDArray[np.intp]:
 def take_thumbnails(
     read_image: ReadBox, read_labels: ReadBox, shape: Zyx, table: SampleTable, shades: Shades
 ) -> Thumbnails:
-    """Draw every noteworthy particle, alone outlined, in the plane across z through the middle of its box.
+    """Draw every highlighted particle, alone outlined, in the plane across z through the middle of its box.
 
     Args:
         read_image: as for :func:`ps3d_rt.report.slices.take_slices`, as the next two.
@@ -50,7 +50,7 @@ def take_thumbnails(
         table: the particles.
         shades: gray values that are shown black and white.
     """
-    chosen = table.take(np.union1d(largest(table), most_doubtful(table)))
+    chosen = table.take(np.union1d(largest(table), least_confident(table)))
     return {
         int(label): _thumbnail(read_image, read_labels, shape, chosen, row, shades)
         for row, label in enumerate(chosen.label.tolist())

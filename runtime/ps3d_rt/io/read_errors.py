@@ -29,7 +29,7 @@ _INTERPRETER = re.compile(
 
 
 @contextmanager
-def readable(
+def read_errors(
     source: str, what: str, *, cure: str = "copy or export the file again", also: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
     """Turn what a library raises on a broken file into an InputError: ``source: what is damaged …; cure — its words``.

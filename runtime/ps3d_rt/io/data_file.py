@@ -12,7 +12,7 @@ import numpy as np
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume
-from ps3d_rt.io.mapped import map_voxels
+from ps3d_rt.io.memory_map import map_voxels
 from ps3d_rt.io.slices.volume import Slices, SlicesVolume
 
 _PATTERN = re.compile(r"(.*?)%(0?)(\d{0,2})d(.*?)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)(?:\s+\d+)?")
