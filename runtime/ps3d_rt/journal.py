@@ -137,15 +137,6 @@ class Journal:
         keys = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.pickle"))
         return sorted(key for key in keys if key.startswith(prefix))
 
-    def once(self, key: str, make: Callable[[], Found]) -> Found:
-        """Return the record of ``key``; make it first if there is none."""
-        if key in self:
-            loaded: Found = self.load(key)
-            return loaded
-        value = make()
-        self.record(key, value)
-        return value
-
     def forget(self) -> None:
         """Remove all records: what they stand for is gone."""
         if (self.folder / "journal").exists():

@@ -74,9 +74,18 @@ def imports(path: Path, *, inside_functions: bool = True) -> set[str]:
     return names
 
 
-def module_of(name: str, modules: Container[str]) -> str:
+def modules(*folders: str) -> dict[str, Path]:
+    """Dotted name → file, of all modules under these folders."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts[1:]).removesuffix(".__init__"): path
+        for folder in folders
+        for path in sources(folder)
+    }
+
+
+def module_of(name: str, known: Container[str]) -> str:
     """The module that an import loads: ``ps3d_rt.core.grid.Box`` → ``ps3d_rt.core.grid``; empty if not one of these."""
-    while name and name not in modules:
+    while name and name not in known:
         name = name.rpartition(".")[0]
     return name
 
@@ -119,11 +128,7 @@ def test_every_part_of_the_runtime_imports_only_the_parts_below_it():
 
 def test_no_file_imports_itself_by_way_of_others():
     """Imports inside functions count: they hide a circle from Python, not from a reader."""
-    files = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts[1:]).removesuffix(".__init__"): path
-        for folder in HOME.values()
-        for path in sources(folder)
-    }
+    files = modules(*HOME.values())
     needs = {module: {module_of(name, files) for name in imports(path)} - {module} for module, path in files.items()}
     while loose := {module for module, others in needs.items() if not others & needs.keys()} | (
         needs.keys() - set().union(*needs.values())
@@ -176,3 +181,18 @@ def test_the_runtime_uses_exactly_the_base_dependencies():
     used = set().union(*(tops(imports(path)) for path in sources("runtime"))) - sys.stdlib_module_names - HOME.keys()
     owners = packages_distributions()
     assert {owners[name][0].lower().replace("_", "-") for name in used - ON_USE - EXTRAS} == declared
+
+
+def test_the_wheel_holds_of_the_benchmarks_what_the_command_imports():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    left_out = {path for pattern in build["targets"]["wheel"]["exclude"] for path in ROOT.glob(pattern)}
+    files = modules("benchmarks")
+    needed, waiting = set(), {"ps3d_bench.cli"}
+    while waiting:
+        needed |= waiting
+        waiting = {name.rpartition(".")[0] for name in waiting} | {
+            module_of(name, files) for module in waiting for name in imports(files[module])
+        }
+        waiting = (waiting & files.keys()) - needed
+    packaged = {module: path for module, path in files.items() if module.startswith("ps3d_bench")}
+    assert {path for module, path in packaged.items() if module not in needed} == left_out

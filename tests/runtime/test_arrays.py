@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import array_api_strict
 import numpy as np
 import pytest
-import scipy.ndimage
 
-from ps3d_rt.core.arrays import array_namespace, compiled, is_cupy_array, ndimage_of
+from ps3d_rt.core.arrays import array_namespace, compiled, is_cupy_array
 from ps3d_rt.errors import InputError
 
 
@@ -34,10 +33,6 @@ def test_cupy_is_known_by_its_module_and_nothing_else_is():
     assert is_cupy_array(FakeCupyArray())
     assert not is_cupy_array(np.zeros(2))
     assert not is_cupy_array(array_api_strict.zeros(2))
-
-
-def test_ndimage_goes_with_the_array():
-    assert ndimage_of(np.zeros(2)) is scipy.ndimage
 
 
 @compiled

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ps3d_rt.core.border_core import BACKGROUND, BORDER, CORE, keep_and_number, to_border_core, to_instances
+from ps3d_rt.core.border_core import BACKGROUND, BORDER, CORE, to_border_core, to_instances
 from ps3d_rt.core.chunks import MemoryStore
 from ps3d_rt.core.particles import BORDER_CORE, INSTANCES, to_instances_chunked
 from ps3d_rt.errors import InputError
@@ -255,12 +255,6 @@ def test_rule_5_crumbs_go_and_ids_have_no_gaps():
     assert np.unique(kept).tolist() == [0, 1, 2, 3]
     assert (kept[0, 0, 0], kept[0, 0, 2], kept[0, 0, 14], kept[0, 0, 26]) == (0, 1, 2, 3)
     assert to_instances(volume, min_relative_volume=0).max() == 4
-
-
-def test_labels_with_gaps_are_numbered_in_raster_order():
-    labels = np.array([[[70_000, 0, 9, 9]], [[3, 70_000, 9, 3]]], np.uint32)
-    assert keep_and_number(labels, 0).tolist() == [[[1, 0, 2, 2]], [[3, 1, 2, 3]]]
-    assert keep_and_number(labels, 1).tolist() == [[[0, 0, 1, 1]], [[0, 0, 1, 0]]]
 
 
 def test_more_particles_than_16_bits_can_name():

@@ -233,12 +233,6 @@ def test_a_record_that_cannot_be_written_says_so(tmp_path):
         Journal(tmp_path).record("a/b", 1)
 
 
-def test_once_is_once(tmp_path):
-    journal = Journal(tmp_path)
-    assert journal.once("scale", lambda: (1.5, 2)) == (1.5, 2)
-    assert journal.once("scale", lambda: 1 / 0) == (1.5, 2)
-
-
 def test_a_map_runs_what_has_no_record_and_keeps_the_order(tmp_path):
     journal, ran = Journal(tmp_path), []
 

@@ -132,11 +132,6 @@ def array_namespace(x: Any) -> ModuleType:
     return cast(ModuleType, x.__array_namespace__())
 
 
-def ndimage_of(x: Any) -> ModuleType:
-    """Find ``cupyx.scipy.ndimage`` for a CuPy array, ``scipy.ndimage`` for any other."""
-    return import_module("cupyx.scipy.ndimage" if is_cupy_array(x) else "scipy.ndimage")
-
-
 def compiled(loop: Callable[P, R]) -> Callable[P, R]:
     """Turn a loop over numpy arrays into a CPU kernel (numba), cached on disk; threads run kernels side by side.
 

@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import compiled
-from ps3d_rt.core.chunks import MemoryStore, Part, tally
-from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.particle_filter import ParticleFilter
-from ps3d_rt.core.particles import BORDER_CORE, INSTANCES, number, to_instances_chunked
+from ps3d_rt.core.chunks import MemoryStore
+from ps3d_rt.core.grid import Zyx
+from ps3d_rt.core.particles import BORDER_CORE, INSTANCES, to_instances_chunked
 from ps3d_rt.core.pieces import BACKGROUND, BORDER, CORE, check_border_core
-from ps3d_rt.core.stitch import relabel
 from ps3d_rt.errors import InputError
 
 CHUNK = (256, 256, 256)
@@ -134,14 +132,3 @@ def to_instances(border_core: NDArray[np.uint8], *, min_relative_volume: float =
     to_instances_chunked(store, shape, CHUNK, min_relative_volume=min_relative_volume)
     found: NDArray[np.uint32] = store.arrays[INSTANCES]
     return found
-
-
-def keep_and_number(labels: NDArray[np.uint32], min_relative_volume: float) -> NDArray[np.uint32]:
-    """Apply rule 5 of :func:`to_instances`; gaps between the ids of ``labels`` do not count as particles."""
-    box = Box.of_shape(cast(Zyx, labels.shape))
-    ids = np.arange(int(labels.max(initial=0)) + 1)
-    counted = tally(labels, ids.size - 1, box, box.shape)
-    out = np.zeros(labels.shape, np.uint32)
-    rules = ParticleFilter(min_relative_volume=min_relative_volume)
-    relabel(labels, number([(Part("", box, ids), counted)], box.shape, rules).numbers, out)
-    return out

@@ -93,7 +93,6 @@ class Packer:
         self._stretches = effect_rng(spec, "stretch")
         self._inside = inside
         self.packing = Packing.empty(spec.shape)
-        self._touched: list[bool] = [False]
         self._alone: int | None = None
 
     def run(self) -> Packing:

@@ -51,19 +51,9 @@ def attenuation_of(name: str) -> Array:
     return attenuation_per_cm(formula, density)
 
 
-def material_names() -> tuple[str, ...]:
-    """All materials, embeddings included."""
-    return tuple(_content()["materials"])
-
-
 def training_recipes() -> tuple[str, ...]:
     """Names of the recipes that training samples are drawn from."""
     return tuple(_content()["recipes"])
-
-
-def held_out_recipes() -> tuple[str, ...]:
-    """Names of the recipes that only benchmarks use."""
-    return tuple(_content()["held_out"])
 
 
 def training_minerals() -> tuple[str, ...]:
