@@ -18,8 +18,8 @@ from ps3d_rt.core.grid import Zyx
 DEFAULT_BYTES = 4 * 2**30
 """Of a run, if the machine has twice as much free."""
 
-BASE_BYTES = 400 * 2**20
-"""Of a process: interpreter, libraries and a small network."""
+BASE_BYTES = 512 * 2**20
+"""Of a process: interpreter, libraries, a small network, and what many threads leave unused between their arrays."""
 HALO = 16
 """Voxels that a task reads beyond its chunk to grow particles: borders are thinner, so one round does."""
 CHUNK_BYTES_PER_VOXEL = 16
