@@ -1,10 +1,10 @@
-"""Everything there is to know about an NVIDIA card, in pieces of less than ten minutes: ``make gpu-check``.
+"""Everything there is to know about an NVIDIA GPU, in pieces of less than ten minutes: ``make gpu-check``.
 
     python benchmarks/gpu_check.py [--only paper-60 …] [--budget-s 540] [--out DIR]
     python benchmarks/gpu_check.py --device cpu --quick        tries the script itself, on any machine
 
 ceilings        what the device can copy and multiply
-tests           the tests that need a card
+tests           the tests that need a GPU
 engine-P        every engine of the default model in fp32, fp16 or int8: built, timed, through the accuracy gate
 windows-N       windows a second, every engine against PyTorch in half precision, channels last, compiled;
                 N: the default network, or one of the published width with random weights
@@ -37,7 +37,7 @@ from ps3d_bench.gpu_bench import Bench
 from ps3d_bench.gpu_pieces import ROOT, Piece, pieces
 from ps3d_bench.script import add_model, result_head
 from ps3d_rt.engines.cache import VARIABLE
-from ps3d_rt.engines.cards import find_card
+from ps3d_rt.engines.gpus import find_gpu
 from ps3d_rt.errors import CapabilityError, Ps3dError
 
 DATA = (
@@ -50,8 +50,8 @@ PIECE_S = 540.0
 
 def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
-    card = None if options.device == "cpu" else find_card(options.device)
-    device = "cpu" if card is None else card.device
+    gpu = None if options.device == "cpu" else find_gpu(options.device)
+    device = "cpu" if gpu is None else gpu.device
     work = options.work / ("quick" if options.quick else "whole") / device.replace(":", "-")
     done = work / "results"
     done.mkdir(parents=True, exist_ok=True)
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str]) -> None:
     todo = pieces(bench)
     if unknown := sorted(set(options.only) - todo.keys()):
         raise CapabilityError(f"there is no piece {', '.join(unknown)}; there are {', '.join(todo)}.")
-    about = {"device": device} | ({} if card is None else {"card": asdict(card)})
-    name = "cpu" if card is None else "-".join("".join(c if c.isalnum() else " " for c in card.name).lower().split())
+    about = {"device": device} | ({} if gpu is None else {"gpu": asdict(gpu)})
+    name = "cpu" if gpu is None else "-".join("".join(c if c.isalnum() else " " for c in gpu.name).lower().split())
     end = time.monotonic() + options.budget_s
     for piece in options.only or todo:
         path = done / f"gpu_check-{name}-{piece}.json"
@@ -87,7 +87,7 @@ def _measure(name: str, piece: Piece, path: Path, end: float, head: dict[str, An
     except Ps3dError as error:
         _tell(name, f"not possible here: {error}")
         found = {"not_possible": str(error)}
-    except Exception as error:  # noqa: BLE001 - time on a card is short: the other pieces are tried all the same
+    except Exception as error:  # noqa: BLE001 - time on a GPU is short: the other pieces are tried all the same
         _tell(name, "".join(format_exception(error)))
         found = {"not_possible": f"{type(error).__name__}: {error}"}
     if found is None:
@@ -108,7 +108,7 @@ def _tell(piece: str, what: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="auto", help="cuda:N, auto for the first card, or cpu")
+    parser.add_argument("--device", default="auto", help="cuda:N, auto for the first GPU, or cpu")
     parser.add_argument("--only", nargs="+", default=[], metavar="PIECE", help="these pieces, in this order")
     parser.add_argument("--budget-s", type=float, default=float("inf"), help="begin nothing that would take longer")
     parser.add_argument("--quick", action="store_true", help="tiny inputs: does the script work?")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from ps3d_rt.cli import main
-from ps3d_rt.engines import opening
+from ps3d_rt.engines import factory
 from ps3d_rt.engines.fake import FakeEngine
 
 settings.register_profile("ps3d", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,9 +34,9 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture(autouse=True)
 def _fake_engine_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``engine="fake"`` open the fake engine, in tests alone: for users there is none of this name."""
-    choose = opening._choose
+    choose = factory._choose
 
-    def choose_here(bundle: Any, wish: Any) -> Any:
-        return FakeEngine(bundle.patch) if wish.engine == "fake" else choose(bundle, wish)
+    def choose_here(bundle: Any, request: Any) -> Any:
+        return FakeEngine(bundle.patch) if request.engine == "fake" else choose(bundle, request)
 
-    monkeypatch.setattr(opening, "_choose", choose_here)
+    monkeypatch.setattr(factory, "_choose", choose_here)

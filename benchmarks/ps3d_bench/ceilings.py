@@ -36,7 +36,7 @@ def load_torch(device: str) -> Any:
     except ImportError as error:
         raise CapabilityError(f"PyTorch does not load ({error}); it measures what the device can do.") from error
     if device != "cpu" and not torch.cuda.is_available():
-        raise CapabilityError(f"PyTorch {torch.__version__} has no CUDA here; install the build for the card.")
+        raise CapabilityError(f"PyTorch {torch.__version__} has no CUDA here; install the build for the GPU.")
     return torch
 
 
@@ -56,7 +56,7 @@ def ceilings(device: str, *, quick: bool = False) -> dict[str, float]:
     found = _copies(torch, device, count, wait)
     found |= {f"{name}_tflop_per_s": _product(torch, device, kind, side, wait) for name, kind in _kinds(torch, device)}
     if device != "cpu":
-        torch.cuda.empty_cache()  # what follows looks at the card's memory
+        torch.cuda.empty_cache()  # what follows looks at the GPU's memory
     return {name: round(value, 3) for name, value in found.items()}
 
 

@@ -27,9 +27,9 @@ from ps3d_bench.gpu_stages import stages
 from ps3d_bench.networks import Width, in_torch, operations_of, random_bundle
 from ps3d_bench.throughput import Scan, measure
 from ps3d_bench.throughput import scans as throughput_scans
-from ps3d_rt.core.arrays import card_of, namespace_of
+from ps3d_rt.core.arrays import gpu_index, namespace_of
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES, CardUse, Engine, open_engine
+from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES, DeviceLimits, Engine, open_engine
 from ps3d_rt.errors import CapabilityError
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
@@ -77,7 +77,7 @@ def pieces(bench: Bench) -> dict[str, Piece]:
 
 
 def tests(bench: Bench) -> dict[str, Any]:
-    """Run the tests that need a card; on a CPU they are all skipped."""
+    """Run the tests that need a GPU; on a CPU they are all skipped."""
     report = bench.work / "tests.xml"
     where = ["tests/runtime/test_engines_gpu.py"] if bench.quick else ["tests/runtime"]
     options = ["-m", "gpu", "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors", f"--junitxml={report}"]
@@ -131,8 +131,8 @@ def random_in(bench: Bench, kind: str, precision: str = "fp16") -> ModelBundle:
 @contextmanager
 def opened(bench: Bench, bundle: ModelBundle, name: str) -> Iterator[Engine]:
     """Open an engine where the piece runs, with the memory that a run gives it."""
-    use = CardUse(memory_bytes=3 * 2**30) if bench.on_gpu else None
-    with open_engine(bundle, engine=name, device=bench.device, use=use, mirror=False) as engine:
+    limits = DeviceLimits(memory_bytes=3 * 2**30) if bench.on_gpu else None
+    with open_engine(bundle, engine=name, device=bench.device, limits=limits, mirror=False) as engine:
         yield engine
 
 
@@ -213,11 +213,11 @@ def _share(row: dict[str, Any], limits: dict[str, float]) -> float | None:
 
 
 def _windows_per_s(bench: Bench, engine: Engine) -> float:
-    spec, xp, card = engine.spec, namespace_of(bench.device), card_of(bench.device)
+    spec, xp, gpu = engine.spec, namespace_of(bench.device), gpu_index(bench.device)
     noise = np.random.default_rng(0).standard_normal((spec.batch, 1, *spec.patch), dtype=np.float32)
-    if card is None:
+    if gpu is None:
         return spec.batch / seconds_of(lambda: engine.infer(noise), lambda: None, 1 if bench.quick else 5)
-    with xp.cuda.Device(card), xp.cuda.Stream(non_blocking=True) as stream:
+    with xp.cuda.Device(gpu), xp.cuda.Stream(non_blocking=True) as stream:
         patches = xp.asarray(noise)
         calls = max(1, 32 // spec.batch)
         work: Callable[[], object] = lambda: [engine.infer(patches) for _ in range(calls)]  # noqa: E731

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ps3d_bench.command import installed_command
-from ps3d_rt.core.arrays import card_of
+from ps3d_rt.core.arrays import gpu_index
 from ps3d_rt.errors import Ps3dError
 
 INTERRUPTED = 4
@@ -28,7 +28,7 @@ def run_predict(scan: Path, out: Path, options: list[str], limit_s: float, devic
 
     Returns:
         ``run`` (the content of run.json), ``seconds`` of all parts, ``parts``, ``peak_rss_mib``, ``peak_gpu_mib`` and
-        ``gpu_mib_before`` (all that is taken on the card, whoever took it); None if the time was up first.
+        ``gpu_mib_before`` (all that is taken on the GPU, whoever took it); None if the time was up first.
 
     Raises:
         Ps3dError: with what the command said, if it fails.
@@ -91,12 +91,12 @@ def _rss_mib(process: int) -> int:
 
 
 def gpu_mib(device: str) -> int | None:
-    """Memory taken on a card, by everybody, as nvidia-smi says; None on a CPU or without it."""
-    card, command = card_of(device), shutil.which("nvidia-smi")
-    if card is None or command is None:
+    """Memory taken on a GPU, by everybody, as nvidia-smi says; None on a CPU or without it."""
+    gpu, command = gpu_index(device), shutil.which("nvidia-smi")
+    if gpu is None or command is None:
         return None
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    which = visible[card].strip() if card < len(visible) and visible[card] else str(card)
+    which = visible[gpu].strip() if gpu < len(visible) and visible[gpu] else str(gpu)
     query = [command, "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", which]
     told = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
     return int(told) if told.isdecimal() else None

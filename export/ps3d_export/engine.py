@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ps3d_rt.core.arrays import card_of, namespace_of
+from ps3d_rt.core.arrays import gpu_index, namespace_of
 from ps3d_rt.engines import Engine
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey
-from ps3d_rt.engines.cards import Card, find_card
-from ps3d_rt.engines.opening import precision_of
+from ps3d_rt.engines.factory import precision_of
+from ps3d_rt.engines.gpus import Gpu, find_gpu
 from ps3d_rt.engines.tensorrt import TensorRtEngine
 from ps3d_rt.engines.tensorrt_build import NORMS, build_into, engine_key
 from ps3d_rt.errors import CapabilityError
@@ -30,44 +30,44 @@ def export_engine(
 ) -> list[CachedEngine]:
     """Build the engine of every network of a model, or find it in the cache.
 
-    On a card, where a flavour knows several kinds of instance normalization, all are built and timed, and the
+    On a GPU, where a flavour knows several kinds of instance normalization, all are built and timed, and the
     fastest is kept.
 
     Args:
         bundle: its own precision is that of the engine.
         flavour: ``tensorrt`` or ``tensorrt-rtx``.
-        device: ``cuda:N``; ``auto`` is the first card, or none: ``tensorrt-rtx`` builds for every card then.
+        device: ``cuda:N``; ``auto`` is the first GPU, or none: ``tensorrt-rtx`` builds for every GPU then.
         cache: None: the user's.
 
     Raises:
-        CapabilityError: if TensorRT or the card it needs is missing.
+        CapabilityError: if TensorRT or the GPU it needs is missing.
     """
     cache = cache or EngineCache()
-    card = _card(device)
+    gpu = _gpu(device)
     built = []
     for path in bundle.onnx_paths:
-        key = engine_key(path, flavour=flavour, patch=bundle.patch, precision=precision_of(bundle), card=card)
+        key = engine_key(path, flavour=flavour, patch=bundle.patch, precision=precision_of(bundle), gpu=gpu)
         engine = cache.find(key)
         if engine is None:
-            norms = NORMS[flavour] if card is not None else NORMS[flavour][:1]
-            engine = build_into(cache, key, path) if len(norms) == 1 else _fastest(cache, key, path, norms, card)
+            norms = NORMS[flavour] if gpu is not None else NORMS[flavour][:1]
+            engine = build_into(cache, key, path) if len(norms) == 1 else _fastest(cache, key, path, norms, gpu)
         built.append(engine)
     return built
 
 
-def _card(device: str) -> Card | None:
+def _gpu(device: str) -> Gpu | None:
     try:
-        return find_card(device)
+        return find_gpu(device)
     except CapabilityError as error:
         if device != "auto":
             raise
-        logger.info("no card is used to build: %s", error)
+        logger.info("no GPU is used to build: %s", error)
         return None
 
 
-def _fastest(cache: EngineCache, key: EngineKey, onnx: Path, norms: tuple[str, ...], card: Card | None) -> CachedEngine:
+def _fastest(cache: EngineCache, key: EngineKey, onnx: Path, norms: tuple[str, ...], gpu: Gpu | None) -> CachedEngine:
     """Build the engine with each norm, run it, and keep the one with the most patches a second."""
-    device = "auto" if card is None else card.device
+    device = "auto" if gpu is None else gpu.device
     found: dict[str, tuple[float, bytes, CachedEngine]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for norm in norms:
@@ -86,13 +86,13 @@ def _fastest(cache: EngineCache, key: EngineKey, onnx: Path, norms: tuple[str, .
 def patches_per_s(engine: Engine) -> float:
     """Time an engine on full batches of noise, after a first call that is not counted."""
     spec = engine.spec
-    xp, card = namespace_of(spec.device), card_of(spec.device)
+    xp, gpu = namespace_of(spec.device), gpu_index(spec.device)
     noise = np.random.default_rng(0).standard_normal((spec.batch, 1, *spec.patch), dtype=np.float32)
     seconds = []
-    with nullcontext() if card is None else xp.cuda.Device(card):
+    with nullcontext() if gpu is None else xp.cuda.Device(gpu):
         patches = xp.asarray(noise)
         for _ in range(1 + TIMED_CALLS):
             start = time.perf_counter()
-            float(engine.infer(patches)[0, 0, 0, 0, 0])  # waits for the card
+            float(engine.infer(patches)[0, 0, 0, 0, 0])  # waits for the GPU
             seconds.append(time.perf_counter() - start)
     return spec.batch * TIMED_CALLS / sum(seconds[1:])

@@ -114,7 +114,7 @@ class Watched(Engine):
             self._warm = True
         start = time.perf_counter()
         scores = self._engine.infer(patches)
-        # On a card this waits for the scores, so it belongs to the time.
+        # On a GPU this waits for the scores, so it belongs to the time.
         self.not_finite += scores.size - int(xp.sum(xp.isfinite(scores)))
         self.seconds += time.perf_counter() - start
         self.patches += len(patches)

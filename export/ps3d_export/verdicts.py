@@ -10,8 +10,8 @@ from ps3d_export.gate import judge
 from ps3d_export.samples import GATE, read_samples, simulate
 from ps3d_rt.engines import EngineSpec, open_engine
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, Verdict
-from ps3d_rt.engines.cards import find_card
-from ps3d_rt.engines.opening import precision_of
+from ps3d_rt.engines.factory import precision_of
+from ps3d_rt.engines.gpus import find_gpu
 from ps3d_rt.engines.tensorrt_build import MODULES, engine_key
 from ps3d_rt.errors import InputError
 from ps3d_rt.model import MANIFEST, SUFFIX, ModelBundle, bundled_models, load_model, write_bundle
@@ -118,10 +118,10 @@ def record_in_bundle(bundle: ModelBundle, verdict: Verdict) -> ModelBundle:
 
 
 def cached_engines(bundle: ModelBundle, spec: EngineSpec, cache: EngineCache) -> list[CachedEngine]:
-    """Find the engines that a model runs in on a card."""
-    card = find_card(spec.device)
+    """Find the engines that a model runs in on a GPU."""
+    gpu = find_gpu(spec.device)
     keys = [
-        engine_key(path, flavour=spec.name, patch=bundle.patch, precision=precision_of(bundle), card=card)
+        engine_key(path, flavour=spec.name, patch=bundle.patch, precision=precision_of(bundle), gpu=gpu)
         for path in bundle.onnx_paths
     ]
     return [engine for engine in map(cache.find, keys) if engine is not None]

@@ -12,16 +12,16 @@ import numpy as np
 
 from ps3d_rt.core import measure as _measure
 from ps3d_rt.core import metrics as _metrics
-from ps3d_rt.core.arrays import borrowed, card_of, is_cupy_array
+from ps3d_rt.core.arrays import borrowed, gpu_index, is_cupy_array
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.metrics import Metrics
-from ps3d_rt.engines import CardUse, open_engine
+from ps3d_rt.engines import DeviceLimits, open_engine
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.engines.cards import find_card, load_cupy
+from ps3d_rt.engines.gpus import find_gpu, load_cupy
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, ignore
 from ps3d_rt.io.base import ArrayVolume, Volume, check_spacing
-from ps3d_rt.io.card_volume import CardVolume
+from ps3d_rt.io.gpu_volume import GpuVolume
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.selected import Roi, select
 from ps3d_rt.io.spacing import contradicted
@@ -70,7 +70,7 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         spacing: side of a voxel in mm, one number or z, y, x; may be left out if the volume knows it.
         model: name of a bundled model, path of a bundle, or a loaded one.
         engine: ``auto``, or an engine by its name, such as ``openvino`` or ``tensorrt``.
-        device: ``auto``, ``cpu`` or ``cuda:N``; ``auto`` is the card of an array that lies on one.
+        device: ``auto``, ``cpu`` or ``cuda:N``; ``auto`` is the GPU of an array that lies on one.
         threads: threads of the engine; None takes all cores.
         overlap: share of a patch covered again by the next one; None takes the model's.
         mirror: average over 8 mirror images, 8 times as long; None does what the model asks for.
@@ -79,10 +79,10 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         dark: the particles are darker than what they lie in.
         mask: path, array or volume of the same shape; only where it is not 0 counts for gray values and is segmented.
         roi: only this box does: (start, stop) along z, y, x, voxels; None is a face. Labels keep the scan's shape.
-        gpu_memory_gib: memory of a card that the run may take; never changes a label.
+        gpu_memory_gib: memory of a GPU that the run may take; never changes a label.
         memory_gib: memory that the run may take beside what stays in memory here: scan, labels, table and four bytes a
             voxel of the network's grid. None: 4, or half of what is free if that is less. Never changes a label.
-        labels_device: where the labels are wanted: ``cpu``, a NumPy array; ``cuda:N``, a CuPy array on that card,
+        labels_device: where the labels are wanted: ``cpu``, a NumPy array; ``cuda:N``, a CuPy array on that GPU,
             which torch and others take over by DLPack.
         progress: called with every event of :mod:`ps3d_rt.events`.
 
@@ -211,10 +211,10 @@ def prepared(  # noqa: PLR0913 - as for predict
             gpu_memory_bytes=int(gpu_memory_gib * 2**30),
             **rest,
         )
-        use = CardUse(memory_bytes=config.network_bytes)
+        limits = DeviceLimits(memory_bytes=config.network_bytes)
         share = threads if workers == 1 else max(1, (threads or usable_cores()) // workers)
         place = device_for(whole, device)
-        with open_engine(bundle, engine=engine, device=place, threads=share, mirror=mirror, use=use) as ready:
+        with open_engine(bundle, engine=engine, device=place, threads=share, mirror=mirror, limits=limits) as ready:
             yield scan, bundle, ready, config
 
 
@@ -230,19 +230,19 @@ def as_volume(array: Any, spacing: float | Sequence[float] | None = None) -> Vol
 
     Raises:
         InputError: if it is no array of three axes, or does not hand out its memory.
-        CapabilityError: if it is on a card and CuPy does not load.
+        CapabilityError: if it is on a GPU and CuPy does not load.
     """
     ours = borrowed(array)
-    return CardVolume(ours, spacing) if is_cupy_array(ours) else ArrayVolume(ours, spacing)
+    return GpuVolume(ours, spacing) if is_cupy_array(ours) else ArrayVolume(ours, spacing)
 
 
 def device_for(scan: Volume, device: str) -> str:
-    """Choose where a run works: ``auto`` stays with a scan that lies on a card.
+    """Choose where a run works: ``auto`` stays with a scan that lies on a GPU.
 
     Raises:
-        InputError: if the scan lies on another card.
+        InputError: if the scan lies on another GPU.
     """
-    if not isinstance(scan, CardVolume) or device in (scan.device, "cpu"):
+    if not isinstance(scan, GpuVolume) or device in (scan.device, "cpu"):
         return device
     if device != "auto":
         raise InputError(f"the array is on {scan.device}, the run on {device}; move it, or leave the device out.")
@@ -251,13 +251,13 @@ def device_for(scan: Volume, device: str) -> str:
 
 def _labels_to(device: str) -> Callable[[Array], Any]:
     """Give what brings labels to a device, which must be there."""
-    card = card_of(device)
-    if card is None:
+    gpu = gpu_index(device)
+    if gpu is None:
         return lambda labels: labels
-    cupy = load_cupy(find_card(device))
+    cupy = load_cupy(find_gpu(device))
 
     def upload(labels: Array) -> Any:
-        with cupy.cuda.Device(card):
+        with cupy.cuda.Device(gpu):
             return cupy.asarray(labels)
 
     return upload

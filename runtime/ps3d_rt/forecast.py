@@ -19,7 +19,7 @@ from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.memory import HALO
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job, Places, run_stages
-from ps3d_rt.plan import CARD_BYTES_PER_VOXEL, SHARD, PredictConfig, RunPlan
+from ps3d_rt.plan import GPU_BYTES_PER_VOXEL, SHARD, PredictConfig, RunPlan
 from ps3d_rt.stages.gray import look_at_gray
 from ps3d_rt.stages.segment import NETWORK_ARRAYS
 from ps3d_rt.workers import usable_cores
@@ -27,10 +27,10 @@ from ps3d_rt.workers import usable_cores
 TRIAL_SIDE = 176
 """Side of the piece, voxels of the normalized grid: a few dozen patches, some seconds."""
 
-CARD_BASE_BYTES = 2 * 2**30
-"""The same with CUDA, CuPy and an engine for a card; not measured."""
-CARD_HOST_BYTES_PER_VOXEL = 10
-"""Of a chunk with its halo on its way to a card and back, in pinned memory; not measured."""
+GPU_BASE_BYTES = 2 * 2**30
+"""The same with CUDA, CuPy and an engine for a GPU; not measured."""
+GPU_HOST_BYTES_PER_VOXEL = 10
+"""Of a chunk with its halo on its way to a GPU and back, in pinned memory; not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Forecast:
     memory_bytes: int
     """Peak of all processes together."""
     gpu_memory_bytes: int
-    """Peak on each card; 0 without one."""
+    """Peak on each GPU; 0 without one."""
     work_bytes: int
     """Disk space beside the output while the run lasts."""
     output_bytes: int
@@ -57,7 +57,7 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
     """Run a piece from the middle of the scan in a temporary folder, and scale what it took.
 
     The network goes by patches, the particles by normalized voxels, table and labels by source voxels. Of several
-    cards the piece runs on the first.
+    GPUs the piece runs on the first.
 
     Raises:
         InputError: as a run would.
@@ -99,7 +99,7 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
         seconds=seconds | {"all": round(sum(seconds.values()), 1)},
         particles=particles,
         memory_bytes=memory_bytes(whole, config, volume.dtype.itemsize, particles),
-        gpu_memory_bytes=card_bytes(whole, config, engine.spec, volume.dtype.itemsize),
+        gpu_memory_bytes=gpu_bytes(whole, config, engine.spec, volume.dtype.itemsize),
         work_bytes=int(bytes_of["arrays"] * prod(whole.shape) / prod(plan.shape)),
         output_bytes=int(bytes_of["labels"] * by["labels"]),
         patches_skipped=round(run["patches"]["skipped"] / run["patches"]["planned"], 3),
@@ -119,17 +119,17 @@ def memory_bytes(plan: RunPlan, config: PredictConfig, bytes_per_voxel: int, par
     particles = plan.particles if particles is None else particles
     at_once = config.workers if config.workers > 1 else config.threads or usable_cores()
     on_host = plan.memory.peak_bytes(0, at_once, len(plan.chunks.boxes), particles)
-    if plan.card is not None:
-        # On a card lies all but the slabs of the scan that are read, and the classes and scores that are written.
+    if plan.gpu is not None:
+        # On a GPU lies all but the slabs of the scan that are read, and the classes and scores that are written.
         slab = plan.shard[0] * (prod(plan.source[1:]) * bytes_per_voxel + len(NETWORK_ARRAYS) * prod(plan.shape[1:]))
-        chunks = min(plan.card.tasks, len(plan.chunks.boxes)) * side * CARD_HOST_BYTES_PER_VOXEL
-        return len(plan.devices) * (CARD_BASE_BYTES + max(slab, chunks))
+        chunks = min(plan.gpu.tasks, len(plan.chunks.boxes)) * side * GPU_HOST_BYTES_PER_VOXEL
+        return len(plan.devices) * (GPU_BASE_BYTES + max(slab, chunks))
     sweeps = config.workers * plan.widest_plane * plan.column_bytes(bytes_per_voxel)
     return max(on_host, plan.memory.base_bytes + sweeps)
 
 
-def card_bytes(plan: RunPlan, config: PredictConfig, spec: EngineSpec, bytes_per_voxel: int) -> int:
-    """Peak memory of a run on each of its cards, 0 without one.
+def gpu_bytes(plan: RunPlan, config: PredictConfig, spec: EngineSpec, bytes_per_voxel: int) -> int:
+    """Peak memory of a run on each of its GPUs, 0 without one.
 
     Args:
         plan: of the run.
@@ -137,11 +137,11 @@ def card_bytes(plan: RunPlan, config: PredictConfig, spec: EngineSpec, bytes_per
         spec: of the engine; what it does not say of its memory is taken as all that it may use.
         bytes_per_voxel: of the scan.
     """
-    if plan.card is None:
+    if plan.gpu is None:
         return 0
     sweep = plan.widest_plane * plan.column_bytes(bytes_per_voxel)
-    at_once = min(1 if len(plan.devices) > 1 else plan.card.tasks, len(plan.chunks.boxes))
-    particles = at_once * _chunk_voxels(plan) * CARD_BYTES_PER_VOXEL
+    at_once = min(1 if len(plan.devices) > 1 else plan.gpu.tasks, len(plan.chunks.boxes))
+    particles = at_once * _chunk_voxels(plan) * GPU_BYTES_PER_VOXEL
     return (spec.memory_bytes or config.network_bytes) + max(sweep, particles)
 
 

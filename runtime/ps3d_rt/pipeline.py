@@ -29,7 +29,7 @@ from ps3d_rt.core.rows import MeasuredBox, Rows, RowsInMemory, stream_rows
 from ps3d_rt.core.sample_table import NO_PARTICLES, SampleTable
 from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.engines.cards import OWN_CARD, variables_of
+from ps3d_rt.engines.gpus import ONLY_GPU, environment_of
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, RunDone, RunStarted, SizeMismatch, Warned, ignore
 from ps3d_rt.io.base import Volume
@@ -64,7 +64,7 @@ class Result:
 
     labels: Any
     """(z, y, x) uint32 on the source grid: particles 1..N in raster order of their first voxels, 0 elsewhere. A NumPy
-    array, or a CuPy array if the labels were asked for on a card."""
+    array, or a CuPy array if the labels were asked for on a GPU."""
     particles: ParticleTable
     """One row a particle."""
     dropped: DroppedParticles
@@ -214,7 +214,7 @@ def predict_volume(
     """
     if engine.spec.more_devices:
         raise InputError(
-            f"{len(engine.spec.devices)} cards work on a scan that is on disk, in processes of their own (ps3d-rt "
+            f"{len(engine.spec.devices)} GPUs work on a scan that is on disk, in processes of their own (ps3d-rt "
             "predict); a run in memory takes one: pass device='cuda:0'."
         )
     job = Job.of(volume, model, engine, config, tell)
@@ -257,17 +257,17 @@ def run_stages(job: Job, places: Places, tell: Listener = ignore) -> Tables:
     with (
         memory_limit(spec.device, job.config.gpu_memory_bytes),
         Workers(job.config.workers, threads=job.config.threads) as workers,
-        _card_processes(job) as cards,
+        _gpu_processes(job) as gpus,
     ):
         tasks = _Tasks(workers, places.journal, plan.memory.chunks_at_once(plan.particles))
         with clock.stage("network", voxels, plan.patches, "patches") as advance:
-            counts = _segment(job, places, cards or workers, advance)
+            counts = _segment(job, places, gpus or workers, advance)
         with (
             clock.stage("particles", voxels, 5 * len(plan.chunks.boxes) - 1, "tasks") as advance,
-            nullcontext(cards) if cards else _chunk_workers(job, workers) as chunk_workers,
+            nullcontext(gpus) if gpus else _chunk_workers(job, workers) as chunk_workers,
         ):
             parts, particles, census = to_particles(
-                places.store if plan.card is None else DeviceStore(places.store, OWN_CARD if cards else spec.device),
+                places.store if plan.gpu is None else DeviceStore(places.store, ONLY_GPU if gpus else spec.device),
                 plan.shape,
                 plan.chunks.chunk,
                 rules=job.model.rules.on_grid(plan.zoom),
@@ -349,7 +349,7 @@ def _segment(job: Job, places: Places, workers: Mapper, advance: Callable[[int],
         core_bias=job.model.core_bias,
         slab_planes=job.plan.shard[0],
     )
-    # In one process the engine has all cores or the card, so sweeps take turns.
+    # In one process the engine has all cores or the GPU, so sweeps take turns.
     alone = job.config.workers == len(job.plan.devices) == 1
     with Workers(threads=1) if alone else nullcontext(workers) as sweepers:
         counts = list(sweepers.map(partial(segment, stage), job.plan.sweeps, tell=advance))
@@ -359,11 +359,11 @@ def _segment(job: Job, places: Places, workers: Mapper, advance: Callable[[int],
 
 
 def _chunk_workers(job: Job, workers: Workers) -> AbstractContextManager[Workers]:
-    """Choose who puts particles together: ``workers``, but on a card no more threads than chunks fit its memory."""
-    card = job.plan.card
-    if card is None:
+    """Choose who puts particles together: ``workers``, but on a GPU no more threads than chunks fit its memory."""
+    gpu = job.plan.gpu
+    if gpu is None:
         return nullcontext(workers)
-    return Workers(threads=min(card.tasks, job.config.threads or usable_cores()))
+    return Workers(threads=min(gpu.tasks, job.config.threads or usable_cores()))
 
 
 class Mapper(Protocol):
@@ -381,8 +381,8 @@ class Mapper(Protocol):
 
 
 @dataclass(frozen=True)
-class _Cards:
-    """Processes that have a card each, under the name OWN_CARD."""
+class _GpuProcesses:
+    """Processes that have a GPU each, under the name ONLY_GPU."""
 
     workers: Workers
     limit_bytes: int
@@ -395,19 +395,19 @@ class _Cards:
         *,
         at_once: int | None = None,
     ) -> Iterator[Any]:
-        return self.workers.map(LimitedTask(task, OWN_CARD, self.limit_bytes), items, tell, at_once=at_once)
+        return self.workers.map(LimitedTask(task, ONLY_GPU, self.limit_bytes), items, tell, at_once=at_once)
 
 
 @contextmanager
-def _card_processes(job: Job) -> Iterator[_Cards | None]:
-    """Start a process a card, if there are several. What is computed on the CPU stays with the threads of this one."""
+def _gpu_processes(job: Job) -> Iterator[_GpuProcesses | None]:
+    """Start a process a GPU, if there are several. What is computed on the CPU stays with the threads of this one."""
     devices = job.plan.devices
     if len(devices) == 1:
         yield None
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    with Workers(len(devices), variables=[variables_of(device, visible) for device in devices]) as workers:
-        yield _Cards(workers, job.config.gpu_memory_bytes)
+    with Workers(len(devices), variables=[environment_of(device, visible) for device in devices]) as workers:
+        yield _GpuProcesses(workers, job.config.gpu_memory_bytes)
 
 
 def _coarsen(labels: LabelLevels, level: int, box: Box) -> None:

@@ -18,8 +18,8 @@ from ps3d_rt.model import ModelBundle
 SHARD: Zyx = (64, 256, 256)
 """Voxels that a task writes whole in the working arrays: sweeps and chunks start at multiples of it."""
 
-CARD_BYTES_PER_VOXEL = 36
-"""Of a chunk with its halo on a card: labels, roots, two numberings and what is made in between; all voxels free."""
+GPU_BYTES_PER_VOXEL = 36
+"""Of a chunk with its halo on a GPU: labels, roots, two numberings and what is made in between; all voxels free."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class PredictConfig:
     memory_by_default: bool = False
     """Nobody asked for it: a run that goes on keeps the budget that it began with, whatever is free by then."""
     gpu_memory_bytes: int = 12 * 2**30
-    """What a run may take of a card: decides sweeps and chunks, never a label; means nothing without a card."""
+    """What a run may take of a GPU: decides sweeps and chunks, never a label; means nothing without a GPU."""
 
     def __post_init__(self) -> None:
         if self.chunk < 1:
@@ -59,12 +59,12 @@ class PredictConfig:
 
     @property
     def network_bytes(self) -> int:
-        """What the network and the patches of a call may take of a card; an engine chooses its batch by it."""
+        """What the network and the patches of a call may take of a GPU; an engine chooses its batch by it."""
         return self.gpu_memory_bytes // 4
 
 
 @dataclass(frozen=True)
-class CardPlan:
+class GpuPlan:
     """How a budget of GPU memory is spent.
 
     Half goes to the planes of a sweep, a quarter to the network (:attr:`PredictConfig.network_bytes`). Chunks are put
@@ -79,7 +79,7 @@ class CardPlan:
     """Chunks at a time."""
 
     @classmethod
-    def of(cls, budget_bytes: int, chunk: Zyx) -> CardPlan:
+    def of(cls, budget_bytes: int, chunk: Zyx) -> GpuPlan:
         """Spend a budget.
 
         Args:
@@ -89,8 +89,8 @@ class CardPlan:
         Raises:
             InputError: if the budget is too small for a chunk of one shard.
 
-        >>> CardPlan.of(4 * 2**30, (256, 256, 256))
-        CardPlan(sweep_bytes=2147483648, chunk=(256, 256, 256), tasks=2)
+        >>> GpuPlan.of(4 * 2**30, (256, 256, 256))
+        GpuPlan(sweep_bytes=2147483648, chunk=(256, 256, 256), tasks=2)
         """
         half = budget_bytes // 2
         z, y, x = chunk
@@ -108,8 +108,8 @@ class CardPlan:
 
 
 def chunk_bytes(chunk: Zyx) -> int:
-    """Memory on a card of a task of a chunk."""
-    return prod(n + 2 * HALO for n in chunk) * CARD_BYTES_PER_VOXEL
+    """Memory on a GPU of a task of a chunk."""
+    return prod(n + 2 * HALO for n in chunk) * GPU_BYTES_PER_VOXEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +128,10 @@ class RunPlan:
     """Of the normalized volume, for the particles."""
     shard: Zyx
     """Of the working arrays."""
-    card: CardPlan | None
-    """None if the run uses no card."""
+    gpu: GpuPlan | None
+    """None if the run uses no GPU."""
     devices: tuple[str, ...]
-    """What the network and the particles are computed on: ``cpu``, or cards, a process each if there are several."""
+    """What the network and the particles are computed on: ``cpu``, or GPUs, a process each if there are several."""
     memory: MemoryPlan
     particles: int
     """That fill the scan if all are as large as the run was told; memory is planned for them until they are counted."""
@@ -152,30 +152,30 @@ class RunPlan:
             bytes_per_voxel: of the scan.
             model: patch and target size.
             config: spacing, particle size, overlap, chunk, workers, budget of GPU memory.
-            devices: where the network runs, ``cpu`` or one card or more.
+            devices: where the network runs, ``cpu`` or one GPU or more.
 
         Raises:
             InputError: if the particle size does not fit the volume, a budget of memory is too small, or worker
-                processes are asked for beside cards.
+                processes are asked for beside GPUs.
         """
         size_mm = check_particle_size(source, config)
-        on_cards = devices != ("cpu",)
-        if on_cards and config.workers > 1:
+        on_gpus = devices != ("cpu",)
+        if on_gpus and config.workers > 1:
             raise InputError(
-                f"workers is {config.workers}, but a card has one process, and no more help; leave --workers out, "
-                "use several cards (--device cuda:0,cuda:1), or the CPU (--device cpu)."
+                f"workers is {config.workers}, but a GPU has one process, and no more help; leave --workers out, "
+                "use several GPUs (--device cuda:0,cuda:1), or the CPU (--device cpu)."
             )
         zoom = size_zoom(config.spacing_mm, size_mm, model.target_size_voxels)
         shape = normalized_shape(source, zoom)
         lattice = PatchLattice.plan(shape, model.patch, config.overlap)
-        chunk = _whole_shards(config.chunk) if on_cards else _chunk_that_fits(config)
-        card = CardPlan.of(config.gpu_memory_bytes, chunk) if on_cards else None
-        processes = len(devices) if on_cards else config.workers
+        chunk = _whole_shards(config.chunk) if on_gpus else _chunk_that_fits(config)
+        gpu = GpuPlan.of(config.gpu_memory_bytes, chunk) if on_gpus else None
+        processes = len(devices) if on_gpus else config.workers
         column_bytes = _column_bytes(model.patch[0], zoom, bytes_per_voxel)
         on_host = min(int(config.memory_bytes * SWEEP_SHARE), config.memory_bytes - config.workers * BASE_BYTES)
-        sweep_bytes = on_host // processes if card is None else card.sweep_bytes
+        sweep_bytes = on_host // processes if gpu is None else gpu.sweep_bytes
         plane_voxels = max(1, sweep_bytes // column_bytes)
-        chunks = ChunkGrid(shape, chunk if card is None else card.chunk)
+        chunks = ChunkGrid(shape, chunk if gpu is None else gpu.chunk)
         plan = cls(
             source=source,
             zoom=zoom,
@@ -184,7 +184,7 @@ class RunPlan:
             sweeps=plan_sweeps(lattice, shape, SHARD, workers=processes, most_plane_voxels=plane_voxels),
             chunks=chunks,
             shard=SHARD,
-            card=card,
+            gpu=gpu,
             devices=devices,
             particles=most_particles(source, config.spacing_mm, size_mm),
             memory=MemoryPlan.of(config.memory_bytes, config.workers, chunks, source, bytes_per_voxel),
@@ -195,7 +195,7 @@ class RunPlan:
     def _check_memory(self, column_bytes: int) -> None:
         """Refuse a budget that does not hold the narrowest sweep of every process, or the smallest chunk."""
         memory = self.memory
-        sweeps = 0 if self.card is not None else memory.workers * self.widest_plane * column_bytes
+        sweeps = 0 if self.gpu is not None else memory.workers * self.widest_plane * column_bytes
         need = memory.base_bytes + max(sweeps, memory.chunk_bytes)
         if need > memory.budget_bytes:
             fewer = ", or fewer --workers" if memory.workers > 1 else ""

@@ -53,7 +53,7 @@ def estimate_size(
             tell(SizeTried(value.assumed_mm, value.found_mm, value.particles))
 
     start = time.perf_counter()
-    # In a thread of our own, as all that works on a card.
+    # In a thread of our own, as all that works on a GPU.
     with memory_limit(engine.spec.device, config.gpu_memory_bytes), Workers(threads=1) as worker:
         (found,) = worker.map(estimate_particle_size, [coarse], heard)
     tell(SizeEstimated(found.particle_size_mm, found.patches, round(time.perf_counter() - start, 3)))

@@ -1,4 +1,4 @@
-"""Engines are built once, where a card is there with the norm that is fastest; a stand-in takes TensorRT's place."""
+"""Engines are built once, where a GPU is there with the norm that is fastest; a stand-in takes TensorRT's place."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ps3d_export import engine as module
 from ps3d_export.engine import export_engine, patches_per_s
 from ps3d_export.variant import export_variant
 from ps3d_rt.engines.cache import EngineCache, EngineKey
-from ps3d_rt.engines.cards import Card
 from ps3d_rt.engines.fake import FakeEngine
+from ps3d_rt.engines.gpus import Gpu
 from ps3d_rt.errors import CapabilityError
 
-CARD = Card(0, "A card", (8, 9), 2**33, (13, 0))
+GPU = Gpu(0, "A GPU", (8, 9), 2**33, (13, 0))
 
 
 @pytest.fixture
@@ -24,11 +24,10 @@ def builds(monkeypatch) -> list[tuple[str, str]]:
     """TensorRT replaced: what was built, as (network, norm)."""
     done: list[tuple[str, str]] = []
 
-    def key(path: Path, *, flavour: str, patch: Any, precision: str, card: Card | None) -> EngineKey:
-        gpu = "" if card is None else card.identity
-        return EngineKey(
-            onnx_sha256=path.name, flavour=flavour, version="1", gpu=gpu, precision=precision, patch=patch, batches=(1,)
-        )
+    def key(path: Path, *, flavour: str, patch: Any, precision: str, gpu: Gpu | None) -> EngineKey:
+        name = "" if gpu is None else gpu.identity
+        shape = {"patch": patch, "batches": (1,)}
+        return EngineKey(onnx_sha256=path.name, flavour=flavour, version="1", gpu=name, precision=precision, **shape)
 
     def build(cache: EngineCache, key: EngineKey, onnx: Path, *, norm: str = "native") -> Any:
         done.append((onnx.name, norm))
@@ -53,12 +52,12 @@ def builds(monkeypatch) -> list[tuple[str, str]]:
     return done
 
 
-def no_card(device: str) -> Card:
+def no_gpu(device: str) -> Gpu:
     raise CapabilityError(f"{device} is not there")
 
 
-def test_without_a_card_each_network_is_built_once(bundle, builds, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "find_card", no_card)
+def test_without_a_gpu_each_network_is_built_once(bundle, builds, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "find_gpu", no_gpu)
     cache = EngineCache(tmp_path / "engines")
     for _ in range(2):
         engines = export_engine(bundle, flavour="tensorrt-rtx", cache=cache)
@@ -67,8 +66,8 @@ def test_without_a_card_each_network_is_built_once(bundle, builds, tmp_path, mon
         assert builds == [("a.onnx", "native"), ("b.onnx", "native")]
 
 
-def test_on_a_card_the_norms_are_timed_and_the_fastest_kept(bundle, builds, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "find_card", lambda device: CARD)
+def test_on_a_gpu_the_norms_are_timed_and_the_fastest_kept(bundle, builds, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "find_gpu", lambda device: GPU)
     cache = EngineCache(tmp_path / "engines")
     engines = export_engine(bundle, flavour="tensorrt", cache=cache)
     assert builds == [("a.onnx", "native"), ("a.onnx", "plugin"), ("b.onnx", "native"), ("b.onnx", "plugin")]
@@ -78,8 +77,8 @@ def test_on_a_card_the_norms_are_timed_and_the_fastest_kept(bundle, builds, tmp_
     assert len(list(cache.folder.glob("*.engine"))) == 2
 
 
-def test_a_card_asked_for_by_name_must_be_there(bundle, builds, monkeypatch):
-    monkeypatch.setattr(module, "find_card", no_card)
+def test_a_gpu_asked_for_by_name_must_be_there(bundle, builds, monkeypatch):
+    monkeypatch.setattr(module, "find_gpu", no_gpu)
     with pytest.raises(CapabilityError, match="cuda:3 is not there"):
         export_engine(bundle, flavour="tensorrt-rtx", device="cuda:3")
     assert builds == []
@@ -91,10 +90,10 @@ def test_speed_is_patches_over_time_without_the_first_call(monkeypatch):
     assert patches_per_s(FakeEngine((8, 8, 8))) == pytest.approx(1.0)  # batches of two
 
 
-def test_a_real_engine_is_built_without_a_card(bundle, tmp_path, monkeypatch):
+def test_a_real_engine_is_built_without_a_gpu(bundle, tmp_path, monkeypatch):
     """In half precision, ahead of time; skipped where TensorRT-RTX is not installed."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
-    monkeypatch.setattr(module, "find_card", no_card)
+    monkeypatch.setattr(module, "find_gpu", no_gpu)
     half = export_variant(bundle, tmp_path / "half.ps3d", precision="fp16", rewrites=True)
     engine, _ = export_engine(half, flavour="tensorrt-rtx", cache=EngineCache(tmp_path / "engines"))
     facts = engine.manifest["facts"]

@@ -190,7 +190,7 @@ def test_the_verdict_on_a_built_engine_goes_into_its_manifest(half, tmp_path, mo
     cache = EngineCache(tmp_path / "engines")
 
     def key(path: Any, **asked: Any) -> EngineKey:
-        assert (asked["precision"], asked["patch"], asked["card"]) == ("fp16", PATCH, "the card of cuda:1")
+        assert (asked["precision"], asked["patch"], asked["gpu"]) == ("fp16", PATCH, "the GPU of cuda:1")
         return EngineKey(
             onnx_sha256=path.name,
             flavour=asked["flavour"],
@@ -202,9 +202,9 @@ def test_the_verdict_on_a_built_engine_goes_into_its_manifest(half, tmp_path, mo
         )
 
     monkeypatch.setattr(verdicts, "engine_key", key)
-    monkeypatch.setattr(verdicts, "find_card", lambda device: f"the card of {device}")
+    monkeypatch.setattr(verdicts, "find_gpu", lambda device: f"the GPU of {device}")
     keys = [
-        key(path, flavour="tensorrt", precision="fp16", patch=PATCH, card="the card of cuda:1")
+        key(path, flavour="tensorrt", precision="fp16", patch=PATCH, gpu="the GPU of cuda:1")
         for path in half.onnx_paths
     ]
     for one in keys:

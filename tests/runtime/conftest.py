@@ -108,7 +108,7 @@ _LAYERS: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
-collect_ignore = ["card_process.py"]
+collect_ignore = ["gpu_process.py"]
 """Not to be imported here: it puts the stand-in in the place of CuPy."""
 
 
@@ -170,17 +170,17 @@ def torch_reference() -> Callable[[Path, Array], Array]:
     return run_in_torch
 
 
-def _card() -> bool:
+def _gpu() -> bool:
     try:
         return bool(import_module("cupy").cuda.runtime.getDeviceCount())
-    except Exception:  # noqa: BLE001 - whatever is amiss with CuPy or the driver, there is no card for us
+    except Exception:  # noqa: BLE001 - whatever is amiss with CuPy or the driver, there is no GPU for us
         return False
 
 
-@pytest.fixture(params=["host", pytest.param("card", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["host", pytest.param("gpu", marks=pytest.mark.gpu)])
 def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """CuPy on a card, and the stand-in of host_cupy.py: the same test feeds the kernels of both."""
-    if request.param == "card" and not _card():
+    """CuPy on a GPU, and the stand-in of host_cupy.py: the same test feeds the kernels of both."""
+    if request.param == "gpu" and not _gpu():
         pytest.skip("no CUDA device")
     if request.param == "host":
         monkeypatch.syspath_prepend(Path(__file__).parent)

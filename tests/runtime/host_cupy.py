@@ -1,10 +1,10 @@
-"""A stand-in for CuPy on a machine without a card: its arrays lie on the host, its kernels are compiled by g++.
+"""A stand-in for CuPy on a machine without a GPU: its arrays lie on the host, its kernels are compiled by g++.
 
 Only what the runtime uses is there, and it is as strict as CuPy: a numpy array is no argument, and an array of here is
 none to numpy. The threads of a kernel run in an order that jumps, and now and then one is held up before an atomic
 operation while others run: a result that depends on either shows.
 
-Nothing is late here, but what could be late on a card is counted: :data:`offences` lists arrays that a thread used
+Nothing is late here, but what could be late on a GPU is counted: :data:`offences` lists arrays that a thread used
 before the stream that makes them was waited for, and memory that was let go while another stream could still use it.
 """
 
@@ -177,7 +177,7 @@ def lowered(value: Any, *, write: bool = False) -> Any:
 
 
 def lifted(value: Any, *sources: Any) -> Any:
-    """Put host arrays, and the scalars that CuPy keeps on the card, into arrays of here, or views of ``sources``."""
+    """Put host arrays, and the scalars that CuPy keeps on the GPU, into arrays of here, or views of ``sources``."""
     if isinstance(value, np.ndarray | np.generic):
         host = np.asarray(value)
         owners = [x for x in sources if isinstance(x, ndarray) and np.may_share_memory(x._host, host)]
@@ -196,7 +196,7 @@ def on_arrays(function: Any) -> Any:
 
 
 class ndarray:  # noqa: N801 - as CuPy calls it
-    """An array on the card that is none."""
+    """An array on the GPU that is none."""
 
     __module__ = "cupy"
     __array_ufunc__ = None  # numpy leaves operators to us, and refuses us in its functions
@@ -283,7 +283,7 @@ class OutOfMemoryError(MemoryError):
 
 
 class Device:
-    """Card 0 is there."""
+    """GPU 0 is there."""
 
     def __init__(self, number: int) -> None:
         if number != 0:

@@ -66,12 +66,12 @@ def test_every_format_gives_the_same_labels(cli: Any, scan: Array, tmp_path: Pat
 def test_mirror_images_are_averaged_where_asked_for(cli: Any, scan: Array, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", scan)
     axes = {}
-    for wish in ((), ("--mirror",), ("--no-mirror",)):
+    for given in ((), ("--mirror",), ("--no-mirror",)):
         code, _, err = cli(
-            "predict", tmp_path / "a.npy", tmp_path / "out", "--overwrite", "--spacing", "0.01", *SIZE, *FAKE, *wish
+            "predict", tmp_path / "a.npy", tmp_path / "out", "--overwrite", "--spacing", "0.01", *SIZE, *FAKE, *given
         )
         assert code == 0, err
-        axes[wish] = json.loads((tmp_path / "out" / "run.json").read_text())["engine"]["mirror_axes"]
+        axes[given] = json.loads((tmp_path / "out" / "run.json").read_text())["engine"]["mirror_axes"]
     assert axes == {(): [], ("--mirror",): [0, 1, 2], ("--no-mirror",): []}
     in_python = ps3d_rt.predict(scan, spacing=0.01, particle_size=0.12, engine="fake", mirror=True)
     assert list(in_python.run["engine"]["mirror_axes"]) == [0, 1, 2]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from ps3d_rt import model as model_module
 from ps3d_rt.cli.doctor import EXTRAS, _devices, as_text, doctor, examine
 from ps3d_rt.cli.model import model_app
-from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES, cards
+from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES, gpus
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.versions import PACKAGES
@@ -59,11 +59,11 @@ def test_a_working_machine_is_ready() -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_without_a_card_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_cards() -> tuple[cards.Card, ...]:
+def test_without_a_gpu_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_gpus() -> tuple[gpus.Gpu, ...]:
         raise CapabilityError("there is no driver here")
 
-    monkeypatch.setattr(cards, "find_cards", no_cards)
+    monkeypatch.setattr(gpus, "find_gpus", no_gpus)
     found = examine()
     assert found["ready"]
     assert found["devices"][1] == {"device": "cuda", "name": "none", "detail": "there is no driver here"}
@@ -109,7 +109,7 @@ def test_the_text_report_names_everything() -> None:
 
 
 def test_text_columns_are_aligned() -> None:
-    rows = [{"extra": "gpu", "ok": False, "for": "cards"}, {"extra": "train", "ok": True, "for": ""}]
+    rows = [{"extra": "gpu", "ok": False, "for": "GPUs"}, {"extra": "train", "ok": True, "for": ""}]
     assert as_text({"ready": True, "versions": {"a": "1", "bcd": "2"}, "models": [], "extras": rows}).split("\n") == [
         "versions",
         "  a    1",
@@ -119,7 +119,7 @@ def test_text_columns_are_aligned() -> None:
         "  none",
         "",
         "extras",
-        "  gpu    no   cards",
+        "  gpu    no   GPUs",
         "  train  yes",
     ]
 
@@ -130,9 +130,9 @@ def test_extras_are_recognised_by_a_package_they_install() -> None:
         assert any(package in needed for needed in project["optional-dependencies"][extra]), extra
 
 
-def test_cards_are_listed_with_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = cards.Card(0, "H200", (9, 0), 140 * 2**30, (13, 1)), cards.Card(1, "A100", (8, 0), 80 * 2**30, (13, 1))
-    monkeypatch.setattr(cards, "find_cards", lambda: there)
+def test_gpus_are_listed_with_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = gpus.Gpu(0, "H200", (9, 0), 140 * 2**30, (13, 1)), gpus.Gpu(1, "A100", (8, 0), 80 * 2**30, (13, 1))
+    monkeypatch.setattr(gpus, "find_gpus", lambda: there)
     assert _devices()[1:] == [
         {"device": "cuda:0", "name": "H200", "detail": "140 GiB, compute capability 9.0, CUDA 13.1"},
         {"device": "cuda:1", "name": "A100", "detail": "80 GiB, compute capability 8.0, CUDA 13.1"},

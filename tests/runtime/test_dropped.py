@@ -17,6 +17,7 @@ from ps3d_rt.cli.progress import listening
 from ps3d_rt.core.dropped import Census, list_dropped
 from ps3d_rt.core.particle_filter import Reason
 from ps3d_rt.engines.fake import FakeEngine
+from ps3d_rt.engines.shared import SharedEngine
 from ps3d_rt.events import Event, RunDone, Warned
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.open import open_volume
@@ -116,8 +117,7 @@ def test_any_chunks_and_workers_drop_the_same(tmp_path: Path, changes: dict[str,
     np.save(tmp_path / "bodies.npy", image())
     (tmp_path / "a.onnx").write_bytes(b"the fake engine reads none")
     model = write_bundle(tmp_path / "fake.ps3d", MODEL, {"a.onnx": tmp_path / "a.onnx"})
-    engine = FakeEngine(PATCH)
-    engine.reopen = partial(FakeEngine, PATCH)
+    engine = SharedEngine(FakeEngine(PATCH), partial(FakeEngine, PATCH))
     with open_volume(tmp_path / "bodies.npy", spacing_mm=0.01) as volume:
         predict_to_folder(volume, model, engine, config(**changes), tmp_path / "out")
     found = parquet.read_table(tmp_path / "out" / "dropped.parquet")

@@ -14,7 +14,7 @@ import openvino
 import pytest
 from onnx import TensorProto, helper, save
 
-from ps3d_rt.engines import CPU_ENGINES, cards, open_engine
+from ps3d_rt.engines import CPU_ENGINES, gpus, open_engine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.engines.onnxruntime import OnnxRuntimeEngine
 from ps3d_rt.engines.openvino import OpenVinoEngine
@@ -134,7 +134,7 @@ def test_the_fake_engine_keeps_patches_apart() -> None:
 @pytest.fixture
 def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without an NVIDIA driver, whatever this one has."""
-    monkeypatch.setattr(cards, "_LIBRARY", "libno_such_driver.so.1")
+    monkeypatch.setattr(gpus, "_LIBRARY", "libno_such_driver.so.1")
 
 
 def test_auto_falls_back_and_says_so(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ps3d_rt.engines.base import EngineSpec
-from ps3d_rt.engines.batches import CardUse, largest_batch, score_in_batches, try_once
+from ps3d_rt.engines.batches import DeviceLimits, largest_batch, score_in_batches, try_once
 from ps3d_rt.errors import CapabilityError
 
 PATCH = (2, 3, 4)
@@ -35,12 +35,12 @@ def test_every_call_has_the_same_size_and_every_patch_its_own_scores(count: int)
 
 @pytest.mark.parametrize(("most", "memory", "expected"), [(8, None, 4), (3, None, 2), (8, 250, 2), (8, 100, 1)])
 def test_the_batch_is_the_largest_that_is_allowed_and_fits(most: int, memory: int | None, expected: int) -> None:
-    assert largest_batch({1: 100, 2: 200, 4: 400}, CardUse(batch=most, memory_bytes=memory)) == expected
+    assert largest_batch({1: 100, 2: 200, 4: 400}, DeviceLimits(batch=most, memory_bytes=memory)) == expected
 
 
 def test_a_budget_that_is_too_small_is_told_with_numbers() -> None:
     with pytest.raises(CapabilityError, match=r"needs 3\.00 GiB.*allowed.*1\.00 GiB"):
-        largest_batch({1: 3 * 2**30, 2: 6 * 2**30}, CardUse(memory_bytes=2**30))
+        largest_batch({1: 3 * 2**30, 2: 6 * 2**30}, DeviceLimits(memory_bytes=2**30))
 
 
 SPEC = EngineSpec(name="tensorrt", patch=PATCH, device="cuda:0", precision="fp16", batch=2)

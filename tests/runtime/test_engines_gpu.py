@@ -1,4 +1,4 @@
-"""The engines on a real card, against ONNX Runtime on the CPU. Skipped where there is no card, engine by engine."""
+"""The engines on a real GPU, against ONNX Runtime on the CPU. Skipped where there is no GPU, engine by engine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ps3d_rt.engines import GPU_ENGINES, CardUse, Engine, open_engine, tensorrt
+from ps3d_rt.engines import GPU_ENGINES, DeviceLimits, Engine, open_engine, tensorrt
 from ps3d_rt.engines.cache import EngineCache
-from ps3d_rt.engines.cards import Card, find_card, load_cupy
+from ps3d_rt.engines.gpus import Gpu, find_gpu, load_cupy
 from ps3d_rt.engines.tensorrt_build import engine_key
 from ps3d_rt.errors import CapabilityError
 from ps3d_rt.model import ModelBundle, load_model
@@ -21,17 +21,17 @@ Array = np.ndarray[Any, Any]
 
 
 @pytest.fixture(scope="module")
-def card() -> Card:
+def gpu() -> Gpu:
     try:
-        return find_card("auto")
+        return find_gpu("auto")
     except CapabilityError as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
-def cupy(card: Card) -> Any:
+def cupy(gpu: Gpu) -> Any:
     try:
-        return load_cupy(card)
+        return load_cupy(gpu)
     except CapabilityError as error:
         pytest.skip(str(error))
 
@@ -41,9 +41,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PS3D_RT_CACHE", str(tmp_path))
 
 
-def opened(bundle: ModelBundle, name: str, use: CardUse | None = None) -> Engine:
+def opened(bundle: ModelBundle, name: str, limits: DeviceLimits | None = None) -> Engine:
     try:
-        return open_engine(bundle, engine=name, use=use)
+        return open_engine(bundle, engine=name, limits=limits)
     except CapabilityError as error:
         pytest.skip(str(error))
 
@@ -62,7 +62,7 @@ def on_the_cpu(bundle: ModelBundle, patches: Array) -> Array:
 def test_the_default_model_scores_as_on_the_cpu(cupy: Any, name: str, cuda_graph: bool) -> None:
     model = load_model()
     patches = some_patches(model, 11)
-    with opened(model, name, CardUse(cuda_graph=cuda_graph)) as ready, cupy.cuda.Stream(non_blocking=True):
+    with opened(model, name, DeviceLimits(cuda_graph=cuda_graph)) as ready, cupy.cuda.Stream(non_blocking=True):
         assert (ready.spec.name, ready.spec.device) == (name, "cuda:0")
         scores = ready.infer(cupy.asarray(patches)).get()
     expected = on_the_cpu(model, patches)
@@ -76,7 +76,7 @@ def test_the_default_model_scores_as_on_the_cpu(cupy: Any, name: str, cuda_graph
 @pytest.mark.parametrize("name", GPU_ENGINES)
 def test_scores_do_not_depend_on_the_company(cupy: Any, tiny_bundle: ModelBundle, name: str) -> None:
     patches = cupy.asarray(some_patches(tiny_bundle, 11))
-    with opened(tiny_bundle, name, CardUse(batch=4)) as ready:
+    with opened(tiny_bundle, name, DeviceLimits(batch=4)) as ready:
         together = ready.infer(patches)
         alone = cupy.concatenate([ready.infer(patch[None]) for patch in patches])
         assert bool((together == alone).all())
@@ -97,13 +97,13 @@ def test_infer_follows_the_current_stream(cupy: Any, tiny_bundle: ModelBundle, n
                 work = work @ work * 1e-4  # keeps the stream busy
             late[...] = patches + 0 * work[0, 0]
             scores = ready.infer(late)
-            assert not stream.done, "infer waited for the card"
+            assert not stream.done, "infer waited for the GPU"
             late[...] = 7  # comes after the run, though the host is there before it
             np.testing.assert_array_equal(scores.get(), expected.get())
 
 
 @pytest.mark.parametrize("name", GPU_ENGINES)
-def test_mirrors_and_ensembles_stay_on_the_card(
+def test_mirrors_and_ensembles_stay_on_the_gpu(
     cupy: Any, tiny_bundle: ModelBundle, tiny_networks: tuple[Path, Path], name: str
 ) -> None:
     (tiny_bundle.path / "b.onnx").write_bytes(tiny_networks[1].read_bytes())
@@ -125,13 +125,13 @@ def test_tensorrt_lives_in_cupys_pool_and_in_its_budget(cupy: Any, tiny_bundle: 
         most = ready.spec.memory_bytes
     assert pool.used_bytes() <= before, "all of it is given back"
     assert most is not None
-    with opened(tiny_bundle, name, CardUse(memory_bytes=most - 1)) as ready:
+    with opened(tiny_bundle, name, DeviceLimits(memory_bytes=most - 1)) as ready:
         assert ready.spec.batch < 8
 
 
 @pytest.mark.parametrize("name", GPU_ENGINES[:2])
 def test_an_engine_is_built_once_and_again_when_it_is_damaged(
-    cupy: Any, card: Card, tiny_bundle: ModelBundle, name: str, monkeypatch: pytest.MonkeyPatch
+    cupy: Any, gpu: Gpu, tiny_bundle: ModelBundle, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builds: list[Path] = []
     real = tensorrt.build_into
@@ -145,7 +145,7 @@ def test_an_engine_is_built_once_and_again_when_it_is_damaged(
         opened(tiny_bundle, name).close()
     assert len(builds) == 1
     network = tiny_bundle.onnx_paths[0]
-    key = engine_key(network, flavour=name, patch=tiny_bundle.patch, precision="fp32", card=card)
+    key = engine_key(network, flavour=name, patch=tiny_bundle.patch, precision="fp32", gpu=gpu)
     EngineCache().store(key, b"no engine", {"precision": "fp32"})
     with opened(tiny_bundle, name) as ready:
         assert ready.infer(cupy.zeros((1, 1, *tiny_bundle.patch), dtype=cupy.float32)).shape[1] == 3

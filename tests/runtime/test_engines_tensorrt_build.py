@@ -1,4 +1,4 @@
-"""Building engines: TensorRT-RTX builds them without a card, so these are real ones."""
+"""Building engines: TensorRT-RTX builds them without a GPU, so these are real ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ps3d_rt.engines import tensorrt_build
 from ps3d_rt.engines.cache import EngineCache, Verdict
-from ps3d_rt.engines.cards import Card
+from ps3d_rt.engines.gpus import Gpu
 from ps3d_rt.engines.tensorrt import check_alignment, check_gate, pool_allocator
 from ps3d_rt.engines.tensorrt_build import build, build_into, engine_key, is_installed, load_tensorrt, log_of
 from ps3d_rt.errors import CapabilityError, InputError
@@ -25,7 +25,7 @@ from ps3d_rt.model import ModelBundle, load_model
 needs_rtx = pytest.mark.skipif(not is_installed("tensorrt-rtx"), reason="tensorrt-rtx is not installed: no real engine")
 PATCH = (16, 16, 16)
 CUBE = {"kernel_shape": [3] * 3, "pads": [1] * 6}
-ADA, HOPPER = Card(0, "RTX 4090", (8, 9), 24 * 2**30, (13, 0)), Card(0, "H200", (9, 0), 139 * 2**30, (13, 0))
+ADA, HOPPER = Gpu(0, "RTX 4090", (8, 9), 24 * 2**30, (13, 0)), Gpu(0, "H200", (9, 0), 139 * 2**30, (13, 0))
 
 
 def write_network(path: Path, kind: str) -> Path:
@@ -61,7 +61,7 @@ def write_network(path: Path, kind: str) -> Path:
 
 
 @needs_rtx
-def test_the_default_model_becomes_an_engine_without_a_card(tmp_path: Path) -> None:
+def test_the_default_model_becomes_an_engine_without_a_gpu(tmp_path: Path) -> None:
     model = load_model()
     cache, network = EngineCache(tmp_path), model.onnx_paths[0]
     key = engine_key(network, flavour="tensorrt-rtx", patch=model.patch, precision="fp32")
@@ -71,7 +71,7 @@ def test_the_default_model_becomes_an_engine_without_a_card(tmp_path: Path) -> N
     facts = stored.manifest["facts"]
     assert facts["inputs"] == [{"name": "patches", "shape": [-1, 1, 64, 64, 64], "type": "FLOAT"}]
     assert facts["outputs"] == [{"name": "scores", "shape": [-1, 3, 64, 64, 64], "type": "FLOAT"}]
-    assert (facts["precision"], facts["norm"], facts["cards"]) == ("fp32", "native", "every card")
+    assert (facts["precision"], facts["norm"], facts["gpus"]) == ("fp32", "native", "every GPU")
     there = {"CONVOLUTION": 15, "DECONVOLUTION": 3, "SOFTMAX": 1}
     assert {kind: facts["layers"][kind] for kind in there} == there
     engine = stored.path.read_bytes()
@@ -224,7 +224,7 @@ def test_the_module_without_the_metapackage_serves_too(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("flavour", "card", "gpu"),
+    ("flavour", "gpu", "bound_to"),
     [
         ("tensorrt", HOPPER, "H200 9.0"),
         ("tensorrt", ADA, "RTX 4090 8.9"),
@@ -233,15 +233,15 @@ def test_the_module_without_the_metapackage_serves_too(monkeypatch: pytest.Monke
         ("tensorrt-rtx", None, ""),
     ],
 )
-def test_an_engine_is_bound_to_a_card_where_it_must_be(
-    monkeypatch: pytest.MonkeyPatch, tiny_bundle: ModelBundle, flavour: str, card: Card | None, gpu: str
+def test_an_engine_is_bound_to_a_gpu_where_it_must_be(
+    monkeypatch: pytest.MonkeyPatch, tiny_bundle: ModelBundle, flavour: str, gpu: Gpu | None, bound_to: str
 ) -> None:
     module = ModuleType("stand-in")
     module.__dict__["__version__"] = "99.1"
     monkeypatch.setitem(sys.modules, tensorrt_build.MODULES[flavour][0], module)
     network = tiny_bundle.onnx_paths[0]
-    key = engine_key(network, flavour=flavour, patch=PATCH, precision="fp16", card=card)
-    assert (key.gpu, key.version, key.precision) == (gpu, "99.1", "fp16")
+    key = engine_key(network, flavour=flavour, patch=PATCH, precision="fp16", gpu=gpu)
+    assert (key.gpu, key.version, key.precision) == (bound_to, "99.1", "fp16")
     if flavour == "tensorrt":
         with pytest.raises(CapabilityError, match="there is none; use tensorrt-rtx"):
-            engine_key(network, flavour=flavour, patch=PATCH, precision="fp16", card=None)
+            engine_key(network, flavour=flavour, patch=PATCH, precision="fp16", gpu=None)

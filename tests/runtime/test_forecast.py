@@ -15,7 +15,7 @@ from ps3d_rt import memory
 from ps3d_rt.core.grid import Box
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import InputError
-from ps3d_rt.forecast import _middle, card_bytes, memory_bytes
+from ps3d_rt.forecast import _middle, gpu_bytes, memory_bytes
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.crop import Crop
 from ps3d_rt.io.volume_writer import write_volume
@@ -122,20 +122,20 @@ def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert memory.free_bytes() == 1000
 
 
-def test_a_card_holds_what_the_host_does_not(model: Any) -> None:
+def test_a_gpu_holds_what_the_host_does_not(model: Any) -> None:
     spec = FakeEngine((32, 32, 32)).spec
     config = replace(CONFIG, gpu_memory_bytes=4 * 2**30)
     shape = (997, 1256, 1256)
     on_cpu, one, two = (RunPlan.of(shape, 2, model, config, d) for d in (("cpu",), ("cuda:0",), ("cuda:0", "cuda:1")))
-    assert card_bytes(on_cpu, config, spec, 2) == 0
-    assert config.network_bytes < card_bytes(one, config, spec, 2) <= config.gpu_memory_bytes
-    assert card_bytes(one, config, replace(spec, memory_bytes=1), 2) < card_bytes(one, config, spec, 2)
+    assert gpu_bytes(on_cpu, config, spec, 2) == 0
+    assert config.network_bytes < gpu_bytes(one, config, spec, 2) <= config.gpu_memory_bytes
+    assert gpu_bytes(one, config, replace(spec, memory_bytes=1), 2) < gpu_bytes(one, config, spec, 2)
     assert memory_bytes(one, config, 2) < 4 * 2**30
     assert memory_bytes(two, config, 2) == 2 * memory_bytes(replace(two, devices=("cuda:0",)), config, 2)
     assert len(two.sweeps) >= 2
 
 
-def test_the_budget_of_a_card_is_an_option(cli: Any, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_budget_of_a_gpu_is_an_option(cli: Any, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     def opened(bundle: Any, *, use: Any, **options: Any) -> Any:

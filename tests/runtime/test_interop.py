@@ -15,13 +15,13 @@ from ps3d_rt import api
 from ps3d_rt.api import as_volume, device_for
 from ps3d_rt.core.arrays import asnumpy, borrowed, is_cupy_array
 from ps3d_rt.core.grid import Box
-from ps3d_rt.engines import cards
+from ps3d_rt.engines import gpus
 from ps3d_rt.errors import CapabilityError, InputError
-from ps3d_rt.io.card_volume import CardVolume
+from ps3d_rt.io.gpu_volume import GpuVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Result
 
-CARD = cards.Card(0, "H200", (9, 0), 139 * 2**30, (13, 0))
+GPU = gpus.Gpu(0, "H200", (9, 0), 139 * 2**30, (13, 0))
 
 
 def voxels() -> Any:
@@ -56,9 +56,9 @@ def test_what_hands_out_no_memory_is_refused(array: Any, says: str) -> None:
         borrowed(array)
 
 
-def test_an_array_on_a_card_needs_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_array_on_a_gpu_needs_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)
-    for array in (like_pycuda(voxels()), like_torch_on_a_card(voxels())):
+    for array in (like_pycuda(voxels()), like_torch_on_a_gpu(voxels())):
         with pytest.raises(CapabilityError, match=r"ps3d-rt\[gpu\]"):
             borrowed(array)
 
@@ -69,15 +69,15 @@ def like_pycuda(array: Any) -> Any:
     return SimpleNamespace(__cuda_array_interface__=interface)
 
 
-def like_torch_on_a_card(array: Any) -> Any:
+def like_torch_on_a_gpu(array: Any) -> Any:
     return SimpleNamespace(__dlpack__=lambda **_: array, __dlpack_device__=lambda: (2, 0), shape=array.shape)
 
 
-def on_a_card(cupy: Any) -> dict[str, tuple[Any, int]]:
-    """Arrays of several libraries on a card, and the address of the memory of each."""
-    if cupy.__version__ == "0":  # the stand-in, whose card is the host
+def on_a_gpu(cupy: Any) -> dict[str, tuple[Any, int]]:
+    """Arrays of several libraries on a GPU, and the address of the memory of each."""
+    if cupy.__version__ == "0":  # the stand-in, whose GPU is the host
         arrays = [voxels(), voxels()]
-        wrapped = {"pycuda": like_pycuda(arrays[0]), "torch": like_torch_on_a_card(arrays[1])}
+        wrapped = {"pycuda": like_pycuda(arrays[0]), "torch": like_torch_on_a_gpu(arrays[1])}
         return {name: (x, a.ctypes.data) for (name, x), a in zip(wrapped.items(), arrays, strict=True)}
     found = {}
     if torch.cuda.is_available():
@@ -92,23 +92,23 @@ def address(array: Any) -> int:
     return int(array._host.ctypes.data if hasattr(array, "_host") else array.data.ptr)
 
 
-def test_on_a_card_nothing_is_copied(cupy: Any) -> None:
-    for name, (array, place) in on_a_card(cupy).items():
+def test_on_a_gpu_nothing_is_copied(cupy: Any) -> None:
+    for name, (array, place) in on_a_gpu(cupy).items():
         ours = borrowed(array)
         assert is_cupy_array(ours), name
         assert address(ours) == place, name
         np.testing.assert_array_equal(asnumpy(ours), voxels(), err_msg=name)
 
 
-def test_a_volume_on_a_card_is_read_there_and_from_the_host(cupy: Any) -> None:
+def test_a_volume_on_a_gpu_is_read_there_and_from_the_host(cupy: Any) -> None:
     array = cupy.asarray(voxels())
     volume = as_volume(array, 0.01)
-    assert isinstance(volume, CardVolume)
+    assert isinstance(volume, GpuVolume)
     assert (volume.shape, volume.dtype, volume.device) == ((2, 3, 4), np.uint16, "cuda:0")
     box = Box((0, 1, 1), (2, 3, 2))
-    there = volume.read_on_card(box)
+    there = volume.read_on_gpu(box)
     assert is_cupy_array(there)
-    assert address(volume.read_on_card(Box.of_shape(volume.shape))) == address(array)
+    assert address(volume.read_on_gpu(Box.of_shape(volume.shape))) == address(array)
     np.testing.assert_array_equal(asnumpy(there), voxels()[box.slices])
     np.testing.assert_array_equal(volume.read(box), voxels()[box.slices])
 
@@ -142,11 +142,11 @@ def test_a_torch_tensor_gives_the_labels_of_the_numpy_array(fake_model: Any) -> 
     np.testing.assert_array_equal(found.labels, want.labels)
 
 
-def test_labels_come_back_on_the_card_if_wanted_there(
+def test_labels_come_back_on_the_gpu_if_wanted_there(
     cupy: Any, fake_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if cupy.__version__ == "0":
-        monkeypatch.setattr(cards, "find_cards", lambda: (CARD,))
+        monkeypatch.setattr(gpus, "find_gpus", lambda: (GPU,))
     want = predict(balls(), fake_model)
     found = predict(balls(), fake_model, labels_device="cuda:0")
     assert is_cupy_array(found.labels)
@@ -157,10 +157,10 @@ def test_labels_come_back_on_the_card_if_wanted_there(
 def test_a_place_for_labels_that_is_not_there_is_refused_before_the_run(
     fake_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_cards() -> tuple[cards.Card, ...]:
+    def no_gpus() -> tuple[gpus.Gpu, ...]:
         raise CapabilityError("there is no driver here")
 
-    monkeypatch.setattr(cards, "find_cards", no_cards)
+    monkeypatch.setattr(gpus, "find_gpus", no_gpus)
     monkeypatch.setattr(api, "predict_volume", lambda *_: pytest.fail("it ran"))
     with pytest.raises(CapabilityError, match="device cuda:0 is not there: there is no driver here"):
         predict(balls(), fake_model, labels_device="cuda:0")

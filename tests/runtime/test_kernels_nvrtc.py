@@ -1,4 +1,4 @@
-"""Every CUDA kernel through NVIDIA's own compiler, to machine code of old and new cards; that needs no card."""
+"""Every CUDA kernel through NVIDIA's own compiler, to machine code of old and new GPUs; that needs no GPU."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ps3d_rt.engines import cards, tensorrt_build
-from ps3d_rt.engines.cards import Card
+from ps3d_rt.engines import gpus, tensorrt_build
+from ps3d_rt.engines.gpus import Gpu
 from ps3d_rt.io.volume_writer import write_volume
 
-CARD = Card(0, "H200", (9, 0), 139 * 2**30, (13, 0))
+GPU = Gpu(0, "H200", (9, 0), 139 * 2**30, (13, 0))
 SIZES = ("--spacing", "0.01", "--particle-size", "0.12")
 
 
@@ -36,10 +36,10 @@ def scan(tmp_path: Path) -> Path:
         ("--engine", "onnxruntime-cuda"),
     ],
 )
-def test_without_a_driver_nothing_runs_on_a_card(
+def test_without_a_driver_nothing_runs_on_a_gpu(
     cli: Any, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, options: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(cards, "_LIBRARY", "libno_such_driver.so.1")
+    monkeypatch.setattr(gpus, "_LIBRARY", "libno_such_driver.so.1")
     out = (tmp_path / "out",) if command == "predict" else ()
     code, told, err = cli(command, scan, *out, *SIZES, *options)
     assert (code, told) == (3, "")
@@ -61,7 +61,7 @@ def test_without_a_driver_nothing_runs_on_a_card(
 def test_a_package_that_is_missing_is_named(
     cli: Any, scan: Path, monkeypatch: pytest.MonkeyPatch, engine: str, gone: str | None, says: str
 ) -> None:
-    monkeypatch.setattr(cards, "find_cards", lambda: (CARD,))
+    monkeypatch.setattr(gpus, "find_gpus", lambda: (GPU,))
     for module in tensorrt_build.MODULES.get(gone or "", (gone,)):
         if module is not None:
             monkeypatch.setitem(sys.modules, module, None)
@@ -72,6 +72,6 @@ def test_a_package_that_is_missing_is_named(
     assert says in err
 
 
-def test_workers_beside_a_card_are_a_wrong_option(cli: Any, scan: Path) -> None:
+def test_workers_beside_a_gpu_are_a_wrong_option(cli: Any, scan: Path) -> None:
     code, _, err = cli("plan", scan, *SIZES, "--engine", "openvino", "--device", "cuda:0", "--workers", "2")
     assert (code, "does not run on device cuda:0" in err) == (2, True)

@@ -75,7 +75,7 @@ def test_the_hash_tells_networks_and_their_order_apart(tmp_path: Path, tiny_netw
     turned = dataclasses.replace(ab, members=both[::-1])
     renamed = write_bundle(tmp_path / "c.ps3d", draft(members=("x", "y")), {"x": one, "y": other, "CARD": one})
     assert ab.hash != ba.hash == turned.hash
-    assert ab.hash == renamed.hash, "it is about the networks, not about names and cards"
+    assert ab.hash == renamed.hash, "it is about the networks, not about names and GPUs"
     assert len(ab.hash) == 64
 
 

@@ -223,9 +223,9 @@ def test_a_model_can_ask_for_sure_particles() -> None:
     volume = ArrayVolume(image, 0.01)
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5)
     found, dropped = [], []
-    for wish in ({}, {"min_confidence": 0.8}):
-        result = predict_volume(volume, bundle(**wish), FakeEngine(PATCH, threshold=HALFWAY), config)
-        assert wish.items() <= result.run["parameters"].items()
+    for given in ({}, {"min_confidence": 0.8}):
+        result = predict_volume(volume, bundle(**given), FakeEngine(PATCH, threshold=HALFWAY), config)
+        assert given.items() <= result.run["parameters"].items()
         found.append(np.unique(labels[(result.labels > 0) & (labels > 0)]).tolist())
         dropped.append(result.dropped.reason.tolist())
     assert found == [[1, 2, 3, 4, 5], [1, 3, 4, 5]]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.plan import (
-    CARD_BYTES_PER_VOXEL,
+    GPU_BYTES_PER_VOXEL,
     HALO,
     SHARD,
-    CardPlan,
+    GpuPlan,
     PredictConfig,
     RunPlan,
 )
@@ -34,27 +34,27 @@ def wanted(side: int) -> tuple[int, int, int]:
 @given(budget=st.integers(2**20, 2**37), side=st.integers(1, 900))
 def test_what_is_planned_fits_the_budget(budget, side):
     try:
-        plan = CardPlan.of(budget, wanted(side))
+        plan = GpuPlan.of(budget, wanted(side))
     except InputError as error:
         needed = int(re.search(r"--gpu-memory (\d+)", str(error))[1])
         assert needed * 2**30 > budget
-        CardPlan.of(needed * 2**30, wanted(side))
+        GpuPlan.of(needed * 2**30, wanted(side))
         return
     config = PredictConfig(spacing_mm=(1, 1, 1), particle_size_mm=9, overlap=0, gpu_memory_bytes=budget)
     assert plan.sweep_bytes + config.network_bytes <= budget * 3 / 4
     assert all(n % shard == 0 and 0 < n <= want for n, shard, want in zip(plan.chunk, SHARD, wanted(side), strict=True))
     assert plan.tasks >= 1
-    assert plan.tasks * prod(n + 2 * HALO for n in plan.chunk) * CARD_BYTES_PER_VOXEL <= budget / 2
+    assert plan.tasks * prod(n + 2 * HALO for n in plan.chunk) * GPU_BYTES_PER_VOXEL <= budget / 2
 
 
 def test_more_memory_gives_larger_and_more_chunks():
-    plans = [CardPlan.of(gib * 2**30, (512, 512, 512)) for gib in (1, 6, 12, 24, 48)]
+    plans = [GpuPlan.of(gib * 2**30, (512, 512, 512)) for gib in (1, 6, 12, 24, 48)]
     chunks = [(64, 256, 256), (256, 512, 512), (512,) * 3, (512,) * 3, (512,) * 3]
     assert [plan.chunk for plan in plans] == chunks
     assert [plan.tasks for plan in plans] == [1, 1, 1, 2, 4]
 
 
-def test_a_run_is_cut_by_the_budget_of_its_card_and_only_there(model):
+def test_a_run_is_cut_by_the_budget_of_its_gpu_and_only_there(model):
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.6, overlap=0.4, gpu_memory_bytes=4 * 2**30)
     source = (997, 1256, 1256)
     on_cpu = RunPlan.of(source, 2, model, config)
@@ -62,13 +62,13 @@ def test_a_run_is_cut_by_the_budget_of_its_card_and_only_there(model):
         RunPlan.of(source, 2, model, config_, ("cuda:0",))
         for config_ in (config, PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.6, overlap=0.4))
     )
-    assert on_cpu.card is None
+    assert on_cpu.gpu is None
     assert on_cpu.chunks.chunk == (256, 256, 256)
     assert len(tight.sweeps) > len(wide.sweeps) == 1
     for plan in (tight, wide):
-        assert plan.card is not None
+        assert plan.gpu is not None
         widest = max(prod(plan.lattice.read_box(sweep.write).shape[1:]) for sweep in plan.sweeps)
-        assert widest * plan.column_bytes(2) <= plan.card.sweep_bytes
+        assert widest * plan.column_bytes(2) <= plan.gpu.sweep_bytes
 
 
 def test_a_budget_that_holds_no_chunk_is_refused(model):

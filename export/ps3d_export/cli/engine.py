@@ -10,8 +10,8 @@ import typer
 
 def engine(
     model: Annotated[str, typer.Argument(help="Bundled model, or path of a .ps3d bundle.")],
-    flavour: Annotated[str, typer.Option(help="tensorrt, or tensorrt-rtx: needs no card to build.")],
-    device: Annotated[str, typer.Option(help="cuda:N; auto: the first card, or none.")] = "auto",
+    flavour: Annotated[str, typer.Option(help="tensorrt, or tensorrt-rtx: needs no GPU to build.")],
+    device: Annotated[str, typer.Option(help="cuda:N; auto: the first GPU, or none.")] = "auto",
 ) -> None:
     """Build the TensorRT engines of a model and keep them in the cache, where `predict` finds them.
 

@@ -14,8 +14,8 @@ from ps3d_rt.errors import CapabilityError, InputError
 
 EXTRAS = {
     "train": ("nnunetv2", "train on your own material"),
-    "gpu": ("cupy-cuda13x", "run on an NVIDIA card"),
-    "tensorrt": ("tensorrt", "the fastest engine on data-centre cards"),
+    "gpu": ("cupy-cuda13x", "run on an NVIDIA GPU"),
+    "tensorrt": ("tensorrt", "the fastest engine on data-centre GPUs"),
     "tensorrt-rtx": ("tensorrt-rtx-cu13", "the fastest engine on RTX workstations"),
 }
 """Extra → the package it is recognised by, and what it is for."""
@@ -24,7 +24,7 @@ EXTRAS = {
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False) -> None:
     """Report versions, devices, the engines that run here, the bundled models, and extras that could be installed.
 
-    Every engine runs one patch; on a card it is built first, if it has not been. Ends with exit code 3 if
+    Every engine runs one patch; on a GPU it is built first, if it has not been. Ends with exit code 3 if
     ``ps3d-rt predict`` cannot work here.
 
     Example: ps3d-rt doctor
@@ -109,14 +109,14 @@ def _engines(model: str | None) -> list[dict[str, Any]]:
 
 
 def _devices() -> list[dict[str, Any]]:
-    from ps3d_rt.engines.cards import find_cards  # noqa: PLC0415
+    from ps3d_rt.engines.gpus import find_gpus  # noqa: PLC0415
 
     rows = [{"device": "cpu", "name": platform.processor() or platform.machine(), "detail": f"{os.cpu_count()} cores"}]
     try:
-        for card in find_cards():
-            (major, minor), (cuda, release) = card.capability, card.cuda
-            detail = f"{card.memory_bytes / 2**30:.0f} GiB, compute capability {major}.{minor}, CUDA {cuda}.{release}"
-            rows.append({"device": card.device, "name": card.name, "detail": detail})
+        for gpu in find_gpus():
+            (major, minor), (cuda, release) = gpu.capability, gpu.cuda
+            detail = f"{gpu.memory_bytes / 2**30:.0f} GiB, compute capability {major}.{minor}, CUDA {cuda}.{release}"
+            rows.append({"device": gpu.device, "name": gpu.name, "detail": detail})
     except CapabilityError as error:
         rows.append({"device": "cuda", "name": "none", "detail": str(error)})
     return rows

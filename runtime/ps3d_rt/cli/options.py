@@ -15,8 +15,8 @@ ParticleSize = Annotated[str, typer.Option(help="Rough mean diameter of the part
 Spacing = Annotated[str | None, typer.Option(help="Side of a voxel, mm: 0.01, or z,y,x.")]
 Model = Annotated[str, typer.Option(help="Bundled model, or path of a .ps3d bundle.")]
 EngineName = Annotated[str, typer.Option(help="auto, or an engine by its name: openvino, onnxruntime, tensorrt …")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda:N, or several cards: cuda:0,cuda:1 or cuda:all.")]
-GpuMemory = Annotated[float, typer.Option(help="Memory of a card that the run may take, GiB.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda:N, or several GPUs: cuda:0,cuda:1 or cuda:all.")]
+GpuMemory = Annotated[float, typer.Option(help="Memory of a GPU that the run may take, GiB.")]
 Memory = Annotated[
     float | None,
     typer.Option(help="Memory that the run may take, GiB; default: 4, or half of what is free if that is less."),

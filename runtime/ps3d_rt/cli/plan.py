@@ -41,7 +41,7 @@ def plan(
 
     from ps3d_rt.cli.opened import opened  # noqa: PLC0415
     from ps3d_rt.cli.progress import listening, warn  # noqa: PLC0415
-    from ps3d_rt.forecast import card_bytes, forecast, memory_bytes  # noqa: PLC0415
+    from ps3d_rt.forecast import forecast, gpu_bytes, memory_bytes  # noqa: PLC0415
     from ps3d_rt.pipeline import Job  # noqa: PLC0415
     from ps3d_rt.plan import RunPlan  # noqa: PLC0415
 
@@ -84,7 +84,7 @@ def plan(
             "particles": run.particles,
             "memory_budget_bytes": config.memory_bytes,
             "memory_bytes": memory_bytes(run, config, volume.dtype.itemsize),
-            "gpu_memory_bytes": card_bytes(run, config, ready.spec, volume.dtype.itemsize),
+            "gpu_memory_bytes": gpu_bytes(run, config, ready.spec, volume.dtype.itemsize),
         }
         if trial:
             facts |= asdict(forecast(volume, bundle, ready, config))

@@ -1,6 +1,6 @@
-"""Which array library owns this array; its ndimage; what a kernel is on a CPU and on a card.
+"""Which array library owns this array; its ndimage; what a kernel is on a CPU and on a GPU.
 
-The only place in ``core`` that knows CuPy by name. CuPy loads when an array of it or a card shows up.
+The only place in ``core`` that knows CuPy by name. CuPy loads when an array of it or a GPU shows up.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def is_cupy_array(x: Any) -> bool:
     return type(x).__module__.partition(".")[0] == "cupy"
 
 
-def card_of(device: str) -> int | None:
-    """Tell the number of the card that ``device`` names; None for the CPU.
+def gpu_index(device: str) -> int | None:
+    """Tell the number of the GPU that ``device`` names; None for the CPU.
 
     Raises:
         InputError: if it names neither.
 
-    >>> card_of("cpu"), card_of("cuda:1")
+    >>> gpu_index("cpu"), gpu_index("cuda:1")
     (None, 1)
     """
     kind, _, number = device.partition(":")
@@ -50,7 +50,7 @@ def namespace_of(device: str) -> ModuleType:
         CapabilityError: if CuPy does not load.
         InputError: if there is no such kind of device.
     """
-    if card_of(device) is None:
+    if gpu_index(device) is None:
         return np
     try:
         return import_module("cupy")
@@ -61,7 +61,7 @@ def namespace_of(device: str) -> ModuleType:
 def asnumpy(x: Any) -> NDArray[Any]:
     """Bring an array to the host and wait for it; a numpy array comes back as it is.
 
-    From a card it lands in pinned memory, where copies are fast and other streams go on.
+    From a GPU it lands in pinned memory, where copies are fast and other streams go on.
     """
     if not is_cupy_array(x):
         return cast(NDArray[Any], x)
@@ -74,14 +74,14 @@ def borrowed(x: Any) -> Any:
 
     Args:
         x: an array of NumPy or CuPy, or of a library that hands out its memory by DLPack or by the CUDA array
-            interface: torch on a CPU or a card, pycuda, numba, JAX and so on.
+            interface: torch on a CPU or a GPU, pycuda, numba, JAX and so on.
 
     Returns:
-        A NumPy array, or a CuPy array on the card that ``x`` is on, ready to be used on any stream. What knows its
+        A NumPy array, or a CuPy array on the GPU that ``x`` is on, ready to be used on any stream. What knows its
         shape and dtype and neither protocol, such as an array of zarr, comes back as it is.
 
     Raises:
-        CapabilityError: if it is on a card and CuPy does not load.
+        CapabilityError: if it is on a GPU and CuPy does not load.
         InputError: if it is no array, or does not hand out its memory.
 
     >>> borrowed(np.arange(3))
@@ -92,8 +92,8 @@ def borrowed(x: Any) -> Any:
     ours: Any
     try:
         if hasattr(x, "__dlpack__") and not is_cupy_array(x):
-            on_card = x.__dlpack_device__()[0] in _DLPACK_CUDA
-            ours = namespace_of("cuda:0").from_dlpack(x) if on_card else np.from_dlpack(x)
+            on_gpu = x.__dlpack_device__()[0] in _DLPACK_CUDA
+            ours = namespace_of("cuda:0").from_dlpack(x) if on_gpu else np.from_dlpack(x)
         elif hasattr(x, "__cuda_array_interface__"):
             ours = namespace_of("cuda:0").asarray(x)
         elif hasattr(x, "shape") and hasattr(x, "dtype"):
@@ -103,7 +103,7 @@ def borrowed(x: Any) -> Any:
     except (BufferError, RuntimeError, TypeError) as error:
         raise InputError(
             f"the {type(x).__module__}.{type(x).__name__} does not hand out its memory ({error}); "
-            "pass a plain array of numbers: detached, in one piece, on the CPU or an NVIDIA card."
+            "pass a plain array of numbers: detached, in one piece, on the CPU or an NVIDIA GPU."
         ) from error
     if is_cupy_array(ours):
         with ours.device as device:
@@ -158,27 +158,27 @@ class Twins(Generic[P, R]):
         @Twins
         def count(labels): ...              # what runs on a CPU
 
-        @count.on_card
-        def _count_on_card(labels): ...     # gives the same
+        @count.on_gpu
+        def _count_on_gpu(labels): ...     # gives the same
     """
 
     def __init__(self, on_host: Callable[P, R]) -> None:
         self.on_host = on_host
-        self._on_card: Callable[P, R] | None = None
+        self._on_gpu: Callable[P, R] | None = None
         update_wrapper(self, on_host)
 
-    def on_card(self, twin: Callable[P, R]) -> Callable[P, R]:
+    def on_gpu(self, twin: Callable[P, R]) -> Callable[P, R]:
         """Take ``twin`` as the body for CuPy arrays."""
-        self._on_card = twin
+        self._on_gpu = twin
         return twin
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the body that fits the first argument."""
         if not is_cupy_array(args[0]):
             return self.on_host(*args, **kwargs)
-        if self._on_card is None:
-            raise Ps3dError(f"{self.on_host.__name__} cannot work on a card; its arrays must be numpy arrays.")
-        return self._on_card(*args, **kwargs)
+        if self._on_gpu is None:
+            raise Ps3dError(f"{self.on_host.__name__} cannot work on a GPU; its arrays must be numpy arrays.")
+        return self._on_gpu(*args, **kwargs)
 
 
 class CudaKernel:

@@ -28,7 +28,7 @@ Found = TypeVar("Found")
 class Store(Protocol):
     """Named arrays that all have the shape of one volume; on disk as a rule. Workers share it by pickling it.
 
-    A store that reads into arrays on a card gets such arrays to write.
+    A store that reads into arrays on a GPU gets such arrays to write.
 
     Tasks that run at the same time write disjoint boxes, and never read an array where another one writes it.
     """
@@ -191,8 +191,8 @@ def _tally(labels: Any, count: int, reach: int) -> tuple[NDArray[Any], NDArray[A
     return volumes, firsts, near
 
 
-@_tally.on_card
-def _tally_on_card(labels: Any, count: int, reach: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+@_tally.on_gpu
+def _tally_on_gpu(labels: Any, count: int, reach: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     xp = array_namespace(labels)
     labels = xp.ascontiguousarray(labels)
     depth, height, width = labels.shape

@@ -1,4 +1,4 @@
-"""Connected components on a card: a union-find in which every voxel is an entry.
+"""Connected components on a GPU: a union-find in which every voxel is an entry.
 
 1. A voxel points to the first voxel of its run along x.
 2. Runs of neighbouring rows that touch are joined: of two roots the larger points to the smaller, by an atomic minimum;
@@ -90,7 +90,7 @@ def component_roots(inside: Any, *, corners: bool) -> Any:
     """
     if inside.size > 2**31 - 1:
         raise Ps3dError(
-            f"{inside.size} voxels at once; components on a card take at most 2^31 - 1. Use a smaller chunk."
+            f"{inside.size} voxels at once; components on a GPU take at most 2^31 - 1. Use a smaller chunk."
         )
     xp = array_namespace(inside)
     _, height, width = inside.shape

@@ -218,8 +218,8 @@ def _claim(room: Any, task: GrowTask) -> None:
         _flood(flat, neighbours, queue, first, count, flat.size)
 
 
-@_claim.on_card
-def _claim_on_card(room: Any, task: GrowTask) -> None:
+@_claim.on_gpu
+def _claim_on_gpu(room: Any, task: GrowTask) -> None:
     """Do the same in rounds: a round asks every free voxel, and who is claimed in it counts from the next one on."""
     xp = array_namespace(room)
     flat, neighbours = room.reshape(-1), xp.asarray(_neighbour_steps(room.shape))

@@ -1,7 +1,7 @@
 """The foreground of a border-core map, cut into cores and groups; what rule 2 asks of a core.
 
 On a CPU all of it works on runs: voxels of one class in a row along x. A map has 10 to 30 times fewer runs than voxels,
-so the map is walked once and nothing as large as the map is made on the way. On a card every voxel has a thread.
+so the map is walked once and nothing as large as the map is made on the way. On a GPU every voxel has a thread.
 """
 
 from __future__ import annotations
@@ -293,8 +293,8 @@ def paint(out: NDArray[Any], firsts: NDArray[Any], lengths: NDArray[Any], values
             out[k] = values[i]
 
 
-@find_pieces.on_card
-def _find_pieces_on_card(classes: Any, box: Box) -> Pieces:
+@find_pieces.on_gpu
+def _find_pieces_on_gpu(classes: Any, box: Box) -> Pieces:
     xp = array_namespace(classes)
     own = xp.ascontiguousarray(classes[box.slices])
     core, firsts = numbered(component_roots(own == CORE, corners=False))
@@ -303,12 +303,10 @@ def _find_pieces_on_card(classes: Any, box: Box) -> Pieces:
     home = np.arange(cores + groups.size + 1, dtype=np.uint32)
     home[1 : cores + 1] = cores + asnumpy(group.reshape(-1)[firsts])
     labels = xp.where(core > 0, core, xp.where(group > 0, group + cores, 0)).astype(xp.uint32)
-    return Pieces(home, *_thin_and_deep_on_card(classes, box, core, cores), labels)
+    return Pieces(home, *_thin_and_deep_on_gpu(classes, box, core, cores), labels)
 
 
-def _thin_and_deep_on_card(
-    classes: Any, box: Box, core: Any, cores: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _thin_and_deep_on_gpu(classes: Any, box: Box, core: Any, cores: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Do what :func:`thin_and_deep` does; ``core`` is (z, y, x) int32, the cores in ``box``."""
     xp = array_namespace(classes)
     wide = Box(_moved(box.start, -DEEP_REACH), _moved(box.stop, DEEP_REACH))

@@ -165,8 +165,8 @@ def _relabel(chunk: Any, table: NDArray[Any], out: Any) -> Any:
     return largest
 
 
-@_relabel.on_card
-def _relabel_on_card(chunk: Any, table: NDArray[Any], out: Any) -> Any:
+@_relabel.on_gpu
+def _relabel_on_gpu(chunk: Any, table: NDArray[Any], out: Any) -> Any:
     largest = int(chunk.max())
     if largest < table.size:
         out[...] = array_namespace(chunk).asarray(table)[chunk]

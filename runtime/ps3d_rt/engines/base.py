@@ -33,9 +33,9 @@ class EngineSpec:
     mirror_axes: tuple[int, ...] = ()
     """Axes along which scores are averaged over mirror images: 0, 1, 2 for z, y, x."""
     memory_bytes: int | None = None
-    """Memory of the card that the network and a call of ``batch`` patches take; None: not known."""
+    """Memory of the GPU that the network and a call of ``batch`` patches take; None: not known."""
     more_devices: tuple[str, ...] = ()
-    """Cards that a run uses beside ``device``, each by a process with an engine of its own; all of one kind."""
+    """GPUs that a run uses beside ``device``, each by a process with an engine of its own; all of one kind."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -50,22 +50,18 @@ class Engine(ABC):
     """
 
     spec: EngineSpec
-    reopen: Callable[[], Engine] | None = None
-    """Opens the same engine in another process; set by :func:`ps3d_rt.engines.open_engine`."""
 
     def __reduce__(self) -> tuple[Callable[[], Engine], tuple[()]]:
-        """Pickle how the engine was opened, never the network."""
-        if self.reopen is None:
-            raise InputError("this engine was not opened by open_engine, so worker processes cannot; use one process.")
-        return self.reopen, ()
+        """Refuse to be pickled: worker processes open an engine again, see :mod:`ps3d_rt.engines.shared`."""
+        raise InputError("this engine was not opened by open_engine, so worker processes cannot; use one process.")
 
     @final
     def infer(self, patches: Any) -> Any:
-        """Score patches; on a card, queue that on CuPy's current stream and return.
+        """Score patches; on a GPU, queue that on CuPy's current stream and return.
 
         Args:
             patches: (n, 1, *patch) float32, normalized gray values, n ≥ 1, on the engine's device: a NumPy array for
-                an engine on the CPU, a CuPy array for one on a card.
+                an engine on the CPU, a CuPy array for one on a GPU.
 
         Returns:
             (n, 3, *patch) float32, softmax over background, core, border; of the same kind, the caller's own memory.

@@ -1,4 +1,4 @@
-"""Patches in calls of one size, for engines on a card.
+"""Patches in calls of one size, for engines on a GPU.
 
 Every call has the same number of patches, the last one filled up: kernels are chosen by shape, so a patch gets the
 same scores whatever number of others comes along.
@@ -20,13 +20,13 @@ ALIGNMENT_BYTES = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class CardUse:
-    """How an engine uses its card."""
+class DeviceLimits:
+    """How an engine uses its GPU."""
 
     batch: int = 8
     """Most patches a call."""
     memory_bytes: int | None = None
-    """Most device memory for network, scratch and one call; None: no limit but the card's."""
+    """Most device memory for network, scratch and one call; None: no limit but the GPU's."""
     cuda_graph: bool = False
     """Whether the kernels of a call are launched as one graph; TensorRT only. It costs a copy of patches and scores."""
 
@@ -40,29 +40,29 @@ def call_bytes(batch: int, patch: Zyx) -> int:
     return batch * (1 + CLASSES) * prod(patch) * 4
 
 
-def largest_batch(needs: Mapping[int, int], use: CardUse) -> int:
+def largest_batch(needs: Mapping[int, int], limits: DeviceLimits) -> int:
     """Choose the batch: the largest that is allowed and fits.
 
     Args:
         needs: batch → bytes of device memory.
-        use: what is allowed.
+        limits: what is allowed.
 
     Raises:
         CapabilityError: if none is.
 
-    >>> largest_batch({1: 100, 2: 200, 4: 400}, CardUse(batch=8, memory_bytes=300))
+    >>> largest_batch({1: 100, 2: 200, 4: 400}, DeviceLimits(batch=8, memory_bytes=300))
     2
     """
     fitting = [
         batch
         for batch, need in needs.items()
-        if batch <= use.batch and (use.memory_bytes is None or need <= use.memory_bytes)
+        if batch <= limits.batch and (limits.memory_bytes is None or need <= limits.memory_bytes)
     ]
     if not fitting:
         raise CapabilityError(
             f"the network needs {min(needs.values()) / 2**30:.2f} GiB of device memory for {min(needs)} patch(es) a "
-            f"call; allowed are {use.batch} patch(es) and "
-            f"{'any memory' if use.memory_bytes is None else f'{use.memory_bytes / 2**30:.2f} GiB'}. Allow more."
+            f"call; allowed are {limits.batch} patch(es) and "
+            f"{'any memory' if limits.memory_bytes is None else f'{limits.memory_bytes / 2**30:.2f} GiB'}. Allow more."
         )
     return max(fitting)
 

@@ -1,9 +1,9 @@
-"""Engines built for a card, kept between runs: one engine a key, beside it a manifest that says what it is.
+"""Engines built for a GPU, kept between runs: one engine a key, beside it a manifest that says what it is.
 
     KEY.engine   the bytes TensorRT made
     KEY.json     the key in full, sha256 of the bytes, what the builder saw, and the accuracy gate's verdict
 
-KEY is a hash of everything an engine depends on, so an engine of another network, version or card is never found.
+KEY is a hash of everything an engine depends on, so an engine of another network, version or GPU is never found.
 Files appear whole or not at all; an engine whose bytes are not those of its manifest counts as missing.
 """
 
@@ -42,7 +42,7 @@ class EngineKey:
     version: str
     """Of TensorRT."""
     gpu: str
-    """Name and compute capability of the card; empty for an engine that is compiled on the user's card."""
+    """Name and compute capability of the GPU; empty for an engine that is compiled on the user's GPU."""
     precision: str
     """``fp32``, ``fp16`` or ``int8``: what the network is exported in."""
     patch: Zyx

@@ -1,4 +1,4 @@
-"""ONNX Runtime on an NVIDIA card: the second engine there. Patches and scores are CuPy arrays and never leave the card.
+"""ONNX Runtime on an NVIDIA GPU: the second engine there. Patches and scores are CuPy arrays and never leave the GPU.
 
 It computes on a stream of its own, chosen when the network is loaded; events order it with CuPy's current stream, so
 nobody waits on the host. Its memory is its own too: CuPy's pool cannot serve it.
@@ -13,8 +13,8 @@ import numpy as np
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
-from ps3d_rt.engines.batches import CardUse, score_in_batches, try_once
-from ps3d_rt.engines.cards import Card, find_card, load_cupy
+from ps3d_rt.engines.batches import DeviceLimits, score_in_batches, try_once
+from ps3d_rt.engines.gpus import Gpu, find_gpu, load_cupy
 from ps3d_rt.engines.onnxruntime import errors_of_onnxruntime, load_onnxruntime, open_session
 from ps3d_rt.engines.tensorrt import arithmetic
 from ps3d_rt.errors import CapabilityError, InputError
@@ -26,7 +26,7 @@ SEARCHES = ("HEURISTIC", "EXHAUSTIVE")
 
 @final
 class OnnxRuntimeCudaEngine(Engine):
-    """One ONNX network on one card through ONNX Runtime."""
+    """One ONNX network on one GPU through ONNX Runtime."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class OnnxRuntimeCudaEngine(Engine):
         *,
         precision: str = "fp32",
         device: str = "auto",
-        use: CardUse | None = None,
+        limits: DeviceLimits | None = None,
         search: str = "HEURISTIC",
     ) -> None:
         """Load the network and run it once, which is when convolutions are chosen.
@@ -44,28 +44,28 @@ class OnnxRuntimeCudaEngine(Engine):
             onnx_path: network with input (B, 1, z, y, x) float32 and output (B, 3, z, y, x) float32.
             patch: input of the network, voxels z, y, x.
             precision: what the network is exported in: ``fp32``, ``fp16`` or ``int8``.
-            device: ``cuda:N``; ``auto`` is the first card.
-            use: batch and memory; None: the defaults.
+            device: ``cuda:N``; ``auto`` is the first GPU.
+            limits: batch and memory; None: the defaults.
             search: one of :data:`SEARCHES`.
 
         Raises:
-            CapabilityError: if card, driver, CuPy or ONNX Runtime's CUDA build is missing, or the network does not run.
+            CapabilityError: if GPU, driver, CuPy or ONNX Runtime's CUDA build is missing, or the network does not run.
             InputError: if the file is not such a network.
         """
         if search not in SEARCHES:
             raise InputError(f"search is {search!r}; use {' or '.join(SEARCHES)}.")
-        use = use or CardUse()
-        self._card = find_card(device)
+        limits = limits or DeviceLimits()
+        self._gpu = find_gpu(device)
         runtime = load_onnxruntime()
         if PROVIDER not in runtime.get_available_providers():
             raise CapabilityError(
                 f"ONNX Runtime {runtime.__version__} is the build without CUDA; both builds share one folder, so: "
                 "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu, which has the CPU too."
             )
-        self._cupy = load_cupy(self._card)
+        self._cupy = load_cupy(self._gpu)
         runtime.preload_dlls()  # CUDA and cuDNN from the packages of the extra, where the system has none
         self._stream = self._cupy.cuda.Stream(non_blocking=True)
-        options = provider_options(self._card, self._stream.ptr, search, use)
+        options = provider_options(self._gpu, self._stream.ptr, search, limits)
         failures: tuple[type[Exception], ...] = (
             RuntimeError,
             *errors_of_onnxruntime("EPFail", "Fail", "RuntimeException"),
@@ -73,7 +73,7 @@ class OnnxRuntimeCudaEngine(Engine):
         try:
             self._session = open_session(runtime, onnx_path, patch, runtime.SessionOptions(), [(PROVIDER, options)])
         except failures as error:
-            raise CapabilityError(f"ONNX Runtime does not start on {self._card.identity}: {error}") from error
+            raise CapabilityError(f"ONNX Runtime does not start on {self._gpu.identity}: {error}") from error
         if PROVIDER not in self._session.get_providers():
             raise CapabilityError(
                 "ONNX Runtime cannot load its CUDA part; CUDA or cuDNN is missing or of another version: "
@@ -84,21 +84,21 @@ class OnnxRuntimeCudaEngine(Engine):
         self.spec = EngineSpec(
             name="onnxruntime-cuda",
             patch=patch,
-            device=self._card.device,
-            precision=arithmetic(precision, self._card),
-            batch=use.batch,
-            memory_bytes=use.memory_bytes,
+            device=self._gpu.device,
+            precision=arithmetic(precision, self._gpu),
+            batch=limits.batch,
+            memory_bytes=limits.memory_bytes,
         )
         try_once(self._cupy, self.spec, self._infer, failures)
 
     def _infer(self, patches: Any) -> Any:
-        with self._cupy.cuda.Device(self._card.index):
+        with self._cupy.cuda.Device(self._gpu.index):
             return score_in_batches(patches, self.spec.batch, self._run)
 
     def _run(self, patches: Any, scores: Any) -> None:
         current = self._cupy.cuda.get_current_stream()
         self._stream.wait_event(current.record())
-        place, pointers = ("cuda", self._card.index), (patches.data.ptr, scores.data.ptr)
+        place, pointers = ("cuda", self._gpu.index), (patches.data.ptr, scores.data.ptr)
         run_bound(self._session, place, patches.shape, pointers, self._options)
         current.wait_event(self._stream.record())
 
@@ -108,16 +108,16 @@ class OnnxRuntimeCudaEngine(Engine):
         self._session = None
 
 
-def provider_options(card: Card, stream: int, search: str, use: CardUse) -> dict[str, str]:
+def provider_options(gpu: Gpu, stream: int, search: str, limits: DeviceLimits) -> dict[str, str]:
     """Write the options of the CUDA provider; all of them are texts."""
     options = {
-        "device_id": str(card.index),
+        "device_id": str(gpu.index),
         "user_compute_stream": str(stream),
         "cudnn_conv_algo_search": search,
         "arena_extend_strategy": "kSameAsRequested",  # the other doubles what it takes
     }
-    if use.memory_bytes is not None:
-        options["gpu_mem_limit"] = str(use.memory_bytes)
+    if limits.memory_bytes is not None:
+        options["gpu_mem_limit"] = str(limits.memory_bytes)
     return options
 
 

@@ -1,4 +1,4 @@
-"""TensorRT on an NVIDIA card, both flavours: patches and scores are CuPy arrays and never leave the card.
+"""TensorRT on an NVIDIA GPU, both flavours: patches and scores are CuPy arrays and never leave the GPU.
 
     find in the cache, or build → refuse what failed the accuracy gate → load → choose the batch → try one call
 
@@ -14,9 +14,9 @@ from typing import Any, final
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
-from ps3d_rt.engines.batches import ALIGNMENT_BYTES, CardUse, call_bytes, largest_batch, score_in_batches, try_once
+from ps3d_rt.engines.batches import ALIGNMENT_BYTES, DeviceLimits, call_bytes, largest_batch, score_in_batches, try_once
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey, replace_file
-from ps3d_rt.engines.cards import Card, find_card, load_cupy
+from ps3d_rt.engines.gpus import Gpu, find_gpu, load_cupy
 from ps3d_rt.engines.tensorrt_build import build_into, engine_key, load_tensorrt, log_of
 from ps3d_rt.errors import CapabilityError, Ps3dError
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @final
 class TensorRtEngine(Engine):
-    """One network on one card through TensorRT or TensorRT-RTX; for one stream at a time."""
+    """One network on one GPU through TensorRT or TensorRT-RTX; for one stream at a time."""
 
     def __init__(
         self,
@@ -37,41 +37,41 @@ class TensorRtEngine(Engine):
         device: str = "auto",
         cache: EngineCache | None = None,
         allow_failed_gate: bool = False,
-        use: CardUse | None = None,
+        limits: DeviceLimits | None = None,
     ) -> None:
-        """Load the network's engine; the first time on a card, build it.
+        """Load the network's engine; the first time on a GPU, build it.
 
         Args:
             onnx_path: network with input (B, 1, z, y, x) float32 and output (B, 3, z, y, x) float32, B open.
             patch: input of the network, voxels z, y, x.
             flavour: ``tensorrt`` or ``tensorrt-rtx``.
             precision: what the network is exported in: ``fp32``, ``fp16`` or ``int8``.
-            device: ``cuda:N``; ``auto`` is the first card.
+            device: ``cuda:N``; ``auto`` is the first GPU.
             cache: where built engines are kept; None: the user's cache folder.
             allow_failed_gate: take an engine that failed the accuracy gate all the same.
-            use: batch and memory; None: the defaults.
+            limits: batch and memory; None: the defaults.
 
         Raises:
-            CapabilityError: if card, driver, CuPy or TensorRT is missing, the engine does not run, needs too much
+            CapabilityError: if GPU, driver, CuPy or TensorRT is missing, the engine does not run, needs too much
                 memory or failed its gate.
             InputError: if the file is not such a network.
         """
-        self._card = find_card(device)
-        self._trt, self._cupy = load_tensorrt(flavour), load_cupy(self._card)
-        key = engine_key(onnx_path, flavour=flavour, patch=patch, precision=precision, card=self._card)
+        self._gpu = find_gpu(device)
+        self._trt, self._cupy = load_tensorrt(flavour), load_cupy(self._gpu)
+        key = engine_key(onnx_path, flavour=flavour, patch=patch, precision=precision, gpu=self._gpu)
         check_alignment(patch)
-        with self._cupy.cuda.Device(self._card.index):
+        with self._cupy.cuda.Device(self._gpu.index):
             self._runtime = self._trt.Runtime(log_of(self._trt))
             self._allocator = pool_allocator(self._trt, self._cupy)
             self._runtime.gpu_allocator = self._allocator
             cached, self._engine = self._load(cache or EngineCache(), key, onnx_path, allow_failed=allow_failed_gate)
-            self.spec = self._prepare(cached, key, use or CardUse())
+            self.spec = self._prepare(cached, key, limits or DeviceLimits())
             with self._cupy.cuda.Stream(non_blocking=True):  # on the default stream TensorRT waits for all others
                 # RuntimeError: what CuPy makes of CUDA's errors.
                 try_once(self._cupy, self.spec, self._infer, (Ps3dError, RuntimeError))
             if self._kernels is not None:
-                replace_file(kernels_path(cached, self._card), bytes(self._kernels.serialize()))
-            if use is not None and use.cuda_graph:
+                replace_file(kernels_path(cached, self._gpu), bytes(self._kernels.serialize()))
+            if limits is not None and limits.cuda_graph:
                 self._capture()
 
     def _load(
@@ -89,22 +89,22 @@ class TensorRtEngine(Engine):
         cached = build_into(cache, key, onnx_path)
         engine = self._runtime.deserialize_cuda_engine(cached.path.read_bytes())
         if engine is None:
-            raise CapabilityError(f"{key.flavour} {key.version} does not run on {self._card.identity}: {log.error}")
+            raise CapabilityError(f"{key.flavour} {key.version} does not run on {self._gpu.identity}: {log.error}")
         return cached, engine
 
-    def _prepare(self, cached: CachedEngine, key: EngineKey, use: CardUse) -> EngineSpec:
+    def _prepare(self, cached: CachedEngine, key: EngineKey, limits: DeviceLimits) -> EngineSpec:
         """Choose the batch and make what runs it."""
         engine, trt, stream = self._engine, self._trt, self._cupy.cuda.Stream(non_blocking=True)
         scratch = {b: engine.get_device_memory_size_for_profile_v2(i) for i, b in enumerate(key.batches)}
         weights = cached.path.stat().st_size
         needs = {b: weights + scratch[b] + call_bytes(b, key.patch) for b in key.batches}
-        batch = largest_batch(needs, use)
+        batch = largest_batch(needs, limits)
         config = engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
-        self._kernels = _kernels(config, cached, self._card) if key.flavour == "tensorrt-rtx" else None
+        self._kernels = _kernels(config, cached, self._gpu) if key.flavour == "tensorrt-rtx" else None
         self._context = engine.create_execution_context(config)
         if self._context is None:
-            raise CapabilityError(f"{key.flavour} cannot start on {self._card.identity}: {log_of(trt).error}")
+            raise CapabilityError(f"{key.flavour} cannot start on {self._gpu.identity}: {log_of(trt).error}")
         self._context.set_optimization_profile_async(key.batches.index(batch), stream.ptr)
         stream.synchronize()
         self._patches, self._scores = _tensor_names(trt, engine)
@@ -113,8 +113,8 @@ class TensorRtEngine(Engine):
         return EngineSpec(
             name=key.flavour,
             patch=key.patch,
-            device=self._card.device,
-            precision=arithmetic(cached.manifest["facts"]["precision"], self._card),
+            device=self._gpu.device,
+            precision=arithmetic(cached.manifest["facts"]["precision"], self._gpu),
             batch=batch,
             memory_bytes=needs[batch],
         )
@@ -133,7 +133,7 @@ class TensorRtEngine(Engine):
             self._graph = stream.end_capture()
 
     def _infer(self, patches: Any) -> Any:
-        with self._cupy.cuda.Device(self._card.index):
+        with self._cupy.cuda.Device(self._gpu.index):
             return score_in_batches(patches, self.spec.batch, self._run)
 
     def _run(self, patches: Any, scores: Any) -> None:
@@ -154,8 +154,8 @@ class TensorRtEngine(Engine):
             raise Ps3dError(f"{self.spec.name} failed on {self.spec.device}: {log_of(self._trt).error}")
 
     def close(self) -> None:
-        """Give the card's memory back; what runs on it is waited for."""
-        with self._cupy.cuda.Device(self._card.index) as device:
+        """Give the GPU's memory back; what runs on it is waited for."""
+        with self._cupy.cuda.Device(self._gpu.index) as device:
             device.synchronize()
             self._graph = self._graph_patches = self._graph_scores = self._graph_scratch = None
             self._context = self._kernels = self._engine = self._runtime = None  # in this order
@@ -189,13 +189,13 @@ def check_alignment(patch: Zyx) -> None:
         )
 
 
-def arithmetic(precision: str, card: Card) -> str:
-    """Name what a card computes in where a network says ``precision``: float32 convolutions run in TF32 from 8.0 on.
+def arithmetic(precision: str, gpu: Gpu) -> str:
+    """Name what a GPU computes in where a network says ``precision``: float32 convolutions run in TF32 from 8.0 on.
 
-    >>> arithmetic("fp32+int8", Card(0, "A", (8, 6), 0, (13, 0)))
+    >>> arithmetic("fp32+int8", Gpu(0, "A", (8, 6), 0, (13, 0)))
     'int8+tf32'
     """
-    names = {"tf32" if name == "fp32" and card.capability >= (8, 0) else name for name in precision.split("+")}
+    names = {"tf32" if name == "fp32" and gpu.capability >= (8, 0) else name for name in precision.split("+")}
     return "+".join(sorted(names))
 
 
@@ -231,17 +231,17 @@ def _tensor_names(trt: Any, engine: Any) -> tuple[str, str]:
     return first, second
 
 
-def _kernels(config: Any, cached: CachedEngine, card: Card) -> Any:
-    """Let TensorRT-RTX begin with the kernels it compiled for this engine and card before."""
+def _kernels(config: Any, cached: CachedEngine, gpu: Gpu) -> Any:
+    """Let TensorRT-RTX begin with the kernels it compiled for this engine and GPU before."""
     kernels = config.create_runtime_cache()
-    path = kernels_path(cached, card)
+    path = kernels_path(cached, gpu)
     if path.exists() and not kernels.deserialize(path.read_bytes()):
         logger.info("%s is of another driver or version; kernels are compiled anew", path)
     config.set_runtime_cache(kernels)
     return kernels
 
 
-def kernels_path(cached: CachedEngine, card: Card) -> Path:
-    """Say where TensorRT-RTX's kernels for one engine and card lie."""
-    name = "".join(c if c.isalnum() else "-" for c in card.identity)
+def kernels_path(cached: CachedEngine, gpu: Gpu) -> Path:
+    """Say where TensorRT-RTX's kernels for one engine and GPU lie."""
+    name = "".join(c if c.isalnum() else "-" for c in gpu.identity)
     return cached.path.with_suffix(f".{name}.kernels")

@@ -1,11 +1,11 @@
 """ONNX → TensorRT engine, for both flavours.
 
 The network is strongly typed: it computes in the types that its ONNX file says, nothing is lowered behind its back
-(but for TF32, which counts as fp32 on every card that has it). The patch is fixed, and so is the batch: there is one
+(but for TF32, which counts as fp32 on every GPU that has it). The patch is fixed, and so is the batch: there is one
 optimization profile a batch, and in each every shape is known when kernels are chosen.
 
-TensorRT (``tensorrt``) times its kernels on the card it builds for, and the engine runs on that card only.
-TensorRT-RTX (``tensorrt-rtx``) needs no card to build: kernels are compiled where the engine is used.
+TensorRT (``tensorrt``) times its kernels on the GPU it builds for, and the engine runs on that GPU only.
+TensorRT-RTX (``tensorrt-rtx``) needs no GPU to build: kernels are compiled where the engine is used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines.base import CLASSES
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey
-from ps3d_rt.engines.cards import Card
+from ps3d_rt.engines.gpus import Gpu
 from ps3d_rt.errors import CapabilityError, InputError
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ MODULES = {"tensorrt": ("tensorrt",), "tensorrt-rtx": ("tensorrt_rtx", "tensorrt
 """Flavour → names of its module; the second is the same, installed without the metapackage."""
 NORMS = {"tensorrt": ("native", "plugin"), "tensorrt-rtx": ("native",)}
 """Flavour → the kinds of instance normalization it has; the first is the default."""
-RTX_EVERY_CARD = ((8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
-"""Compute capabilities that a TensorRT-RTX engine runs on as built without a card (NVIDIA, support matrix of 1.7)."""
+RTX_EVERY_GPU = ((8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
+"""Compute capabilities that a TensorRT-RTX engine runs on as built without a GPU (NVIDIA, support matrix of 1.7)."""
 _PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
 _ARITHMETIC = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")
 
@@ -96,7 +96,7 @@ def engine_key(
     flavour: str,
     patch: Zyx,
     precision: str,
-    card: Card | None = None,
+    gpu: Gpu | None = None,
     batches: tuple[int, ...] = BATCHES,
 ) -> EngineKey:
     """Name an engine before it is built.
@@ -106,23 +106,23 @@ def engine_key(
         flavour: ``tensorrt`` or ``tensorrt-rtx``.
         patch: input of the network, voxels z, y, x.
         precision: what the network is exported in: ``fp32``, ``fp16`` or ``int8``.
-        card: the card it is for; None: every card that tensorrt-rtx builds for ahead of time.
+        gpu: the GPU it is for; None: every GPU that tensorrt-rtx builds for ahead of time.
         batches: patches a call, ascending.
 
     Raises:
-        CapabilityError: if TensorRT does not load, or ``tensorrt`` has no card to build for.
+        CapabilityError: if TensorRT does not load, or ``tensorrt`` has no GPU to build for.
     """
     version = load_tensorrt(flavour).__version__
-    if card is None and flavour == "tensorrt":
-        raise CapabilityError("tensorrt builds for the card in this machine, and there is none; use tensorrt-rtx.")
-    bound = card is not None and (flavour == "tensorrt" or card.capability not in RTX_EVERY_CARD)
+    if gpu is None and flavour == "tensorrt":
+        raise CapabilityError("tensorrt builds for the GPU in this machine, and there is none; use tensorrt-rtx.")
+    bound = gpu is not None and (flavour == "tensorrt" or gpu.capability not in RTX_EVERY_GPU)
     with onnx.open("rb") as file:
         onnx_sha256 = file_digest(file, "sha256").hexdigest()
     return EngineKey(
         onnx_sha256=onnx_sha256,
         flavour=flavour,
         version=version,
-        gpu=card.identity if card is not None and bound else "",
+        gpu=gpu.identity if gpu is not None and bound else "",
         precision=precision,
         patch=patch,
         batches=batches,
@@ -136,9 +136,9 @@ def build_into(cache: EngineCache, key: EngineKey, onnx: Path, *, norm: str = "n
         CapabilityError: if TensorRT cannot build it here.
         InputError: if the network is not one, or not of the key's precision.
     """
-    logger.info("building a %s engine from %s, once for this network and card", key.flavour, onnx.name)
+    logger.info("building a %s engine from %s, once for this network and GPU", key.flavour, onnx.name)
     engine, facts = build(
-        onnx, flavour=key.flavour, patch=key.patch, batches=key.batches, norm=norm, for_this_card=bool(key.gpu)
+        onnx, flavour=key.flavour, patch=key.patch, batches=key.batches, norm=norm, for_this_gpu=bool(key.gpu)
     )
     if key.precision not in facts["precision"].split("+"):
         raise InputError(
@@ -155,7 +155,7 @@ def build(
     batches: Sequence[int] = BATCHES,
     memory_bytes: int = MEMORY_BYTES,
     norm: str = "native",
-    for_this_card: bool = False,
+    for_this_gpu: bool = False,
 ) -> tuple[bytes, dict[str, Any]]:
     """Build an engine.
 
@@ -166,12 +166,12 @@ def build(
         batches: patches a call, one optimization profile each, ascending.
         memory_bytes: most scratch memory of a layer.
         norm: instance normalization by TensorRT's own layer, ``native``, or by its ``plugin``.
-        for_this_card: compile tensorrt-rtx for the card in this machine, which must be there; needed for
-            compute capabilities outside :data:`RTX_EVERY_CARD`. Engines of ``tensorrt`` always are.
+        for_this_gpu: compile tensorrt-rtx for the GPU in this machine, which must be there; needed for
+            compute capabilities outside :data:`RTX_EVERY_GPU`. Engines of ``tensorrt`` always are.
 
     Returns:
         The engine, and what is known of it, as JSON: ``inputs``, ``outputs``, ``precision`` (what its convolutions
-        compute in), ``layers`` (kind → number), ``norm``, ``batches``, ``version``, ``cards`` and ``build_seconds``.
+        compute in), ``layers`` (kind → number), ``norm``, ``batches``, ``version``, ``gpus`` and ``build_seconds``.
 
     Raises:
         CapabilityError: if TensorRT does not load, has no such norm or cannot build the network here.
@@ -198,8 +198,8 @@ def build(
     _check(network, onnx, patch)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, memory_bytes)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # layers can be inspected on a card; costs nothing
-    if flavour == "tensorrt-rtx" and for_this_card:
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # layers can be inspected on a GPU; costs nothing
+    if flavour == "tensorrt-rtx" and for_this_gpu:
         config.num_compute_capabilities = 1
         config.set_compute_capability(trt.ComputeCapability.CURRENT, 0)
     for batch in batches:
@@ -218,7 +218,7 @@ def build(
         "norm": norm,
         "batches": list(batches),
         "version": f"{flavour} {trt.__version__}",
-        "cards": "every card" if flavour == "tensorrt-rtx" and not for_this_card else "this card",
+        "gpus": "every GPU" if flavour == "tensorrt-rtx" and not for_this_gpu else "this GPU",
         "build_seconds": round(time.perf_counter() - start, 3),
     }
     return bytes(engine), facts

@@ -2,5 +2,5 @@
 
 segment.py: scan → border-core map. Then core/particles.py: border-core map → particles, which knows a store only by its
 protocol. source_grid.py: particles → table and labels on the source grid. gray.py: the gray scale of a scan.
-coarse.py: how large its particles are, before a run. device.py: what a thread needs on a card.
+coarse.py: how large its particles are, before a run. device.py: what a thread needs on a GPU.
 """

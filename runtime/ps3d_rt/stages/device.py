@@ -1,6 +1,6 @@
-"""Work on a card: which stream a thread uses, how data goes there and back, how much memory is taken.
+"""Work on a GPU: which stream a thread uses, how data goes there and back, how much memory is taken.
 
-Every thread that works on a card has a stream of its own. So copies of one thread and kernels of another overlap, and
+Every thread that works on a GPU has a stream of its own. So copies of one thread and kernels of another overlap, and
 what a thread frees is used again by itself only. Arrays pass between threads under one rule: who hands one over, and
 who lets go of one that came from another thread, waits for its own stream first (:func:`finish`).
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
-from ps3d_rt.core.arrays import asnumpy, card_of, namespace_of
+from ps3d_rt.core.arrays import asnumpy, gpu_index, namespace_of
 from ps3d_rt.core.chunks import Store
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import CapabilityError
@@ -29,48 +29,48 @@ def use(device: str) -> None:
     """Let this thread, which is ours, work on ``device`` from now on, on a stream of its own.
 
     Raises:
-        CapabilityError: if CuPy or the card is not there.
+        CapabilityError: if CuPy or the GPU is not there.
     """
-    card = card_of(device)
-    if card is None or getattr(_mine, "device", None) == device:
+    gpu = gpu_index(device)
+    if gpu is None or getattr(_mine, "device", None) == device:
         return
     xp = namespace_of(device)
     try:
-        xp.cuda.Device(card).use()
+        xp.cuda.Device(gpu).use()
         _mine.stream = xp.cuda.Stream(non_blocking=True)
     except xp.cuda.runtime.CUDARuntimeError as error:
-        raise CapabilityError(f"{device} cannot be used ({error}); ps3d-rt doctor lists the cards.") from error
+        raise CapabilityError(f"{device} cannot be used ({error}); ps3d-rt doctor lists the GPUs.") from error
     _mine.stream.use()
     _mine.device = device
 
 
 def finish(device: str) -> None:
     """Wait for all that this thread has asked of ``device``."""
-    if card_of(device) is not None:
+    if gpu_index(device) is not None:
         _mine.stream.synchronize()
 
 
 @contextmanager
 def memory_limit(device: str, limit_bytes: int) -> Iterator[None]:
-    """Keep CuPy's memory on a card, and with it that of engines which take theirs from CuPy, within a limit.
+    """Keep CuPy's memory on a GPU, and with it that of engines which take theirs from CuPy, within a limit.
 
     Raises:
         CapabilityError: if what is done inside needs more.
     """
-    card = card_of(device)
-    if card is None:
+    gpu = gpu_index(device)
+    if gpu is None:
         yield
         return
     xp = namespace_of(device)
     pool = xp.get_default_memory_pool()
-    with xp.cuda.Device(card):
+    with xp.cuda.Device(gpu):
         before = pool.get_limit()
         pool.set_limit(size=limit_bytes)
     try:
         with _explained(xp, device, limit_bytes):
             yield
     finally:
-        with xp.cuda.Device(card):
+        with xp.cuda.Device(gpu):
             pool.set_limit(size=before)
             pool.free_all_blocks()
 
@@ -82,13 +82,13 @@ def _explained(xp: Any, device: str, limit_bytes: int) -> Iterator[None]:
     except xp.cuda.memory.OutOfMemoryError as error:
         raise CapabilityError(
             f"{device}: {limit_bytes / 2**30:.1f} GiB of its memory are not enough, or not free ({error}); "
-            "close what else uses the card, raise --gpu-memory, or pass a smaller --chunk."
+            "close what else uses the GPU, raise --gpu-memory, or pass a smaller --chunk."
         ) from error
 
 
 @dataclass(frozen=True)
 class LimitedTask:
-    """A task for processes that have a card each: there, CuPy's memory stays within a limit from the first one on."""
+    """A task for processes that have a GPU each: there, CuPy's memory stays within a limit from the first one on."""
 
     task: Callable[[Any], Any]
     device: str
@@ -109,7 +109,7 @@ class LimitedTask:
 
 @dataclass(frozen=True)
 class DeviceStore:
-    """A store whose arrays are on a card while a task has them: reads go up, writes come back."""
+    """A store whose arrays are on a GPU while a task has them: reads go up, writes come back."""
 
     store: Store
     device: str
@@ -119,7 +119,7 @@ class DeviceStore:
         self.store.create(name, dtype)
 
     def read(self, name: str, box: Box) -> Any:
-        """Return the values of ``name`` in ``box`` as an array on the card."""
+        """Return the values of ``name`` in ``box`` as an array on the GPU."""
         use(self.device)
         return namespace_of(self.device).asarray(self.store.read(name, box))
 

@@ -4,7 +4,7 @@
             a thread ahead        │ a thread ahead │ this thread
 
 The three run side by side with at most one layer of patches and one call of the engine waiting between them. If the
-engine works on a card, so do they: planes go up as they are in the file, and only classes come back. The
+engine works on a GPU, so do they: planes go up as they are in the file, and only classes come back. The
 classes are written in slabs as deep as a shard of the store, and each finished slab is recorded: a sweep that was
 killed goes on after its last slab and gives the same bytes, because blending does not depend on where it starts.
 """
@@ -32,7 +32,7 @@ from ps3d_rt.core.resample import PlaneStream, Zoom
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
-from ps3d_rt.io.card_volume import CardVolume
+from ps3d_rt.io.gpu_volume import GpuVolume
 from ps3d_rt.journal import Journal
 from ps3d_rt.prefetch import prefetch
 from ps3d_rt.stages.device import finish, use
@@ -44,7 +44,7 @@ NETWORK_ARRAYS = (BORDER_CORE, FOREGROUND, CORE_SCORE)
 """What :func:`segment` writes to the store, uint8 each."""
 
 _BATCHES_PER_CALL = 8
-"""On a CPU, where a call is not worth its trouble otherwise; on a card one batch is enough, and holds less memory."""
+"""On a CPU, where a call is not worth its trouble otherwise; on a GPU one batch is enough, and holds less memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,12 +203,10 @@ def _patch(planes: Any, box: Box, at: Box, shape: Zyx, skip_empty: bool) -> Any 
 
 
 def _finite(volume: Volume, box: Box, xp: ModuleType) -> Any:
-    """Read as an array of ``xp``; what lies on the card already stays there."""
+    """Read as an array of ``xp``; what lies on the GPU already stays there."""
     check_stop()
-    if isinstance(volume, CardVolume) and xp is not np:
-        planes = volume.read_on_card(box)
-    else:
-        planes = xp.asarray(volume.read(box))
+    on_gpu = xp is not np
+    planes = volume.read_on_gpu(box) if on_gpu and isinstance(volume, GpuVolume) else xp.asarray(volume.read(box))
     if planes.dtype.kind == "f" and not bool(xp.isfinite(planes).all()):
         raise InputError(
             f"{volume.source}: planes {box.start[0]} to {box.stop[0] - 1} hold NaN or Inf; "

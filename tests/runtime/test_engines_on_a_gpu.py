@@ -1,7 +1,7 @@
-"""The engines of a card where there is none: CuPy, TensorRT and ONNX Runtime's CUDA part are stand-ins.
+"""The engines of a GPU where there is none: CuPy, TensorRT and ONNX Runtime's CUDA part are stand-ins.
 
 The stand-ins compute, on the CPU, from the addresses they are given: a wrong address, shape, batch or order shows in
-the scores. "Engines" are ONNX files, which a stand-in for TensorRT loads into ONNX Runtime. What only a card can show
+the scores. "Engines" are ONNX files, which a stand-in for TensorRT loads into ONNX Runtime. What only a GPU can show
 is in test_engines_gpu.py.
 """
 
@@ -23,14 +23,14 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from ps3d_rt.engines import CardUse, cards, onnxruntime_cuda, open_engine, tensorrt
+from ps3d_rt.engines import DeviceLimits, gpus, onnxruntime_cuda, open_engine, tensorrt
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey, Verdict
 from ps3d_rt.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine, provider_options
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.model import ModelBundle
 
 PATCH, BATCHES = (16, 16, 16), (1, 2, 4, 8)
-CARD = cards.Card(0, "H200", (9, 0), 139 * 2**30, (13, 0))
+GPU = gpus.Gpu(0, "H200", (9, 0), 139 * 2**30, (13, 0))
 Array = np.ndarray[Any, Any]
 SCRATCH = {1: 1000, 2: 2000, 4: 4000, 8: 8000}
 
@@ -230,8 +230,8 @@ def tensorrt_stand_in(name: str) -> ModuleType:
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[EngineKey]:
-    """A machine with a card, CuPy and TensorRT-RTX; the keys of the engines that were built."""
-    monkeypatch.setattr(cards, "find_cards", lambda: (CARD,))
+    """A machine with a GPU, CuPy and TensorRT-RTX; the keys of the engines that were built."""
+    monkeypatch.setattr(gpus, "find_gpus", lambda: (GPU,))
     monkeypatch.setenv("PS3D_RT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(sys.modules, "cupy", cupy_stand_in())
     monkeypatch.setitem(sys.modules, "tensorrt", None)
@@ -259,13 +259,15 @@ def on_the_cpu(bundle: ModelBundle, patches: Array) -> Array:
         return ready.infer(np.array(patches))
 
 
-@pytest.mark.parametrize("use", [CardUse(), CardUse(batch=3), CardUse(cuda_graph=True), CardUse(batch=1)])
+@pytest.mark.parametrize(
+    "limits", [DeviceLimits(), DeviceLimits(batch=3), DeviceLimits(cuda_graph=True), DeviceLimits(batch=1)]
+)
 def test_tensorrt_scores_what_it_is_given_where_it_lies(
-    tiny_bundle: ModelBundle, built: list[EngineKey], use: CardUse
+    tiny_bundle: ModelBundle, built: list[EngineKey], limits: DeviceLimits
 ) -> None:
-    patches, batch = some_patches(11), {8: 8, 3: 2, 1: 1}[use.batch]
+    patches, batch = some_patches(11), {8: 8, 3: 2, 1: 1}[limits.batch]
     with (
-        open_engine(tiny_bundle, engine="tensorrt-rtx", device="cuda:0", use=use) as ready,
+        open_engine(tiny_bundle, engine="tensorrt-rtx", device="cuda:0", limits=limits) as ready,
         Stream() as stream,
     ):
         assert ready.spec.device == "cuda:0"
@@ -276,7 +278,7 @@ def test_tensorrt_scores_what_it_is_given_where_it_lies(
         scores = ready.infer(patches[:, :, :, ::-1])
         assert type(scores) is ndarray
         np.testing.assert_allclose(scores, on_the_cpu(tiny_bundle, patches[:, :, :, ::-1]), atol=1e-5)
-        if use.cuda_graph:
+        if limits.cuda_graph:
             assert stream.log == ["graph", "graph"], "eleven patches in calls of eight, nothing waited for"
         else:
             assert Runtime.last.streams[-1] == stream.ptr, "CuPy's current stream"
@@ -343,7 +345,7 @@ def test_a_failed_gate_is_refused_unless_the_engine_is_named(
         open_engine(tiny_bundle, device="cuda:0")
     assert caught.value.exit_code == 3
     with caplog.at_level(logging.WARNING), open_engine(tiny_bundle) as ready:
-        assert ready.spec.device == "cpu", "no other engine loads on this card"
+        assert ready.spec.device == "cpu", "no other engine loads on this GPU"
     assert "cuda:0 (H200) is not used" in caplog.text
     assert "failed the accuracy gate" in caplog.text
     with open_engine(tiny_bundle, engine="tensorrt-rtx") as ready:
@@ -357,10 +359,10 @@ def test_a_budget_makes_the_batch_smaller(tiny_bundle: ModelBundle, built: list[
     with open_engine(tiny_bundle, engine="tensorrt-rtx") as ready:
         most = ready.spec.memory_bytes
     assert most is not None
-    with open_engine(tiny_bundle, engine="tensorrt-rtx", use=CardUse(memory_bytes=most - 1)) as ready:
+    with open_engine(tiny_bundle, engine="tensorrt-rtx", limits=DeviceLimits(memory_bytes=most - 1)) as ready:
         assert ready.spec.batch == 4
     with pytest.raises(CapabilityError, match="GiB of device memory"):
-        open_engine(tiny_bundle, engine="tensorrt-rtx", use=CardUse(memory_bytes=1000))
+        open_engine(tiny_bundle, engine="tensorrt-rtx", limits=DeviceLimits(memory_bytes=1000))
 
 
 def test_arrays_must_lie_where_the_engine_is(tiny_bundle: ModelBundle, built: list[EngineKey]) -> None:
@@ -376,7 +378,7 @@ def test_arrays_must_lie_where_the_engine_is(tiny_bundle: ModelBundle, built: li
         ready.infer(some_patches(1))
 
 
-def test_mirrors_ensembles_and_other_processes_work_on_a_card(
+def test_mirrors_ensembles_and_other_processes_work_on_a_gpu(
     tiny_bundle: ModelBundle, tiny_networks: tuple[Path, Path], built: list[EngineKey]
 ) -> None:
     (tiny_bundle.path / "b.onnx").write_bytes(tiny_networks[1].read_bytes())
@@ -387,13 +389,13 @@ def test_mirrors_ensembles_and_other_processes_work_on_a_card(
         assert type(scores) is ndarray
         np.testing.assert_allclose(scores, on_the_cpu(both, patches), atol=1e-5)
     assert len(built) == 2
-    with open_engine(tiny_bundle, use=CardUse(batch=2)) as ready:
+    with open_engine(tiny_bundle, limits=DeviceLimits(batch=2)) as ready:
         there = pickle.loads(pickle.dumps(ready))
     assert there.spec == ready.spec
     assert (there.spec.name, there.spec.device, there.spec.batch) == ("tensorrt-rtx", "cuda:0", 2)
 
 
-def test_a_card_computes_in_the_models_precision(tiny_bundle: ModelBundle, built: list[EngineKey]) -> None:
+def test_a_gpu_computes_in_the_models_precision(tiny_bundle: ModelBundle, built: list[EngineKey]) -> None:
     with pytest.raises(CapabilityError, match="the one it was exported in, fp32"):
         open_engine(tiny_bundle, engine="tensorrt-rtx", precision="bf16")
 
@@ -444,10 +446,14 @@ def ort_cuda(built: list[EngineKey], monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("ort_cuda")
 def test_onnxruntime_computes_in_place_and_in_order(tiny_bundle: ModelBundle, caplog: pytest.LogCaptureFixture) -> None:
     patches = some_patches(5)
-    with caplog.at_level(logging.INFO), open_engine(tiny_bundle, use=CardUse(batch=2)) as ready, Stream() as stream:
+    with (
+        caplog.at_level(logging.INFO),
+        open_engine(tiny_bundle, limits=DeviceLimits(batch=2)) as ready,
+        Stream() as stream,
+    ):
         assert (ready.spec.name, ready.spec.device, ready.spec.batch) == ("onnxruntime-cuda", "cuda:0", 2)
         np.testing.assert_allclose(ready.infer(patches), on_the_cpu(tiny_bundle, patches), atol=1e-5)
-        own = ready._stream
+        own = ready._engine._stream
     assert stream.log == [("waits for", own.ptr)] * 3, "what comes after waits for the scores"
     assert own.log[-4:] == [("waits for", stream.ptr)] * 3 + ["synchronize"], "a call waits for its patches"
     assert "engine tensorrt-rtx is not available" in caplog.text, "it says what it would rather have used"
@@ -456,7 +462,7 @@ def test_onnxruntime_computes_in_place_and_in_order(tiny_bundle: ModelBundle, ca
 
 
 def test_the_providers_options_are_texts() -> None:
-    options = provider_options(CARD, 77, "EXHAUSTIVE", CardUse(memory_bytes=2**30))
+    options = provider_options(GPU, 77, "EXHAUSTIVE", DeviceLimits(memory_bytes=2**30))
     assert options == {
         "device_id": "0",
         "user_compute_stream": "77",
@@ -483,7 +489,7 @@ def test_onnxruntime_without_cuda_is_named(tiny_bundle: ModelBundle, built: list
 
 
 @pytest.mark.usefixtures("ort_cuda")
-def test_a_card_without_cupy_is_not_used_and_that_is_said(
+def test_a_gpu_without_cupy_is_not_used_and_that_is_said(
     tiny_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)

@@ -1,4 +1,4 @@
-"""A scan that lies on a card already: read there without a copy, and from the host where the host needs it."""
+"""A scan that lies on a GPU already: read there without a copy, and from the host where the host needs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ps3d_rt.io.base import Volume
 
 
 @final
-class CardVolume(Volume):
+class GpuVolume(Volume):
     """A CuPy array as a volume.
 
     Args:
@@ -30,7 +30,7 @@ class CardVolume(Volume):
         self.device = f"cuda:{array.device.id}"
         """``cuda:N``."""
 
-    def read_on_card(self, box: Box) -> Any:
+    def read_on_gpu(self, box: Box) -> Any:
         """Give the voxels of ``box`` as a view of the array."""
         return self._array[box.slices]
 

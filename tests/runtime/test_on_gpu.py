@@ -1,4 +1,4 @@
-"""Every function with a body for a card gives there what it gives on a CPU, to the byte."""
+"""Every function with a body for a GPU gives there what it gives on a CPU, to the byte."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ps3d_rt.core.arrays import CudaKernel, Twins, asnumpy, card_of, namespace_of
+from ps3d_rt.core.arrays import CudaKernel, Twins, asnumpy, gpu_index, namespace_of
 from ps3d_rt.core.blend import BlendRing
 from ps3d_rt.core.chunks import MemoryStore, tally
 from ps3d_rt.core.components import component_roots, numbered
@@ -134,7 +134,7 @@ def test_tallies_are_those_of_the_cpu(cupy, shape, seed, reach, repeat):
         np.testing.assert_array_equal(getattr(found, name), getattr(want, name), err_msg=name)
 
 
-def test_labels_take_their_names_on_the_card(cupy):
+def test_labels_take_their_names_on_the_gpu(cupy):
     chunk = np.array([[[0, 1, 2], [2, 2, 1]]], np.uint32)
     room = cupy.zeros((1, 4, 3), np.uint32)
     relabel(cupy.asarray(chunk), np.array([0, 7, 2**31]), room[:, 1:3])
@@ -160,10 +160,10 @@ def test_a_round_claims_what_it_claims_on_the_cpu(cupy, volume, seed, share, ste
     kinds = rng.choice(np.array([0, 1, 2**32 - 1], np.uint32), read.shape, p=share)
     room[1:-1, 1:-1, 1:-1] = np.where(kinds == 1, rng.integers(1, 5, read.shape), kinds)
     task = GrowTask(chunk, read, (), 0, "", steps, volume)
-    on_card = cupy.asarray(room)
+    on_gpu = cupy.asarray(room)
     _claim(room, task)
-    _claim(on_card, task)
-    np.testing.assert_array_equal(asnumpy(on_card), room)
+    _claim(on_gpu, task)
+    np.testing.assert_array_equal(asnumpy(on_gpu), room)
 
 
 @given(
@@ -186,10 +186,10 @@ def test_particles_of_grains_are_those_of_the_cpu(cupy, halo):
 
 def assert_same_particles(classes: Any, chunk: tuple[int, int, int], halo: int) -> None:
     found = []
-    for on_card in (False, True):
+    for on_gpu in (False, True):
         store = MemoryStore(classes.shape)
         store.arrays[BORDER_CORE] = classes
-        used = DeviceStore(store, "cuda:0") if on_card else store
+        used = DeviceStore(store, "cuda:0") if on_gpu else store
         count = to_instances_chunked(used, classes.shape, chunk, min_relative_volume=0, halo=halo)
         found.append((count, store.arrays[INSTANCES]))
     assert found[0][0] == found[1][0]
@@ -237,13 +237,13 @@ def test_scores_blend_to_the_bytes_of_the_cpu(cupy, core_bias):
         np.testing.assert_array_equal(asnumpy(found), want)
 
 
-def test_what_has_no_body_for_a_card_says_so(cupy):
+def test_what_has_no_body_for_a_gpu_says_so(cupy):
     @Twins
     def twice(x):
         return x + x
 
     assert twice(np.float32(3)) == 6
-    with pytest.raises(Ps3dError, match="twice cannot work on a card"):
+    with pytest.raises(Ps3dError, match="twice cannot work on a GPU"):
         twice(cupy.zeros(2))
 
 
@@ -262,20 +262,20 @@ def test_kernels_take_contiguous_arrays_only_and_no_thread_past_the_count(cupy):
 
 
 def test_devices_have_names():
-    assert [card_of(name) for name in ("cpu", "cuda:0", "cuda:12")] == [None, 0, 12]
+    assert [gpu_index(name) for name in ("cpu", "cuda:0", "cuda:12")] == [None, 0, 12]
     assert namespace_of("cpu") is np
     for name in ("cuda", "cuda:", "gpu:0", "cuda:-1", "auto"):
         with pytest.raises(InputError, match="cpu or cuda:N"):
-            card_of(name)
+            gpu_index(name)
 
 
-def test_without_cupy_a_card_cannot_be_used(monkeypatch):
+def test_without_cupy_a_gpu_cannot_be_used(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)
     with pytest.raises(CapabilityError, match=r"ps3d-rt\[gpu\]"):
         namespace_of("cuda:0")
 
 
-def test_a_card_that_is_not_there_is_refused(cupy):
+def test_a_gpu_that_is_not_there_is_refused(cupy):
     with pytest.raises(CapabilityError, match="cuda:99 cannot be used"):
         use("cuda:99")
 
@@ -292,7 +292,7 @@ def test_the_memory_limit_holds_inside_and_running_out_is_explained(cupy):
         finish("cpu")
 
 
-def test_a_process_with_a_card_of_its_own_keeps_the_limit_too(cupy):
+def test_a_process_with_a_gpu_of_its_own_keeps_the_limit_too(cupy):
     pool = cupy.get_default_memory_pool()
 
     def too_much(item):

@@ -1,4 +1,4 @@
-"""Several cards give the bytes of one: a process each, and only the network and the particles go there."""
+"""Several GPUs give the bytes of one: a process each, and only the network and the particles go there."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import pytest
 
 import ps3d_rt.plan
 from ps3d_rt.core.rows import RowsInMemory
-from ps3d_rt.engines import cards, open_engine
-from ps3d_rt.engines.cards import Card, find_cards, find_devices
+from ps3d_rt.engines import gpus, open_engine
 from ps3d_rt.engines.fake import FakeEngine
+from ps3d_rt.engines.gpus import Gpu, find_devices, find_gpus
+from ps3d_rt.engines.shared import SharedEngine
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.open import open_volume
@@ -31,14 +32,14 @@ CONFIG = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.
 GIB = 2**30
 
 
-def three_cards() -> tuple[Card, ...]:
+def three_gpus() -> tuple[Gpu, ...]:
     ada, hopper = ("RTX 4090", (8, 9)), ("H200", (9, 0))
-    return tuple(Card(i, *kind, 24 * GIB, (13, 0)) for i, kind in enumerate((hopper, hopper, ada)))
+    return tuple(Gpu(i, *kind, 24 * GIB, (13, 0)) for i, kind in enumerate((hopper, hopper, ada)))
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cards, "find_cards", three_cards)
+    monkeypatch.setattr(gpus, "find_gpus", three_gpus)
 
 
 @pytest.mark.usefixtures("machine")
@@ -48,24 +49,24 @@ def test_devices_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
         assert find_devices(alone) == (alone,)
     with pytest.raises(InputError, match=r"one kind only; .* cuda:2 \(RTX 4090 8\.9\)"):
         find_devices("cuda:all")
-    monkeypatch.setattr(cards, "find_cards", lambda: three_cards()[:2])
+    monkeypatch.setattr(gpus, "find_gpus", lambda: three_gpus()[:2])
     assert find_devices("cuda:all") == ("cuda:0", "cuda:1")
 
 
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("device", ["cpu,cuda:0", "cuda:0,cuda:0", "cuda:0,auto", "cuda:0,"])
-def test_what_names_no_several_cards_is_refused(device: str) -> None:
+def test_what_names_no_several_gpus_is_refused(device: str) -> None:
     with pytest.raises(InputError):
         find_devices(device)
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_card_of_several_that_is_not_there_is_a_missing_capability() -> None:
+def test_a_gpu_of_several_that_is_not_there_is_a_missing_capability() -> None:
     with pytest.raises(CapabilityError, match="cuda:5 is not there"):
         find_devices("cuda:0,cuda:5")
 
 
-def test_worker_processes_beside_a_card_are_refused(fake_model: Any) -> None:
+def test_worker_processes_beside_a_gpu_are_refused(fake_model: Any) -> None:
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5, workers=2)
     with pytest.raises(InputError, match="leave --workers out"):
         RunPlan.of((64, 64, 64), 2, fake_model(), config, ("cuda:0",))
@@ -79,7 +80,7 @@ def scan() -> np.ndarray[Any, Any]:
     return image.astype(np.uint16)
 
 
-def test_two_cards_give_the_bytes_of_one_cpu(fake_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_gpus_give_the_bytes_of_one_cpu(fake_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(HERE)
     if import_module("host_cupy").COMPILER is None:
         pytest.skip("no g++ to compile the kernels for the host")
@@ -88,11 +89,10 @@ def test_two_cards_give_the_bytes_of_one_cpu(fake_model: Any, tmp_path: Path, mo
     monkeypatch.setattr(ps3d_rt.plan, "SHARD", (8, 16, 16))
     for name, module in import_module("host_cupy").modules().items():
         monkeypatch.setitem(__import__("sys").modules, name, module)
-    there = import_module("card_process")
+    there = import_module("gpu_process")
     seen = tmp_path / "seen"
     seen.mkdir()
-    engine = there.CardEngine(PATCH, more_devices=("cuda:1",))
-    engine.reopen = partial(there.reopened, PATCH, seen)
+    engine = SharedEngine(there.GpuEngine(PATCH), partial(there.reopened, PATCH, seen), ("cuda:1",))
     write_volume(tmp_path / "scan.zarr", scan(), 0.01)
     with open_volume(tmp_path / "scan.zarr") as volume:
         job = Job.of(volume, model, engine, CONFIG)
@@ -107,18 +107,18 @@ def test_two_cards_give_the_bytes_of_one_cpu(fake_model: Any, tmp_path: Path, mo
     assert len(table) == len(want.particles) > 2
     saw = {int(path.name): path.read_text() for path in seen.iterdir()}
     assert os.getpid() not in saw
-    assert sorted(saw.values()) == ["0", "1"], "each process sees its own card, and opens its engine once"
+    assert sorted(saw.values()) == ["0", "1"], "each process sees its own GPU, and opens its engine once"
     assert run["engine"]["more_devices"] == ("cuda:1",)
 
 
 @pytest.mark.gpu
-def test_all_cards_of_this_machine_give_the_bytes_of_the_first(tmp_path: Path) -> None:
+def test_all_gpus_of_this_machine_give_the_bytes_of_the_first(tmp_path: Path) -> None:
     try:
-        count = len(find_cards())
+        count = len(find_gpus())
     except CapabilityError as error:
         pytest.skip(str(error))
     if count < 2:
-        pytest.skip("one card only")
+        pytest.skip("one GPU only")
     write_volume(tmp_path / "scan.zarr", np.tile(scan(), (4, 2, 2)), 0.01)
     found = []
     for device in ("cuda:0", "cuda:all"):

@@ -1,6 +1,6 @@
-"""NVIDIA cards: which are there, and CuPy on one of them.
+"""NVIDIA GPUs: which are there, and CuPy on one of them.
 
-Looking costs milliseconds and leaves the cards alone: the driver is asked through its own library, no CUDA context is
+Looking costs milliseconds and leaves the GPUs alone: the driver is asked through its own library, no CUDA context is
 made and CuPy is not imported. On a machine without a driver it ends at the library that does not load.
 """
 
@@ -11,11 +11,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from ps3d_rt.core.arrays import card_of, namespace_of
+from ps3d_rt.core.arrays import gpu_index, namespace_of
 from ps3d_rt.errors import CapabilityError, InputError
 
-OWN_CARD = "cuda:0"
-"""The card of a process that was started to work on one of several: it sees no other."""
+ONLY_GPU = "cuda:0"
+"""The GPU of a process that was started to work on one of several: it sees no other."""
 
 _LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
@@ -24,14 +24,14 @@ _NAME_BYTES = 256
 
 
 @dataclass(frozen=True)
-class Card:
-    """One NVIDIA card, as its driver describes it."""
+class Gpu:
+    """One NVIDIA GPU, as its driver describes it."""
 
     index: int
-    """Place among the cards that CUDA_VISIBLE_DEVICES leaves."""
+    """Place among the GPUs that CUDA_VISIBLE_DEVICES leaves."""
     name: str
     capability: tuple[int, int]
-    """Compute capability: (9, 0) for a Hopper card."""
+    """Compute capability: (9, 0) for a Hopper GPU."""
     memory_bytes: int
     cuda: tuple[int, int]
     """Newest version of CUDA that the driver takes."""
@@ -43,15 +43,15 @@ class Card:
 
     @property
     def identity(self) -> str:
-        """Name and compute capability: what an engine compiled on this card is tied to."""
+        """Name and compute capability: what an engine compiled on this GPU is tied to."""
         return f"{self.name} {self.capability[0]}.{self.capability[1]}"
 
 
-def find_cards() -> tuple[Card, ...]:
-    """Ask the driver for its cards.
+def find_gpus() -> tuple[Gpu, ...]:
+    """Ask the driver for its GPUs.
 
     Raises:
-        CapabilityError: saying why, if there is no driver or it has no card.
+        CapabilityError: saying why, if there is no driver or it has no GPU.
     """
     driver = _load_driver()
     status = driver.cuInit(0)
@@ -59,87 +59,87 @@ def find_cards() -> tuple[Card, ...]:
         raise CapabilityError(f"the NVIDIA driver does not start (cuInit says error {status}); try nvidia-smi.")
     count = 0 if status == _NO_DEVICE else _number(driver.cuDeviceGetCount)
     if count == 0:
-        raise CapabilityError("the NVIDIA driver shows no card; look at nvidia-smi and CUDA_VISIBLE_DEVICES.")
+        raise CapabilityError("the NVIDIA driver shows no GPU; look at nvidia-smi and CUDA_VISIBLE_DEVICES.")
     version = _number(driver.cuDriverGetVersion)
     return tuple(_describe(driver, index, (version // 1000, version % 1000 // 10)) for index in range(count))
 
 
-def find_card(device: str) -> Card:
-    """Find the card of ``cuda:N``; ``auto`` is the first.
+def find_gpu(device: str) -> Gpu:
+    """Find the GPU of ``cuda:N``; ``auto`` is the first.
 
     Raises:
         CapabilityError: saying why, if it is not there.
         InputError: if ``device`` is written in another way.
     """
-    index = 0 if device == "auto" else card_of(device)
+    index = 0 if device == "auto" else gpu_index(device)
     if index is None:
-        raise InputError("device is 'cpu'; a card is cuda:N, the first one cuda:0.")
+        raise InputError("device is 'cpu'; a GPU is cuda:N, the first one cuda:0.")
     try:
-        cards = find_cards()
+        gpus = find_gpus()
     except CapabilityError as error:
         raise CapabilityError(f"device cuda:{index} is not there: {error}") from error
-    if index >= len(cards):
-        listed = ", ".join(f"{card.device} ({card.name})" for card in cards)
+    if index >= len(gpus):
+        listed = ", ".join(f"{gpu.device} ({gpu.name})" for gpu in gpus)
         raise CapabilityError(f"device cuda:{index} is not there; this machine has {listed}.")
-    return cards[index]
+    return gpus[index]
 
 
 def find_devices(device: str) -> tuple[str, ...]:
-    """Take apart what a run is to work on: one device, or several cards of one kind.
+    """Take apart what a run is to work on: one device, or several GPUs of one kind.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda:N``, several cards as ``cuda:0,cuda:1``, or ``cuda:all``.
+        device: ``auto``, ``cpu``, ``cuda:N``, several GPUs as ``cuda:0,cuda:1``, or ``cuda:all``.
 
     Returns:
         Each by its name; ``auto``, ``cpu`` and ``cuda:N`` as they are, and not looked for.
 
     Raises:
-        CapabilityError: if one of several cards is not there.
-        InputError: if the text is none of these, names a card twice, or the cards differ: then labels would depend on
-            which card did what.
+        CapabilityError: if one of several GPUs is not there.
+        InputError: if the text is none of these, names a GPU twice, or the GPUs differ: then labels would depend on
+            which GPU did what.
     """
     names = tuple(device.split(","))
     if device == "cuda:all":
-        names = tuple(card.device for card in find_cards())
+        names = tuple(gpu.device for gpu in find_gpus())
     if len(names) == 1:
         return names
-    if None in map(card_of, names) or len(set(names)) < len(names):
-        raise InputError(f"device is {device!r}; several devices are cards, each named once: cuda:0,cuda:1.")
-    kinds = {name: find_card(name).identity for name in names}
+    if None in map(gpu_index, names) or len(set(names)) < len(names):
+        raise InputError(f"device is {device!r}; several devices are GPUs, each named once: cuda:0,cuda:1.")
+    kinds = {name: find_gpu(name).identity for name in names}
     if len(set(kinds.values())) > 1:
         listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
-        raise InputError(f"a run takes several cards of one kind only; these are {listed}. Name one, or equal ones.")
+        raise InputError(f"a run takes several GPUs of one kind only; these are {listed}. Name one, or equal ones.")
     return names
 
 
-def variables_of(device: str, visible: str | None) -> dict[str, str]:
-    """Give the environment of a process that sees one card only, as :data:`OWN_CARD`.
+def environment_of(device: str, visible: str | None) -> dict[str, str]:
+    """Give the environment of a process that sees one GPU only, as :data:`ONLY_GPU`.
 
     Args:
-        device: ``cuda:N``, as this process numbers its cards.
+        device: ``cuda:N``, as this process numbers its GPUs.
         visible: CUDA_VISIBLE_DEVICES of this process; None: not set.
 
-    >>> variables_of("cuda:1", None), variables_of("cuda:1", "4,6")
+    >>> environment_of("cuda:1", None), environment_of("cuda:1", "4,6")
     ({'CUDA_VISIBLE_DEVICES': '1'}, {'CUDA_VISIBLE_DEVICES': '6'})
     """
-    number = card_of(device) or 0
+    number = gpu_index(device) or 0
     return {"CUDA_VISIBLE_DEVICES": str(number) if visible is None else visible.split(",")[number].strip()}
 
 
-def load_cupy(card: Card) -> Any:
-    """Import CuPy and let it open the card.
+def load_cupy(gpu: Gpu) -> Any:
+    """Import CuPy and let it open the GPU.
 
     Raises:
-        CapabilityError: if CuPy does not load or cannot use the card.
+        CapabilityError: if CuPy does not load or cannot use the GPU.
     """
-    cupy: Any = namespace_of(card.device)
+    cupy: Any = namespace_of(gpu.device)
     try:
-        with cupy.cuda.Device(card.index):
+        with cupy.cuda.Device(gpu.index):
             cupy.zeros(1, dtype=cupy.float32)
     except RuntimeError as error:  # CUDARuntimeError and its kin
         raise CapabilityError(
-            f"CuPy {cupy.__version__} cannot use {card.device} ({card.name}, driver for CUDA "
-            f"{card.cuda[0]}.{card.cuda[1]}): {error}; take the CuPy package of that CUDA version, or a newer driver."
+            f"CuPy {cupy.__version__} cannot use {gpu.device} ({gpu.name}, driver for CUDA "
+            f"{gpu.cuda[0]}.{gpu.cuda[1]}): {error}; take the CuPy package of that CUDA version, or a newer driver."
         ) from error
     return cupy
 
@@ -156,15 +156,15 @@ def _number(ask: Any, *arguments: int, kind: Any = ctypes.c_int) -> int:
     value = kind()
     status = ask(ctypes.byref(value), *arguments)
     if status != 0:
-        raise CapabilityError(f"the NVIDIA driver refuses to describe its cards (error {status}); try nvidia-smi.")
+        raise CapabilityError(f"the NVIDIA driver refuses to describe its GPUs (error {status}); try nvidia-smi.")
     return int(value.value)
 
 
-def _describe(driver: Any, index: int, cuda: tuple[int, int]) -> Card:
+def _describe(driver: Any, index: int, cuda: tuple[int, int]) -> Gpu:
     handle = _number(driver.cuDeviceGet, index)
     name = ctypes.create_string_buffer(_NAME_BYTES)
     driver.cuDeviceGetName(name, _NAME_BYTES, handle)
-    return Card(
+    return Gpu(
         index,
         name.value.decode(errors="replace"),
         (

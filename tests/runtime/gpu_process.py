@@ -1,4 +1,4 @@
-"""For processes that have a card each where there is none: to import this is to put the stand-in in CuPy's place."""
+"""For processes that have a GPU each where there is none: to import this is to put the stand-in in CuPy's place."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ for _name, _module in host_cupy.modules().items():
 
 
 @final
-class CardEngine(Engine):
-    """The fake engine with its patches and scores on a card, though it computes on the host."""
+class GpuEngine(Engine):
+    """The fake engine with its patches and scores on a GPU, though it computes on the host."""
 
-    def __init__(self, patch: tuple[int, int, int], *, more_devices: tuple[str, ...] = ()) -> None:
+    def __init__(self, patch: tuple[int, int, int]) -> None:
         self._host = FakeEngine(patch, threshold=2.0)
-        self.spec = replace(self._host.spec, device="cuda:0", more_devices=more_devices)
+        self.spec = replace(self._host.spec, device="cuda:0")
 
     def _infer(self, patches: Any) -> Any:
         return sys.modules["cupy"].asarray(self._host.infer(asnumpy(patches)))
 
 
-def reopened(patch: tuple[int, int, int], seen: Path) -> CardEngine:
-    """Note which process this is and what card it sees."""
+def reopened(patch: tuple[int, int, int], seen: Path) -> GpuEngine:
+    """Note which process this is and what GPU it sees."""
     (seen / str(os.getpid())).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
-    return CardEngine(patch)
+    return GpuEngine(patch)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The stages together with an engine on a card: what comes back is what the same scores give on a CPU."""
+"""The stages together with an engine on a GPU: what comes back is what the same scores give on a CPU."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def model(fake_model: Any) -> Any:
 
 
 @final
-class CardEngine(Engine):
-    """The fake engine with its patches and scores on a card, though it computes on the host."""
+class GpuEngine(Engine):
+    """The fake engine with its patches and scores on a GPU, though it computes on the host."""
 
     def __init__(self, cupy: Any, most_patches: int = 10**9) -> None:
         self._cupy, self._left = cupy, most_patches
@@ -64,10 +64,10 @@ def run(model: Any) -> Callable[..., Result]:
 @pytest.mark.parametrize(
     ("dtype", "size_mm", "skip"), [(np.uint16, 0.13, True), (np.uint8, 0.2, False), (np.float32, 0.1, True)]
 )
-def test_a_card_gives_the_bytes_of_the_cpu(cupy, monkeypatch, dtype, size_mm, skip, run):
+def test_a_gpu_gives_the_bytes_of_the_cpu(cupy, monkeypatch, dtype, size_mm, skip, run):
     want = run(FakeEngine(PATCH, threshold=2.0), scan(dtype), particle_size_mm=size_mm, skip_empty=skip)
     monkeypatch.setattr(ps3d_rt.plan, "SHARD", (8, 16, 16))
-    found = run(CardEngine(cupy), scan(dtype), particle_size_mm=size_mm, skip_empty=skip, chunk=16)
+    found = run(GpuEngine(cupy), scan(dtype), particle_size_mm=size_mm, skip_empty=skip, chunk=16)
     assert want.run["particles"] == len(want.particles) > 2
     assert found.labels.tobytes() == want.labels.tobytes()
     for name, column in want.particles.columns().items():
@@ -76,10 +76,10 @@ def test_a_card_gives_the_bytes_of_the_cpu(cupy, monkeypatch, dtype, size_mm, sk
     assert found.run["engine"]["device"] == "cuda:0"
 
 
-def test_a_scan_on_the_card_gives_the_bytes_of_one_on_the_host(cupy, run, monkeypatch):
+def test_a_scan_on_the_gpu_gives_the_bytes_of_one_on_the_host(cupy, run, monkeypatch):
     want = run(FakeEngine(PATCH, threshold=2.0), scan())
     monkeypatch.setattr(ps3d_rt.plan, "SHARD", (8, 16, 16))
-    found = run(CardEngine(cupy), cupy.asarray(scan()), chunk=16)
+    found = run(GpuEngine(cupy), cupy.asarray(scan()), chunk=16)
     assert found.labels.tobytes() == want.labels.tobytes()
     np.testing.assert_array_equal(found.particles.gray_mean, want.particles.gray_mean)
 
@@ -88,7 +88,7 @@ def test_calls_are_full_though_patches_between_are_empty(cupy, run, monkeypatch)
     sizes = []
     image = scan()
     image[:, :, 30:60] = 80  # nothing in there: some patches of every layer are empty
-    engine = CardEngine(cupy)
+    engine = GpuEngine(cupy)
     infer = engine._infer
     monkeypatch.setattr(engine, "_infer", lambda patches: sizes.append(len(patches)) or infer(patches))
     found = run(engine, image)
@@ -98,6 +98,6 @@ def test_calls_are_full_though_patches_between_are_empty(cupy, run, monkeypatch)
     assert sum(size < engine.spec.batch for size in sizes) <= layers, "only the last call of a layer may be short"
 
 
-def test_a_card_that_runs_out_of_memory_is_no_bug(cupy, run):
+def test_a_gpu_that_runs_out_of_memory_is_no_bug(cupy, run):
     with pytest.raises(CapabilityError, match=r"cuda:0: 2\.0 GiB.*--gpu-memory"):
-        run(CardEngine(cupy, most_patches=3), scan(), gpu_memory_bytes=2**31)
+        run(GpuEngine(cupy, most_patches=3), scan(), gpu_memory_bytes=2**31)

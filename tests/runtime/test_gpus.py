@@ -1,4 +1,4 @@
-"""Cards as a driver describes them; the driver is a stand-in with the functions of the real library."""
+"""GPUs as a driver describes them; the driver is a stand-in with the functions of the real library."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from ps3d_rt.engines import cards
-from ps3d_rt.engines.cards import Card, find_card, find_cards, load_cupy
+from ps3d_rt.engines import gpus
+from ps3d_rt.engines.gpus import Gpu, find_gpu, find_gpus, load_cupy
 from ps3d_rt.errors import CapabilityError, InputError
 
-H200 = Card(0, "NVIDIA H200", (9, 0), 139 * 2**30, (13, 1))
-RTX = Card(1, "NVIDIA RTX A2000", (8, 6), 12 * 2**30, (13, 1))
+H200 = Gpu(0, "NVIDIA H200", (9, 0), 139 * 2**30, (13, 1))
+RTX = Gpu(1, "NVIDIA RTX A2000", (8, 6), 12 * 2**30, (13, 1))
 
 
 class Driver:
     """Writes its answers to the places it is given, as the library does."""
 
-    def __init__(self, *there: Card, init: int = 0) -> None:
+    def __init__(self, *there: Gpu, init: int = 0) -> None:
         self.there, self.init = there, init
 
     def cuInit(self, _flags: int) -> int:  # noqa: N802
@@ -51,49 +51,49 @@ class Driver:
 
 
 @pytest.fixture
-def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cards, "_load_driver", lambda: Driver(H200, RTX))
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "_load_driver", lambda: Driver(H200, RTX))
 
 
-@pytest.mark.usefixtures("two_cards")
-def test_cards_are_what_the_driver_says() -> None:
-    assert find_cards() == (H200, RTX)
-    assert [card.device for card in find_cards()] == ["cuda:0", "cuda:1"]
+@pytest.mark.usefixtures("two_gpus")
+def test_gpus_are_what_the_driver_says() -> None:
+    assert find_gpus() == (H200, RTX)
+    assert [gpu.device for gpu in find_gpus()] == ["cuda:0", "cuda:1"]
     assert RTX.identity == "NVIDIA RTX A2000 8.6"
 
 
-@pytest.mark.usefixtures("two_cards")
+@pytest.mark.usefixtures("two_gpus")
 def test_a_device_is_found_by_number() -> None:
-    assert find_card("auto") == find_card("cuda:0") == H200
-    assert find_card("cuda:1") == RTX
+    assert find_gpu("auto") == find_gpu("cuda:0") == H200
+    assert find_gpu("cuda:1") == RTX
     with pytest.raises(CapabilityError, match=r"cuda:2 is not there.*cuda:0 \(NVIDIA H200\), cuda:1"):
-        find_card("cuda:2")
+        find_gpu("cuda:2")
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:x", "gpu"])
-def test_what_names_no_card_is_a_wrong_input(device: str) -> None:
+def test_what_names_no_gpu_is_a_wrong_input(device: str) -> None:
     with pytest.raises(InputError, match=device):
-        find_card(device)
+        find_gpu(device)
 
 
 @pytest.mark.parametrize(
     ("driver", "says"),
     [
-        (Driver(), "shows no card.*CUDA_VISIBLE_DEVICES"),
-        (Driver(H200, init=100), "shows no card"),
+        (Driver(), "shows no GPU.*CUDA_VISIBLE_DEVICES"),
+        (Driver(H200, init=100), "shows no GPU"),
         (Driver(H200, init=999), "cuInit says error 999"),
     ],
 )
-def test_a_driver_without_cards_says_so(monkeypatch: pytest.MonkeyPatch, driver: Driver, says: str) -> None:
-    monkeypatch.setattr(cards, "_load_driver", lambda: driver)
+def test_a_driver_without_gpus_says_so(monkeypatch: pytest.MonkeyPatch, driver: Driver, says: str) -> None:
+    monkeypatch.setattr(gpus, "_load_driver", lambda: driver)
     with pytest.raises(CapabilityError, match=f"cuda:0 is not there.*{says}"):
-        find_card("auto")
+        find_gpu("auto")
 
 
 def test_without_a_driver_it_ends_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cards, "_LIBRARY", "libno_such_driver.so.1")
+    monkeypatch.setattr(gpus, "_LIBRARY", "libno_such_driver.so.1")
     with pytest.raises(CapabilityError, match=r"no NVIDIA driver.*libno_such_driver"):
-        find_cards()
+        find_gpus()
 
 
 def test_cupy_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_cupy_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.Monkey
         load_cupy(H200)
 
 
-def test_cupy_that_cannot_use_the_card_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cupy_that_cannot_use_the_gpu_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_index: int) -> None:
         raise RuntimeError("cudaErrorInsufficientDriver")
 
