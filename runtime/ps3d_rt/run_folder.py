@@ -38,7 +38,7 @@ def work_of(folder: Path) -> Path:
 
 @contextmanager
 def run_folder(folder: Path, spec: dict[str, Any]) -> Iterator[Journal]:
-    """Work in a folder beside the output, which goes when the run is complete, or failed before it got anywhere.
+    """Work in a folder beside the output, which goes when the run is complete, or ended before it got anywhere.
 
     Raises:
         InputError: if the folder cannot be used.
@@ -52,10 +52,15 @@ def run_folder(folder: Path, spec: dict[str, Any]) -> Iterator[Journal]:
                 yield journal
                 keep = False
             except KeyboardInterrupt as stop:
-                stop.add_note(f"start the same command again to go on; what is done lies in {work}.")
+                keep = bool(journal.keys())
+                if keep:
+                    stop.add_note(f"start the same command again to go on; what is done lies in {work}.")
+                else:
+                    stop.add_note("no part was done yet: the same command starts afresh.")
                 raise
             except OSError as error:
-                raise InterruptedRun(f"{_said(error, folder)}. What is done lies in {work}.") from error
+                kept = f"What is done lies in {work}" if journal.keys() else "No part was done yet"
+                raise InterruptedRun(f"{_said(error, folder)}. {kept}.") from error
             except InputError:
                 keep = bool(journal.keys("network"))
                 raise

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -24,6 +25,50 @@ COMMAND = """
 import ps3d_rt.plan
 from ps3d_rt.cli import main
 ps3d_rt.plan.SHARD = (16, 64, 64)  # several slabs in a scan that takes no time
+if __name__ == "__main__":
+    main()
+"""
+HELD = """
+import os
+import time
+from pathlib import Path
+from threading import Lock
+import ps3d_rt.plan
+from ps3d_rt.cli import main
+from ps3d_rt.engines.base import Engine
+from ps3d_rt.errors import InterruptedRun
+from ps3d_rt.io.zarr_store import ZarrStore
+from ps3d_rt.workers import check_stop
+ps3d_rt.plan.SHARD = (16, 64, 64)
+PLACE, HOLD_AT, folder = os.environ["HELD"].split(":")
+done, counting = 0, Lock()
+
+def is_counted(*given):
+    return PLACE == "engine" or given[1] == PLACE
+
+def held(step):
+    # Every step leaves a file; from a certain one on, each lasts until the run is asked to end: no test need hurry.
+    def slow(*given):
+        global done
+        if is_counted(*given):
+            with counting:
+                done += 1
+                mine = done
+            Path(folder, f"{os.getpid()}-{mine}").touch()
+            end = time.monotonic() + 60
+            while mine >= int(HOLD_AT) and time.monotonic() < end:
+                try:
+                    check_stop()
+                except InterruptedRun:
+                    break
+                time.sleep(0.01)
+        return step(*given)
+    return slow
+
+if PLACE == "engine":
+    Engine.infer = held(Engine.infer)
+else:
+    ZarrStore.write = held(ZarrStore.write)
 if __name__ == "__main__":
     main()
 """
@@ -62,6 +107,23 @@ def command(tmp_path_factory: pytest.TempPathFactory, scan: Path, bundle: ModelB
     return start
 
 
+@pytest.fixture
+def held(tmp_path: Path, scan: Path, bundle: ModelBundle) -> Callable[..., tuple[Command, Path]]:
+    """Start the same command, held back at a step of some kind: the engine, or writing an array of the store.
+
+    Gives a folder too, with a file for every such step that began.
+    """
+    script, steps = tmp_path / "held_command.py", tmp_path / "steps"
+    script.write_text(HELD)
+    steps.mkdir()
+
+    def start(place: str, hold_at: int, *options: str) -> tuple[Command, Path]:
+        words = [sys.executable, script, "predict", scan, tmp_path / "out", "--model", bundle.path, "--log-json"]
+        return Command([str(word) for word in (*words, *SIZE, *options)], HELD=f"{place}:{hold_at}:{steps}"), steps
+
+    return start
+
+
 @pytest.fixture(scope="module")
 def want(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Command]) -> dict[str, bytes]:
     """The output of a run that nobody stopped."""
@@ -73,10 +135,10 @@ def want(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Comman
 class Command:
     """A command that runs; Ctrl-C reaches it even if these tests run in the background, where a shell ignores it."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: list[str], **variables: str) -> None:
         self.process = subprocess.Popen(
             words,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -157,6 +219,32 @@ def test_a_signal_stops_the_network_and_the_same_command_ends_with_the_same_byte
     assert again.events[0]["event"] == "RunResumed"
     assert content(out) == want
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(("workers", "number"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
+def test_after_a_signal_the_engine_is_not_called_again(
+    held: Callable[..., tuple[Command, Path]], workers: int, number: signal.Signals
+) -> None:
+    stopped, steps = held("engine", 3, "--workers", str(workers))
+    while len(list(steps.glob("*-3"))) < workers:
+        assert stopped.process.poll() is None
+        time.sleep(0.01)
+    os.killpg(stopped.process.pid, number)
+    assert stopped.end() == 4
+    assert len(list(steps.iterdir())) == 3 * workers, "the call in work is the last one"
+    assert "no part was done yet" in stopped.words[-1]
+    assert [path.name for path in steps.parent.glob(".out*")] == []
+
+
+def test_after_a_signal_no_task_of_a_chunk_begins(held: Callable[..., tuple[Command, Path]]) -> None:
+    stopped, steps = held("pieces", 5, "--chunk", "32", "--threads", "2")
+    while not list(steps.glob("*-6")):
+        assert stopped.process.poll() is None
+        time.sleep(0.01)
+    stopped.process.send_signal(signal.SIGTERM)
+    assert stopped.end() == 4
+    assert len(list(steps.iterdir())) == 6, "the two in work are the last ones"
+    assert "what is done lies in" in stopped.words[-1]
 
 
 @pytest.mark.parametrize("stage", ["particles", "table"])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun, Ps3dError
-from ps3d_rt.workers import Workers, report_progress
+from ps3d_rt.workers import Workers, check_stop, report
 
 HERE = Path(__file__).parent
 
@@ -94,14 +94,14 @@ def test_a_result_that_was_taken_leaves_the_memory_before_the_next_one_is_awaite
 
     def task(item):
         time.sleep(0.03)
-        report_progress(item)
+        report(item)
         return np.ones(9)
 
     def look(_):
         alive.extend(item for item, result in enumerate(taken) if result() is not None)
 
     with Workers(threads=1) as workers:
-        results = workers.map(task, range(5), on_progress=look)
+        results = workers.map(task, range(5), tell=look)
         while len(taken) < 5:
             taken.append(weakref.ref(next(results)))
     assert alive == []
@@ -109,9 +109,7 @@ def test_a_result_that_was_taken_leaves_the_memory_before_the_next_one_is_awaite
 
 def test_reports_arrive_before_the_result_in_the_thread_that_takes_it(workers, tasks):
     heard = []
-    results = workers.map(
-        tasks.count_to, [3, 0, 2], on_progress=lambda value: heard.append((value, threading.get_ident()))
-    )
+    results = workers.map(tasks.count_to, [3, 0, 2], tell=lambda value: heard.append((value, threading.get_ident())))
     found = [(result, [value for value, _ in heard if value[0] == result]) for result in results]
     assert found == [(3, [(3, 0), (3, 1), (3, 2)]), (0, []), (2, [(2, 0), (2, 1)])]
     assert {thread for _, thread in heard} == {threading.get_ident()}
@@ -121,21 +119,21 @@ def test_reports_are_heard_while_the_task_runs():
     heard = threading.Event()
 
     def task(_):
-        report_progress("now")
+        report("now")
         return heard.wait(timeout=5)
 
     with Workers(threads=1) as workers:
-        assert list(workers.map(task, [0], on_progress=lambda _: heard.set())) == [True]
+        assert list(workers.map(task, [0], tell=lambda _: heard.set())) == [True]
 
 
 def test_a_report_without_a_listener_is_no_error(workers, tasks):
-    report_progress("outside any task")
+    report("outside any task")
     assert list(workers.map(tasks.count_to, [2])) == [2]
 
 
 def test_a_listener_that_fails_ends_the_map(workers, tasks):
     with pytest.raises(ZeroDivisionError):
-        list(workers.map(tasks.count_to, [2, 2], on_progress=lambda _: 1 / 0))
+        list(workers.map(tasks.count_to, [2, 2], tell=lambda _: 1 / 0))
     assert list(workers.map(tasks.square, [2])) == [4]
 
 
@@ -239,7 +237,7 @@ def test_an_error_of_the_caller_ends_the_processes_at_once(tasks, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal to one process")
 def test_ctrl_c_is_for_the_parent_to_act_on(processes, tasks):
-    results = processes.map(tasks.report_pid_and_wait, [1, 2], on_progress=lambda pid: os.kill(pid, signal.SIGINT))
+    results = processes.map(tasks.report_pid_and_wait, [1, 2], tell=lambda pid: os.kill(pid, signal.SIGINT))
     assert list(results) == [1, 2]
 
 
@@ -318,3 +316,24 @@ def test_no_more_tasks_run_at_a_time_than_memory_allows() -> None:
         assert most == 2
         assert list(workers.map(task, range(30))) == list(range(30))
         assert most > 2
+
+
+def test_a_task_that_waits_for_its_turn_does_not_begin_when_the_map_has_ended() -> None:
+    begun: list[int] = []
+    second = threading.Event()
+
+    def task(item: int) -> int:
+        begun.append(item)
+        if len(begun) > 1:
+            second.set()
+            while True:
+                check_stop()
+                time.sleep(0.001)
+        return item
+
+    with Workers(threads=4) as workers:
+        results = workers.map(task, range(9), at_once=1)
+        assert next(results) == begun[0]
+        second.wait()
+        results.close()
+    assert len(begun) == 2

@@ -15,7 +15,7 @@ import numpy as np
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import CapabilityError
 from ps3d_rt.journal import Journal
-from ps3d_rt.workers import Workers, report_progress
+from ps3d_rt.workers import Workers, report
 
 TASKS = 40
 
@@ -64,12 +64,12 @@ def where(_item):
 
 def count_to(item):
     for k in range(item):
-        report_progress((item, k))
+        report((item, k))
     return item
 
 
 def report_pid_and_wait(item):
-    report_progress(os.getpid())
+    report(os.getpid())
     time.sleep(0.3)
     return item
 
