@@ -3,6 +3,7 @@
 facts (run.json) + table + pictures ──▶ page.render_report ──▶ str
 
     pictures.py       all pictures of a sample
+    templates.py      HTML from templates/, where everything is escaped
     slices.py         planes along every axis, as JPEG; figures.py: with sliders on the page
     highlights.py     the largest and the least confident particles, with thumbnails
     drawing.py        outlines over gray values
@@ -10,7 +11,7 @@ facts (run.json) + table + pictures ──▶ page.render_report ──▶ str
     shapes.py         elongation over flatness, as SVG; svg.py: what both are drawn with
     warnings.py       what a reader must know before using the numbers
     run_facts.py      what ran
-    formatting.py     numbers, units and names as text; everything is escaped here
+    formatting.py     numbers, units and names as text
 """
 
 from ps3d_rt.report.drawing import overlay

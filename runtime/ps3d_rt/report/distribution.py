@@ -9,6 +9,7 @@ from math import ceil, exp, floor, log, log10
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, Cumulative, Sample
@@ -93,7 +94,7 @@ class LogAxis:
                     yield digit * 10.0**power, shown
 
 
-def size_plot(by_number: Curve, by_volume: Curve, unit: LengthUnit, sizes: Mapping[str, Any]) -> str:
+def size_plot(by_number: Curve, by_volume: Curve, unit: LengthUnit, sizes: Mapping[str, Any]) -> Markup:
     """Plot Q0 (number) and Q3 (volume) over the diameter, D10/D50/D90 with their intervals, and the histogram.
 
     Args:

@@ -1,13 +1,14 @@
-"""Numbers, units and names as text for people; whatever comes from outside is escaped here."""
+"""Numbers, units and names as text for people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 from math import floor, isfinite, log10
 from typing import Any
+
+from markupsafe import Markup, escape
 
 THIN_SPACE = "\u202f"
 """Groups thousands and joins a number to its unit, without a line break."""
@@ -119,15 +120,6 @@ def moment(date: Any) -> str:
     return f"{when:%Y-%m-%d %H:%M} {when.tzname() or ''}".rstrip()
 
 
-def text(value: object) -> str:
-    """Escape any value for use as HTML text or as the content of a quoted attribute.
-
-    >>> text('<"&')
-    '&lt;&quot;&amp;'
-    """
-    return escape(str(value), quote=True)
-
-
 def title(key: str) -> tuple[str, str]:
     """Read off the name and the unit that a key of ``run.json`` holds.
 
@@ -142,20 +134,18 @@ def title(key: str) -> tuple[str, str]:
     return words[:1].upper() + words[1:], unit
 
 
-def fact(value: Any, unit: str = "") -> str:
+def fact(value: Any, unit: str = "") -> Markup:
     """Write a value of ``run.json`` as HTML, escaped.
 
-    >>> fact(True), fact(None), fact([0.01, 0.01, 0.01], "mm").replace(THIN_SPACE, " ")
-    ('yes', '–', '0.01 mm')
-    >>> fact((100, 200, 200))
-    '100 × 200 × 200 <small>z, y, x</small>'
+    >>> [str(fact(value)) for value in (True, None, "<b>", (100, 200, 200))]
+    ['yes', '–', '&lt;b&gt;', '100 × 200 × 200 <small>z, y, x</small>']
+    >>> str(fact([0.01, 0.01, 0.01], "mm")).replace(THIN_SPACE, " ")
+    '0.01 mm'
     """
     shown = _plain(value)
     if unit and shown != ABSENT:
-        shown += THIN_SPACE + text(unit)
-    if " × " in shown and len(value) == 3:
-        shown += " <small>z, y, x</small>"
-    return shown
+        shown += THIN_SPACE + unit
+    return escape(shown) + (Markup(" <small>z, y, x</small>") if " × " in shown and len(value) == 3 else "")
 
 
 def _plain(value: Any) -> str:
@@ -166,10 +156,10 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{text(k)} {_plain(v)}" for k, v in value.items()) or ABSENT
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items()) or ABSENT
     if isinstance(value, Sequence) and not isinstance(value, str):
         return _joined(value)
-    return text(value)
+    return str(value)
 
 
 def _joined(values: Sequence[Any]) -> str:

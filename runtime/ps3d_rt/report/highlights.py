@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Box, Zyx
@@ -14,6 +15,7 @@ from ps3d_rt.core.planes import shrink_gray, shrink_labels
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.drawing import Shades, overlay, png_data_uri
 from ps3d_rt.report.formatting import ABSENT, LengthUnit, count, number
+from ps3d_rt.report.templates import render
 
 ROWS = 8
 """Of each table."""
@@ -83,25 +85,30 @@ def _box(table: ParticleTable, row: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in (z, y, x)]
 
 
-def particle_table(table: SampleTable, rows: NDArray[np.intp], thumbnails: Thumbnails, unit: LengthUnit) -> str:
+def particle_table(table: SampleTable, rows: NDArray[np.intp], thumbnails: Thumbnails, unit: LengthUnit) -> Markup:
     """Write the rows as a table of HTML; without a picture the cell stays empty."""
     measured = [f"Diameter, {unit.name}", "Sphericity", "Confidence", "Contact margin"]
-    heads = ["", "Label", *measured, "Middle z, y, x", "At a face"]
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     chosen = table.take(rows)
-    body = "".join(f"<tr>{''.join(_cells(chosen, row, thumbnails, unit))}</tr>" for row in range(len(chosen)))
-    return f'<table class="particles"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return render(
+        "particles.html",
+        heads=["", "Label", *measured, "Middle z, y, x", "At a face"],
+        rows=[_row(chosen, row, thumbnails, unit) for row in range(len(chosen))],
+    )
 
 
-def _cells(table: ParticleTable, row: int, thumbnails: Thumbnails, unit: LengthUnit) -> Iterator[str]:
+def _row(table: ParticleTable, row: int, thumbnails: Thumbnails, unit: LengthUnit) -> dict[str, Any]:
     label = int(table.label[row])
     picture = thumbnails.get(label)
-    alt = f"Particle {label}"
-    yield "<td></td>" if picture is None else f'<td><img alt="{alt}" src="{png_data_uri(picture)}"></td>'
-    yield f'<th scope="row">{count(label)}</th>'
-    yield f"<td>{number(float(table.equivalent_diameter_mm[row]) * unit.per_mm)}</td>"
-    yield f"<td>{number(float(table.sphericity[row]), 2)}</td>"
-    for column in (table.confidence, table.contact_margin):
-        yield f"<td>{ABSENT if column is None or np.isnan(column[row]) else f'{column[row]:z.2f}'}</td>"
-    yield f"<td>{', '.join(str(n) for n in place(table, row))}</td>"
-    yield f"<td>{'yes' if table.touches_edge[row] else 'no'}</td>"
+    scores = (table.confidence, table.contact_margin)
+    return {
+        "label": label,
+        "shown_label": count(label),
+        "picture": None if picture is None else png_data_uri(picture),
+        "cells": [
+            number(float(table.equivalent_diameter_mm[row]) * unit.per_mm),
+            number(float(table.sphericity[row]), 2),
+            *(ABSENT if column is None or np.isnan(column[row]) else f"{column[row]:z.2f}" for column in scores),
+            ", ".join(str(n) for n in place(table, row)),
+            "yes" if table.touches_edge[row] else "no",
+        ],
+    }

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
-from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, size_facts
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.distribution import NUMBER_COLOUR, VOLUME_COLOUR, Curve, curves, size_plot
 from ps3d_rt.report.figures import slices_section
-from ps3d_rt.report.formatting import ABSENT, MICROMETRE, LengthUnit, count, moment, number, percent, text, unit_for
+from ps3d_rt.report.formatting import ABSENT, MICROMETRE, LengthUnit, count, moment, number, percent, unit_for
 from ps3d_rt.report.highlights import Thumbnails, largest, least_confident, particle_table
 from ps3d_rt.report.pictures import Pictures
 from ps3d_rt.report.run_facts import mapping, run_section, voxels
 from ps3d_rt.report.shapes import shape_section
+from ps3d_rt.report.templates import note, render
 from ps3d_rt.report.warnings import find_warnings
 
 
@@ -55,20 +55,21 @@ def draw_report(facts: Mapping[str, Any], table: SampleTable, pictures: Pictures
     both = curves(table, sizes, _shape(scan)) if sizes["particles"] else None
     unit = unit_for(both[1].marks_mm[1]) if both else MICROMETRE
     byline = [moment(facts.get("date")), f"ps3d-rt {versions['ps3d-rt']}" if "ps3d-rt" in versions else None]
-    template = Template(files("ps3d_rt.report").joinpath("report.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        name=text(scan.get("name") or "Sample"),
-        byline=" · ".join(["Particle report", *(text(b) for b in byline if b)]),
-        warnings=_warnings(find_warnings(facts, table, sizes)),
-        figures=_key_figures(facts, table, both, unit),
+    page = render(
+        "page.html",
+        name=scan.get("name") or "Sample",
+        byline=" · ".join(["Particle report", *filter(None, byline)]),
+        warnings=find_warnings(facts, table, sizes),
+        tiles=_tiles(facts, table, both, unit),
         slices=slices_section(pictures.slices, scan, gray=pictures.gray),
         sizes=_sizes(table, sizes, both, unit),
         shapes=shape_section(table),
         particles=_particles(table, pictures.thumbnails, unit),
-        run=_RUN,
+        run=Markup(_RUN),
         number_colour=NUMBER_COLOUR,
         volume_colour=VOLUME_COLOUR,
     )
+    return str(page)  # whoever goes on with it replaces text, not HTML
 
 
 def _shape(scan: Mapping[str, Any]) -> Zyx | None:
@@ -76,73 +77,76 @@ def _shape(scan: Mapping[str, Any]) -> Zyx | None:
     return None if not shape else (int(shape[0]), int(shape[1]), int(shape[2]))
 
 
-def _warnings(sentences: Sequence[str]) -> str:
-    if not sentences:
-        return ""
-    items = "".join(f"<li>{text(s)}</li>" for s in sentences)
-    return f'<section class="warnings"><h2>Please note</h2><ul>{items}</ul></section>'
+class Tile(NamedTuple):
+    """A key figure."""
+
+    name: str
+    value: str
+    under: str
+    """Smaller, below the value."""
+    unit: str = ""
 
 
-def _key_figures(
+def _tiles(
     facts: Mapping[str, Any], table: SampleTable, both: tuple[Curve, Curve] | None, unit: LengthUnit
-) -> str:
+) -> list[Tile]:
     particles, scanned = len(table), voxels(facts)
     mean = float(table.equivalent_diameter_mm.mean()) if particles else 0.0
     at_edge = int(np.count_nonzero(table.touches_edge))
     share = percent(int(table.volume_voxels.sum()) / scanned) if scanned else ABSENT
-    tiles = [
-        ("Particles", count(particles), f"mean diameter {unit.show(mean)}" if particles else ""),
+    return [
+        Tile("Particles", count(particles), f"mean diameter {unit.show(mean)}" if particles else ""),
         *_middle_tiles(both, unit),
-        ("Foreground", share, "of the volume is particle"),
+        Tile("Foreground", share, "of the volume is particle"),
         *_dropped_tile(mapping(facts, "dropped")),
-        ("At the faces", count(at_edge), f"{percent(at_edge / particles)} of the particles" if particles else ""),
+        Tile("At the faces", count(at_edge), f"{percent(at_edge / particles)} of the particles" if particles else ""),
         *_confidence_tile(table),
     ]
-    return "".join(f'<div><dt>{a}</dt><dd>{b}</dd><dd class="under">{c}</dd></div>' for a, b, c in tiles)
 
 
-def _middle_tiles(both: tuple[Curve, Curve] | None, unit: LengthUnit) -> list[tuple[str, str, str]]:
+def _middle_tiles(both: tuple[Curve, Curve] | None, unit: LengthUnit) -> list[Tile]:
     if both is None:
-        return [("D50 by number", ABSENT, ""), ("D50 by volume", ABSENT, "")]
+        return [Tile("D50 by number", ABSENT, ""), Tile("D50 by volume", ABSENT, "")]
     tiles = []
     for curve in both:
         d10, d50, d90 = (number(d * unit.per_mm) for d in curve.marks_mm)
-        tiles.append((f"D50 by {curve.name}", f"{d50} <small>{unit.name}</small>", f"D10 {d10} · D90 {d90}"))
+        tiles.append(Tile(f"D50 by {curve.name}", d50, f"D10 {d10} · D90 {d90}", unit.name))
     return tiles
 
 
-def _dropped_tile(dropped: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _dropped_tile(dropped: Mapping[str, Any]) -> list[Tile]:
     if not dropped:
         return []
     share = percent(dropped["volume_share"])
-    return [("Dropped", count(dropped["particles"]), f"particles, {share} of the foreground")]
+    return [Tile("Dropped", count(dropped["particles"]), f"particles, {share} of the foreground")]
 
 
-def _confidence_tile(table: SampleTable) -> list[tuple[str, str, str]]:
+def _confidence_tile(table: SampleTable) -> list[Tile]:
     confidence = table.confidence
     if confidence is None or not len(confidence):
         return []
-    return [("Confidence", f"{confidence.mean():.2f}", f"least {confidence.min():.2f}")]
+    return [Tile("Confidence", f"{confidence.mean():.2f}", f"least {confidence.min():.2f}")]
 
 
-def _sizes(table: SampleTable, sizes: Mapping[str, Any], both: tuple[Curve, Curve] | None, unit: LengthUnit) -> str:
+def _sizes(table: SampleTable, sizes: Mapping[str, Any], both: tuple[Curve, Curve] | None, unit: LengthUnit) -> Markup:
     if both is None:
-        return f'<p class="note">{ALL_CUT if len(table) else NO_PARTICLES}</p>'
-    heads = "".join(f'<th scope="col">D{p}, {unit.name}</th>' for p in (10, 50, 90))
-    rows = "".join(_size_row(curve, unit) for curve in both)
-    return (
-        f'<figure class="plot">{size_plot(*both, unit, sizes)}</figure>'
-        f"<div><table><thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-        f'<p class="note">{DIAMETERS[sizes["diameter"]]} {DEFINITIONS} {_basis(table, sizes, unit)}</p></div>'
+        return note(ALL_CUT if len(table) else NO_PARTICLES)
+    return render(
+        "measured.html",
+        plot=size_plot(*both, unit, sizes),
+        heads=[f"D{p}, {unit.name}" for p in (10, 50, 90)],
+        rows=[(f"by {curve.name}", curve.name, _marks(curve, unit)) for curve in both],
+        note=f"{DIAMETERS[sizes['diameter']]} {DEFINITIONS} {_basis(table, sizes, unit)}",
     )
 
 
-def _size_row(curve: Curve, unit: LengthUnit) -> str:
+def _marks(curve: Curve, unit: LengthUnit) -> list[tuple[str, str]]:
+    """D10, D50 and D90, each with its interval."""
     cells = []
     for mark, ends in zip(curve.marks_mm, curve.intervals_mm, strict=True):
         low, high = (number(end * unit.per_mm) for end in ends)
-        cells.append(f"<td>{number(mark * unit.per_mm)}<small>{low}–{high}</small></td>")
-    return f'<tr><th scope="row" class="{curve.name}">by {curve.name}</th>{"".join(cells)}</tr>'
+        cells.append((number(mark * unit.per_mm), f"{low}–{high}"))
+    return cells
 
 
 def _basis(table: SampleTable, sizes: Mapping[str, Any], unit: LengthUnit) -> str:
@@ -171,12 +175,6 @@ DEFINITIONS = (
 )
 
 
-def _particles(table: SampleTable, thumbnails: Thumbnails, unit: LengthUnit) -> str:
-    if not len(table):
-        return '<p class="note">There are none.</p>'
-    found = [f"<div><h3>Largest</h3>{particle_table(table, largest(table), thumbnails, unit)}</div>"]
-    doubtful = least_confident(table)
-    if len(doubtful):
-        rows = particle_table(table, doubtful, thumbnails, unit)
-        found.append(f"<div><h3>Least confident</h3>{rows}</div>")
-    return "".join(found)
+def _particles(table: SampleTable, thumbnails: Thumbnails, unit: LengthUnit) -> list[tuple[str, Markup]]:
+    chosen = {"Largest": largest(table), "Least confident": least_confident(table)}
+    return [(heading, particle_table(table, rows, thumbnails, unit)) for heading, rows in chosen.items() if len(rows)]

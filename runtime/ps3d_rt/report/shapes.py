@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, below_limit
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.formatting import THIN_SPACE, percent
 from ps3d_rt.report.svg import INK, MUTED, RULE, drawing, label, line, upright
+from ps3d_rt.report.templates import note, render
 
 LIMIT = 2 / 3
 """Between the fields on both axes (T. Zingg, 1935)."""
@@ -27,21 +29,18 @@ FIELDS = (("discs", False, True), ("spheroids", True, True), ("blades", False, F
 COLUMNS = ("elongation", "flatness", "sphericity")
 
 
-def shape_section(table: SampleTable) -> str:
+def shape_section(table: SampleTable) -> Markup:
     """Write plot, table and note as HTML, of the particles that no face cuts and that are large enough."""
     shown = ~table.touches_edge & ~below_limit(table.volume_voxels)
     if not shown.any():
-        return '<p class="note">No particle is whole and large enough to have a shape.</p>'
-    rows = []
-    for name in COLUMNS:
-        quantiles = np.quantile(getattr(table, name)[shown], (0.1, 0.5, 0.9)).tolist()
-        cells = "".join(f"<td>{value:.2f}</td>" for value in quantiles)
-        rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
-    heads = "".join(f'<th scope="col">{share} %</th>' for share in (10, 50, 90))
-    return (
-        f'<figure class="plot">{shape_plot(table.flatness[shown], table.elongation[shown])}</figure>'
-        f"<div><table><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f'<p class="note">{NOTE}</p></div>'
+        return note("No particle is whole and large enough to have a shape.")
+    quantiles = {name: np.quantile(getattr(table, name)[shown], (0.1, 0.5, 0.9)).tolist() for name in COLUMNS}
+    return render(
+        "measured.html",
+        plot=shape_plot(table.flatness[shown], table.elongation[shown]),
+        heads=[f"{share} %" for share in (10, 50, 90)],
+        rows=[(name, "", [(f"{value:.2f}", "") for value in values]) for name, values in quantiles.items()],
+        note=NOTE,
     )
 
 
@@ -52,7 +51,7 @@ NOTE = (
 )
 
 
-def shape_plot(flatness: NDArray[np.float64], elongation: NDArray[np.float64]) -> str:
+def shape_plot(flatness: NDArray[np.float64], elongation: NDArray[np.float64]) -> Markup:
     """Draw one point a particle, at most :data:`MOST_POINTS`, and the shares of all, as an ``<svg>``."""
     # Labels follow the raster: every k-th particle is an even sample.
     points = np.stack([flatness, elongation], axis=1)[:: -(-len(flatness) // MOST_POINTS)]

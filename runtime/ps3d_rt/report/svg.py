@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from ps3d_rt.report.formatting import text
+from markupsafe import Markup, escape
 
 INK, MUTED, RULE = "#1f2937", "#6b7280", "#e5e7eb"
 
 
-def drawing(width: int, height: int, title: str, parts: list[str]) -> str:
+def drawing(width: int, height: int, title: str, parts: list[str]) -> Markup:
     """Put parts together to one ``<svg>`` element for use inside HTML, as wide as there is room."""
     style = 'font-family="system-ui, sans-serif" font-size="12"'
     body = "\n".join(parts)
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{text(title)}" {style}>\n{body}\n</svg>'
+    head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}" {style}>'
+    return Markup(f"{head}\n{body}\n</svg>")
 
 
 def line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "") -> str:
@@ -23,10 +24,10 @@ def label(x: float, y: float, words: str, colour: str, anchor: str, *, halo: boo
     """Write words that start, end or have their middle at a point; a halo parts them from what lies below."""
     more = ' stroke="#fff" stroke-width="3" paint-order="stroke"' if halo else ""
     at = f'x="{x:.1f}" y="{y:.1f}"'
-    return f'<text {at} fill="{colour}" text-anchor="{anchor}" font-weight="{weight}"{more}>{text(words)}</text>'
+    return f'<text {at} fill="{colour}" text-anchor="{anchor}" font-weight="{weight}"{more}>{escape(words)}</text>'
 
 
 def upright(x: float, y: float, words: str) -> str:
     """Write words from below to above, their middle at a point."""
     turn = f'transform="rotate(-90 {x:.1f} {y:.1f})"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{INK}" text-anchor="middle" {turn}>{text(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{INK}" text-anchor="middle" {turn}>{escape(words)}</text>'
