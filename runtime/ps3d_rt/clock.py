@@ -1,4 +1,4 @@
-"""The stages of a run: how long each takes, told to who listens, so that no second of a run is silent."""
+"""The stages of a run: how long each takes, and events about them for listeners."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ps3d_rt.events import Listener, StageAdvanced, StageDone, StageStarted
 
 @dataclass
 class Clock:
-    """Times the stages and tells the listener."""
+    """Time the stages and send their events to a listener."""
 
-    tell: Listener
+    on_event: Listener
     seconds: dict[str, float] = field(default_factory=dict)
     """Of the stages that are done, in their order."""
 
@@ -28,17 +28,17 @@ class Clock:
             total: units of work; one is finished when the stage is.
             unit: what they are.
         """
-        self.tell(StageStarted(name, total, unit, voxels / max(1, total)))
+        self.on_event(StageStarted(name, total, unit, voxels / max(1, total)))
         done = 0
 
         def advance(units: int) -> None:
             nonlocal done
             done = min(total, done + units)
-            self.tell(StageAdvanced(name, done))
+            self.on_event(StageAdvanced(name, done))
 
         start = time.perf_counter()
         yield advance
         if done < total == 1:
             advance(1)
         self.seconds[name] = round(time.perf_counter() - start, 3)
-        self.tell(StageDone(name, self.seconds[name]))
+        self.on_event(StageDone(name, self.seconds[name]))

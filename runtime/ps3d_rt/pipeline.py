@@ -352,7 +352,7 @@ def _segment(job: Job, places: Places, workers: Mapper, advance: Callable[[int],
     # In one process the engine has all cores or the GPU, so sweeps take turns.
     alone = job.config.workers == len(job.plan.devices) == 1
     with Workers(threads=1) if alone else nullcontext(workers) as sweepers:
-        counts = list(sweepers.map(partial(segment, stage), job.plan.sweeps, tell=advance))
+        counts = list(sweepers.map(partial(segment, stage), job.plan.sweeps, on_progress=advance))
     return PatchCount(
         sum(c.computed for c in counts), sum(c.skipped for c in counts), sum(c.engine_seconds for c in counts)
     )
@@ -373,7 +373,7 @@ class Mapper(Protocol):
         self,
         task: Callable[[Any], Any],
         items: Iterable[Any],
-        tell: Callable[[Any], object] | None = None,
+        on_progress: Callable[[Any], object] | None = None,
         *,
         at_once: int | None = None,
     ) -> Iterator[Any]:
@@ -391,11 +391,11 @@ class _GpuProcesses:
         self,
         task: Callable[[Any], Any],
         items: Iterable[Any],
-        tell: Callable[[Any], object] | None = None,
+        on_progress: Callable[[Any], object] | None = None,
         *,
         at_once: int | None = None,
     ) -> Iterator[Any]:
-        return self.workers.map(LimitedTask(task, ONLY_GPU, self.limit_bytes), items, tell, at_once=at_once)
+        return self.workers.map(LimitedTask(task, ONLY_GPU, self.limit_bytes), items, on_progress, at_once=at_once)
 
 
 @contextmanager

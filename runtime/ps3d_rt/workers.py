@@ -31,7 +31,8 @@ from ps3d_rt.errors import InputError, InterruptedRun, Ps3dError
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
-Tell = Callable[[Any], object]
+OnProgress = Callable[[Any], object]
+"""Called with every value that a task reports."""
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 """What asks a run to stop: Ctrl-C, the end of a session or a batch job, and Ctrl-Break on Windows."""
@@ -46,15 +47,15 @@ def _nobody(value: object) -> None:
     """Listen to nothing."""
 
 
-_listener: ContextVar[Tell] = ContextVar("listener", default=_nobody)
+_listener: ContextVar[OnProgress] = ContextVar("listener", default=_nobody)
 _map_ended: ContextVar[Event | None] = ContextVar("map_ended", default=None)
 _AGAIN = "the run was stopped; start the same command again."
 
 
-def report(value: object) -> None:
+def report_progress(value: object) -> None:
     """Tell the caller of :meth:`Workers.map`, from inside a task, how far the task is.
 
-    Nothing happens outside a task. A task that starts threads hands them its context if they report.
+    Does nothing outside a task. A task that starts threads which report gives them its context.
     """
     _listener.get()(value)
 
@@ -117,7 +118,7 @@ class Workers:
         self,
         task: Callable[[Item], Found],
         items: Iterable[Item],
-        tell: Tell | None = None,
+        on_progress: OnProgress | None = None,
         *,
         at_once: int | None = None,
     ) -> Iterator[Found]:
@@ -130,8 +131,8 @@ class Workers:
         Args:
             task: what to do; with processes a function of a module, or a partial or frozen dataclass made of such.
             items: taken from as the work goes on.
-            tell: called with every value that a task reports, in the thread that takes the results; with all values
-                of a task before its result.
+            on_progress: called with every value that a task reports, in the thread that takes the results. All values
+                of a task come before its result.
             at_once: tasks that may run at a time, if that is fewer than there are workers: as many as memory allows.
 
         Returns:
@@ -142,7 +143,7 @@ class Workers:
             Exception: what a task raised, as soon as it did. Tasks that wait are cancelled, those that run end first.
             KeyboardInterrupt: as soon as no task runs.
         """
-        listen = tell or _nobody
+        listen = on_progress or _nobody
         left = iter(items)
         pending: deque[Future[Found]] = deque()
         news: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
@@ -151,11 +152,11 @@ class Workers:
         most = self._most if at_once is None else min(at_once, self._most)
         turns = Semaphore(most)
 
-        def run(item: Item, report: Tell) -> Found:
+        def run(item: Item, on_progress: OnProgress) -> Found:
             with turns:
                 if ended.is_set():  # the turn came too late
                     raise InterruptedRun(_AGAIN)
-                found: Found = self._run(task, item, report, ended)
+                found: Found = self._run(task, item, on_progress, ended)
                 return found
 
         def submit(count: int) -> None:
@@ -184,11 +185,13 @@ class Workers:
             while wait(running, timeout=_SECONDS_DEAF).not_done:
                 pass
 
-    def _run_in_process(self, task: Callable[[Item], Found], item: Item, tell: Tell, ended: Event) -> Found:
+    def _run_in_process(
+        self, task: Callable[[Item], Found], item: Item, on_progress: OnProgress, ended: Event
+    ) -> Found:
         process: _Process | None = getattr(self._mine, "process", None)
         if process is None:
             process = self._mine.process = self._hire()
-        found: Found = process.run(task, item, tell)
+        found: Found = process.run(task, item, on_progress)
         return found
 
     def _hire(self) -> _Process:
@@ -216,18 +219,18 @@ def _failed(future: Future[Any]) -> bool:
     return future.done() and future.exception() is not None
 
 
-def _pass_on(news: SimpleQueue[tuple[Any, ...]], tell: Tell) -> None:
+def _pass_on(news: SimpleQueue[tuple[Any, ...]], on_progress: OnProgress) -> None:
     """Wait for one piece of news, or a moment."""
     try:
         values = news.get(timeout=_SECONDS_DEAF)
     except Empty:
         return
     for value in values:
-        tell(value)
+        on_progress(value)
 
 
-def _run_here(task: Callable[[Item], Found], item: Item, tell: Tell, ended: Event) -> Found:
-    _listener.set(tell)  # in the context of this thread, which does nothing but tasks
+def _run_here(task: Callable[[Item], Found], item: Item, on_progress: OnProgress, ended: Event) -> Found:
+    _listener.set(on_progress)  # in the context of this thread, which does nothing but tasks
     _map_ended.set(ended)
     return task(item)
 
@@ -260,7 +263,7 @@ class _Process:
         # With a second holder, the pipe would not end when the process does.
         far_end.close()
 
-    def run(self, task: Callable[[Any], Any], item: Any, tell: Tell) -> Any:
+    def run(self, task: Callable[[Any], Any], item: Any, on_progress: OnProgress) -> Any:
         """Have the process do one task: its result, or what it raised."""
         order = pickle.dumps((task, item), protocol=5)
         self._reached(lambda: self._pipe.send_bytes(order))
@@ -270,7 +273,7 @@ class _Process:
                 return value
             if kind == "error":
                 raise value
-            tell(value)
+            on_progress(value)
 
     def _reached(self, exchange: Callable[[], Any]) -> Any:
         try:

@@ -123,6 +123,16 @@ def test_a_constant_that_is_inside_too_counts() -> None:
     assert leave_out_constant(whole(saturated), SHAPE)[1] is None, "particles have the same gray value"
 
 
+@pytest.mark.parametrize(
+    "places", [[(32, 32, 32)], [(12, 20, 20), (50, 44, 40)], [(32, 10, 32), (32, 30, 34), (20, 50, 9)]]
+)
+def test_an_embedding_without_noise_around_a_few_particles_is_no_outside(places: list[tuple[int, int, int]]) -> None:
+    image = np.full(SHAPE, 10, np.uint8)
+    for z, y, x in places:
+        image[ball(z, y, x, 9)] = 200
+    assert leave_out_constant(whole(image), SHAPE)[1] is None
+
+
 def test_noise_has_no_constant() -> None:
     assert leave_out_constant(whole(scan()), SHAPE)[1] is None
 

@@ -7,7 +7,7 @@ import pytest
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.prefetch import prefetch
-from ps3d_rt.workers import Workers, report
+from ps3d_rt.workers import Workers, report_progress
 
 
 def threads():
@@ -139,12 +139,12 @@ def test_nothing_runs_before_the_first_item_is_asked_for():
 def test_a_task_can_report_from_its_items():
     def items():
         for k in range(3):
-            report(k)
+            report_progress(k)
             yield k
 
     heard = []
     with Workers(threads=1) as workers:
-        assert list(workers.map(lambda _: sum(prefetch(items())), [0], tell=heard.append)) == [3]
+        assert list(workers.map(lambda _: sum(prefetch(items())), [0], on_progress=heard.append)) == [3]
     assert heard == [0, 1, 2]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun, Ps3dError
-from ps3d_rt.workers import Workers, check_stop, report
+from ps3d_rt.workers import Workers, check_stop, report_progress
 
 HERE = Path(__file__).parent
 
@@ -94,14 +94,14 @@ def test_a_result_that_was_taken_leaves_the_memory_before_the_next_one_is_awaite
 
     def task(item):
         time.sleep(0.03)
-        report(item)
+        report_progress(item)
         return np.ones(9)
 
     def look(_):
         alive.extend(item for item, result in enumerate(taken) if result() is not None)
 
     with Workers(threads=1) as workers:
-        results = workers.map(task, range(5), tell=look)
+        results = workers.map(task, range(5), on_progress=look)
         while len(taken) < 5:
             taken.append(weakref.ref(next(results)))
     assert alive == []
@@ -109,7 +109,9 @@ def test_a_result_that_was_taken_leaves_the_memory_before_the_next_one_is_awaite
 
 def test_reports_arrive_before_the_result_in_the_thread_that_takes_it(workers, tasks):
     heard = []
-    results = workers.map(tasks.count_to, [3, 0, 2], tell=lambda value: heard.append((value, threading.get_ident())))
+    results = workers.map(
+        tasks.count_to, [3, 0, 2], on_progress=lambda value: heard.append((value, threading.get_ident()))
+    )
     found = [(result, [value for value, _ in heard if value[0] == result]) for result in results]
     assert found == [(3, [(3, 0), (3, 1), (3, 2)]), (0, []), (2, [(2, 0), (2, 1)])]
     assert {thread for _, thread in heard} == {threading.get_ident()}
@@ -119,21 +121,21 @@ def test_reports_are_heard_while_the_task_runs():
     heard = threading.Event()
 
     def task(_):
-        report("now")
+        report_progress("now")
         return heard.wait(timeout=5)
 
     with Workers(threads=1) as workers:
-        assert list(workers.map(task, [0], tell=lambda _: heard.set())) == [True]
+        assert list(workers.map(task, [0], on_progress=lambda _: heard.set())) == [True]
 
 
 def test_a_report_without_a_listener_is_no_error(workers, tasks):
-    report("outside any task")
+    report_progress("outside any task")
     assert list(workers.map(tasks.count_to, [2])) == [2]
 
 
 def test_a_listener_that_fails_ends_the_map(workers, tasks):
     with pytest.raises(ZeroDivisionError):
-        list(workers.map(tasks.count_to, [2, 2], tell=lambda _: 1 / 0))
+        list(workers.map(tasks.count_to, [2, 2], on_progress=lambda _: 1 / 0))
     assert list(workers.map(tasks.square, [2])) == [4]
 
 
@@ -237,7 +239,7 @@ def test_an_error_of_the_caller_ends_the_processes_at_once(tasks, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal to one process")
 def test_ctrl_c_is_for_the_parent_to_act_on(processes, tasks):
-    results = processes.map(tasks.report_pid_and_wait, [1, 2], tell=lambda pid: os.kill(pid, signal.SIGINT))
+    results = processes.map(tasks.report_pid_and_wait, [1, 2], on_progress=lambda pid: os.kill(pid, signal.SIGINT))
     assert list(results) == [1, 2]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import CapabilityError
 from ps3d_rt.journal import Journal
-from ps3d_rt.workers import Workers, report
+from ps3d_rt.workers import Workers, report_progress
 
 TASKS = 40
 
@@ -64,12 +64,12 @@ def where(_item):
 
 def count_to(item):
     for k in range(item):
-        report((item, k))
+        report_progress((item, k))
     return item
 
 
 def report_pid_and_wait(item):
-    report(os.getpid())
+    report_progress(os.getpid())
     time.sleep(0.3)
     return item
 

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ps3d_rt.cli import options
-
-if TYPE_CHECKING:
-    from ps3d_rt.events import Listener
-
-_STAGE = "convert"
 
 
 def convert(
@@ -33,6 +27,7 @@ def convert(
     Example: ps3d-rt convert result/scan.ome.zarr labels.nii.gz
     """
     from ps3d_rt.cli.progress import listening, warn  # noqa: PLC0415
+    from ps3d_rt.clock import Clock  # noqa: PLC0415
     from ps3d_rt.errors import InputError  # noqa: PLC0415
     from ps3d_rt.io.names import file_and_inside  # noqa: PLC0415
     from ps3d_rt.io.open import open_volume  # noqa: PLC0415
@@ -44,28 +39,13 @@ def convert(
     mm, sides = options.spacing_mm(spacing), options.sides(shape)
     with open_volume(scan, spacing_mm=mm, shape=sides, dtype=dtype, offset_bytes=offset) as volume:
         warn(*volume.warnings)
-        with listening(as_json=log_json) as tell:
-            save_volume(volume, out, overwrite=overwrite, tell=_told(tell))
+        voxels = prod(volume.shape)
+        with (
+            listening(as_json=log_json) as on_event,
+            Clock(on_event).stage("convert", voxels, total=voxels, unit="voxels") as advance,
+        ):
+            save_volume(volume, out, overwrite=overwrite, on_progress=advance)
         facts = {"out": str(out), "shape": volume.shape, "dtype": volume.dtype.name, "spacing_mm": volume.spacing_mm}
     if out.suffix.lower() == ".npy" and volume.spacing_mm is not None:
         typer.echo("an .npy file cannot hold the spacing: pass --spacing when it is read", err=True)
     typer.echo(json.dumps(facts))
-
-
-def _told(tell: Listener) -> Callable[[int, int], None]:
-    """Turn counts of voxels into the events of a stage."""
-    from ps3d_rt.events import StageAdvanced, StageDone, StageStarted  # noqa: PLC0415
-
-    began = time.perf_counter()
-    started = False
-
-    def told(done: int, total: int) -> None:
-        nonlocal started
-        if not started:
-            tell(StageStarted(_STAGE, total, "voxels", 1.0))
-            started = True
-        tell(StageAdvanced(_STAGE, done))
-        if done == total:
-            tell(StageDone(_STAGE, time.perf_counter() - began))
-
-    return told

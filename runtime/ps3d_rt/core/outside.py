@@ -1,7 +1,8 @@
 """What of a sample of voxels lies outside the scanned circle, box or tube: what every way out of the volume ends in.
 
 A kind of voxel is outside where, in all directions from the middle of the volume, nothing else comes after it, and
-hardly any of it comes before. The scanned part may be a cylinder, a box, a turned box: any shape that has no dents.
+hardly any of it comes before. The scanned part may be a cylinder, a box, a turned box: any shape that has no dents and
+holds the middle. Where whole directions are of the kind, it is what a few particles lie in.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ _PURE = 0.98
 """Least share of the kind beyond the place where the outside begins."""
 _WELL_INSIDE = 0.8
 """Of the way to that place."""
+_MIDDLE_STEPS = 8
+"""Of a direction, near the middle: they must not all be outside."""
+_MOST_EMPTY = 0.05
+"""Share of the directions that may be of the kind from the middle to the face."""
 _THIN = 2
 """Every so many voxels are enough to see the shape of what lies outside."""
 LEAST_OUTSIDE = 0.002
@@ -117,7 +122,10 @@ def rim(
     outer = np.logical_and.accumulate((passed >= pure * total)[:, ::-1], axis=1)[:, ::-1] & (total > 0)
     begin = np.where(outer.any(axis=1), outer.argmax(axis=1), _STEPS)
     within = np.arange(_STEPS) < _WELL_INSIDE * begin[:, None]
-    inside = found[within].sum() / of[within].sum() if of[within].any() else 1.0
+    known = total[:, :_MIDDLE_STEPS].any(axis=1)
+    empty = passed[known].sum(axis=1) >= pure * total[known].sum(axis=1)
+    scanned = of[within].any() and empty.sum() <= _MOST_EMPTY * known.sum()
+    inside = found[within].sum() / of[within].sum() if scanned else 1.0
     return Rim(float(found[outer].sum() / max(1, of.sum())), float(inside))
 
 

@@ -16,7 +16,7 @@ from ps3d_rt.io.hdf5_filters import load_filters
 from ps3d_rt.io.imaris import imaris_channel, imaris_shape, imaris_spacing
 from ps3d_rt.io.names import file_and_inside, stem_of
 from ps3d_rt.io.read_errors import read_errors
-from ps3d_rt.io.slabs import Tell, shard_boxes, slabs
+from ps3d_rt.io.slabs import OnProgress, shard_boxes, slabs
 from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
 from ps3d_rt.io.units import decimal_number
 
@@ -213,7 +213,7 @@ def _rescaling(dataset: h5py.Dataset, path: Path) -> list[str]:
     return [f"{path}: gray values are the stored ones times {scale} plus {offset}, it says; the stored ones are taken."]
 
 
-def write(path: Path, volume: Volume, tell: Tell) -> None:
+def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
     """Write ``volume`` as the dataset ``/data``, in compressed chunks, with ``element_size_um``."""
     z, y, x = volume.shape
     chunk = (min(_CHUNK, z), min(_CHUNK, y), min(_CHUNK, x))
@@ -223,5 +223,5 @@ def write(path: Path, volume: Volume, tell: Tell) -> None:
         )
         if volume.spacing_mm is not None:
             dataset.attrs["element_size_um"] = [1000 * size for size in volume.spacing_mm]
-        for box, voxels in slabs(volume, shard_boxes(volume.shape, volume.dtype.itemsize, chunk), tell):
+        for box, voxels in slabs(volume, shard_boxes(volume.shape, volume.dtype.itemsize, chunk), on_progress):
             dataset[box.slices] = voxels

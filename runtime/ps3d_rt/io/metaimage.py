@@ -18,7 +18,7 @@ from ps3d_rt.io.data_file import header_text, named_in, open_several, several_na
 from ps3d_rt.io.memory_map import inflated, map_voxels, unpack_voxels
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.read_errors import read_errors
-from ps3d_rt.io.slabs import Tell, stored_as, write_planes
+from ps3d_rt.io.slabs import OnProgress, stored_as, write_planes
 from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
 from ps3d_rt.io.units import decimal_number
 
@@ -155,7 +155,7 @@ def _rescaling(tags: Mapping[str, str], path: Path) -> list[str]:
     ]
 
 
-def write(path: Path, volume: Volume, tell: Tell) -> None:
+def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
     """Write ``volume`` with an attached header, not compressed; bool as uint8."""
     dtype, name = stored_as(volume, _TYPE_OF, "MHA")
     z, y, x = volume.shape
@@ -173,4 +173,4 @@ def write(path: Path, volume: Volume, tell: Tell) -> None:
     tags |= {"ElementType": name, "ElementDataFile": "LOCAL"}
     with path.open("wb") as file:
         file.write("".join(f"{tag} = {value}\n" for tag, value in tags.items()).encode("ascii"))
-        write_planes(file, volume, dtype, tell)
+        write_planes(file, volume, dtype, on_progress)

@@ -21,7 +21,7 @@ from ps3d_rt.io.converted import rescaled
 from ps3d_rt.io.memory_map import blocks_of, map_voxels, shape_from_xyz, unpack_voxels
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.read_errors import read_errors
-from ps3d_rt.io.slabs import Tell, write_planes
+from ps3d_rt.io.slabs import OnProgress, write_planes
 from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
 
 _NIFTI_1_LONGEST = 32767
@@ -79,7 +79,7 @@ def _spacing_of(kind: Any, path: Path) -> StatedSpacing:
     return stated_spacing([z, y, x], [None if unit == "unknown" else unit] * 3, str(path))
 
 
-def write(path: Path, volume: Volume, tell: Tell) -> None:
+def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
     """Write ``volume`` as NIfTI 1, or 2 where a side is too long for it; gzipped if the name ends so; bool as uint8."""
     z, y, x = volume.shape
     kind: Any = nibabel.Nifti1Header if max(volume.shape) <= _NIFTI_1_LONGEST else nibabel.Nifti2Header
@@ -103,4 +103,4 @@ def write(path: Path, volume: Volume, tell: Tell) -> None:
     with path.open("wb") as out, gzip.GzipFile("", "wb", 1, out, 0) if packed else out as file:
         file.write(header.binaryblock)
         file.write(bytes(header.single_vox_offset - len(header.binaryblock)))
-        write_planes(file, volume, dtype, tell)
+        write_planes(file, volume, dtype, on_progress)

@@ -10,7 +10,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.read_errors import read_errors
-from ps3d_rt.io.slabs import Tell, write_planes
+from ps3d_rt.io.slabs import OnProgress, write_planes
 
 _LONGEST_HEADER = 256
 
@@ -41,9 +41,9 @@ def _check_header(path: Path) -> None:
     )
 
 
-def write(path: Path, volume: Volume, tell: Tell) -> None:
+def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
     """Write the voxels of ``volume``."""
     header = {"descr": volume.dtype.str, "fortran_order": False, "shape": volume.shape}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        write_planes(file, volume, volume.dtype, tell)
+        write_planes(file, volume, volume.dtype, on_progress)

@@ -17,7 +17,7 @@ from ps3d_rt.io.memory_map import blocks_of, map_voxels, unpack_voxels
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.nrrd_header import Axis, NrrdHeader, read_header, spatial_axes
 from ps3d_rt.io.read_errors import read_errors
-from ps3d_rt.io.slabs import Tell, stored_as, write_planes
+from ps3d_rt.io.slabs import OnProgress, stored_as, write_planes
 from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
 
 _NAMES = {
@@ -108,7 +108,7 @@ def _spacing_of(header: NrrdHeader, axes: list[Axis]) -> StatedSpacing:
     return stated_spacing([z.step, y.step, x.step], [z.unit, y.unit, x.unit], str(header.path), usual_unit=usual)
 
 
-def write(path: Path, volume: Volume, tell: Tell) -> None:
+def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
     """Write ``volume`` with an attached header, raw, with ``space units`` mm; bool as uint8."""
     dtype, names = stored_as(volume, _NAMES, "NRRD")
     z, y, x = volume.shape
@@ -123,4 +123,4 @@ def write(path: Path, volume: Volume, tell: Tell) -> None:
     lines += ["endian: little", "encoding: raw", "", ""]
     with path.open("wb") as file:
         file.write("\n".join(lines).encode("ascii"))
-        write_planes(file, volume, dtype, tell)
+        write_planes(file, volume, dtype, on_progress)

@@ -18,7 +18,7 @@ from ps3d_rt.io.names import ending_of, stem_of
 from ps3d_rt.io.sidecars.find import DESCRIPTIONS, descriptions_beside, read_layout
 from ps3d_rt.io.sidecars.layout import RawLayout
 from ps3d_rt.io.sidecars.ours import layout_as_json
-from ps3d_rt.io.slabs import Tell, write_planes
+from ps3d_rt.io.slabs import OnProgress, write_planes
 
 _HEADERS = {".mhd": "metaimage", ".nhdr": "nrrd"}
 """Endings of headers that may describe a raw file too → module that reads them."""
@@ -152,10 +152,10 @@ def _check(layout: RawLayout, header_bytes: int) -> str:
     return f"{header}check --shape and --dtype"
 
 
-def write(path: Path, volume: Volume, tell: Tell) -> None:
+def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
     """Write the voxels of ``volume``, little-endian."""
     with path.open("wb") as file:
-        write_planes(file, volume, volume.dtype.newbyteorder("<"), tell)
+        write_planes(file, volume, volume.dtype.newbyteorder("<"), on_progress)
 
 
 def write_layout(path: Path, volume: Volume) -> None:

@@ -1,4 +1,4 @@
-"""A volume in pieces that fit into memory, for writers."""
+"""Read a volume slab by slab, for writers: a slab fits into memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 
-Tell: TypeAlias = Callable[[int, int], None]
-"""Called with the voxels written so far, and all there are."""
+OnProgress: TypeAlias = Callable[[int], object]
+"""Called after each slab with the number of its voxels."""
 
 _Name = TypeVar("_Name")
 
 _SLAB_BYTES = 2**28
-"""Most bytes of a piece, unless a plane or a row of shards has more; up to three are in memory."""
+"""Most bytes of a slab, unless a plane or a row of shards has more; up to three slabs are in memory."""
 
 
 class Sink(Protocol):
@@ -52,18 +52,17 @@ def shard_boxes(shape: Zyx, itemsize: int, shard: Zyx) -> Iterator[Box]:
             yield Box((z, y, 0), (min(z + depth, shape[0]), min(y + height, shape[1]), shape[2]))
 
 
-def slabs(volume: Volume, boxes: Iterator[Box], tell: Tell) -> Iterator[tuple[Box, np.ndarray[Any, Any]]]:
-    """Read box after box; one that is asked for the next has dealt with the last."""
-    done, total = 0, volume.shape[0] * volume.shape[1] * volume.shape[2]
+def slabs(volume: Volume, boxes: Iterator[Box], on_progress: OnProgress) -> Iterator[tuple[Box, np.ndarray[Any, Any]]]:
+    """Read box after box. The caller has written a box when it asks for the next; then ``on_progress`` is called."""
     for box in boxes:
         yield box, volume.read(box)
-        done += box.shape[0] * box.shape[1] * box.shape[2]
-        tell(done, total)
+        on_progress(box.size)
 
 
-def planes_of(volume: Volume, tell: Tell) -> Iterator[np.ndarray[Any, Any]]:
+def planes_of(volume: Volume, on_progress: OnProgress) -> Iterator[np.ndarray[Any, Any]]:
     """Read plane after plane, some at a time."""
-    for _, voxels in slabs(volume, plane_boxes(volume.shape, volume.dtype.itemsize, volume.planes_per_read), tell):
+    boxes = plane_boxes(volume.shape, volume.dtype.itemsize, volume.planes_per_read)
+    for _, voxels in slabs(volume, boxes, on_progress):
         yield from voxels
 
 
@@ -87,7 +86,7 @@ def stored_as(volume: Volume, names: Mapping[str, _Name], kind: str) -> tuple[np
     return dtype, name
 
 
-def write_planes(file: Sink, volume: Volume, dtype: np.dtype[Any], tell: Tell) -> None:
+def write_planes(file: Sink, volume: Volume, dtype: np.dtype[Any], on_progress: OnProgress) -> None:
     """Append all voxels as ``dtype``, x fastest."""
-    for plane in planes_of(volume, tell):
+    for plane in planes_of(volume, on_progress):
         file.write(plane.astype(dtype, copy=False).data)

@@ -20,7 +20,7 @@ from ps3d_rt.io.base import PLANES_PER_READ, ArrayVolume, SpacingMm, Volume, pla
 from ps3d_rt.io.converted import ConvertedVolume
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.read_errors import read_errors
-from ps3d_rt.io.slabs import Tell, planes_of
+from ps3d_rt.io.slabs import OnProgress, planes_of
 from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
 from ps3d_rt.io.tiff_values import INVERTED, calibrated, inversion_of, palette_remark
 from ps3d_rt.io.units import decimal_number, mm_per
@@ -228,7 +228,7 @@ def _spacing_of(tif: tifffile.TiffFile, path: Path) -> StatedSpacing:
     return stated_spacing([None if depth is None else decimal_number(str(depth)), *sides], units, str(path))
 
 
-def write(path: Path, volume: Volume, tell: Tell) -> None:
+def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
     """Write ``volume`` page by page, not compressed: OME-TIFF if the spacing is known; BigTIFF from 4 GB on."""
     metadata: dict[str, Any] = {"axes": "ZYX"}
     if volume.spacing_mm is not None:
@@ -242,7 +242,7 @@ def write(path: Path, volume: Volume, tell: Tell) -> None:
     large = prod(volume.shape) * volume.dtype.itemsize > _CLASSIC_BYTES
     with tifffile.TiffWriter(path, bigtiff=large, ome=volume.spacing_mm is not None) as writer:
         writer.write(
-            planes_of(volume, tell),
+            planes_of(volume, on_progress),
             shape=volume.shape,
             dtype=volume.dtype,
             photometric="minisblack",

@@ -1,4 +1,4 @@
-"""Save a volume in any format that can be written, piece by piece, in bounded memory."""
+"""Save a volume in any format that can be written, slab by slab, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ps3d_rt.errors import InputError, cannot_write
 from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.base import ArrayVolume, Volume
 from ps3d_rt.io.names import ZARR_MARKS, ending_of, stem_of
-from ps3d_rt.io.slabs import Tell
+from ps3d_rt.io.slabs import OnProgress
 
 _WRITERS = {
     ".zarr": "zarr_volume",
@@ -49,14 +49,16 @@ def write_volume(
     save_volume(ArrayVolume(array, spacing_mm, name=stem_of(path), source=str(path)), path)
 
 
-def save_volume(volume: Volume, path: str | Path, *, overwrite: bool = False, tell: Tell = lambda *_: None) -> None:
+def save_volume(
+    volume: Volume, path: str | Path, *, overwrite: bool = False, on_progress: OnProgress = lambda _: None
+) -> None:
     """Write ``volume`` with its dtype and its spacing; an ``.npy`` cannot hold the spacing.
 
     Args:
         volume: image or labels.
         path: its ending names the format; missing folders are made. With ``.raw``, ``.raw.json`` is written too.
         overwrite: replace what is there, at the very end: a file, or a zarr folder.
-        tell: called with the voxels written so far, and all there are.
+        on_progress: called after each slab with the number of its voxels.
 
     Raises:
         InputError: if the path is taken, the format does not hold the dtype, or ``volume`` cannot be read.
@@ -71,7 +73,7 @@ def save_volume(volume: Volume, path: str | Path, *, overwrite: bool = False, te
             if ending == ".raw":
                 beside = path.with_name(path.name + ".json")
                 module.write_layout(files.enter_context(atomic_write(beside, overwrite=overwrite)), volume)
-            module.write(voxels, volume, tell)
+            module.write(voxels, volume, on_progress)
     except OSError as error:
         raise cannot_write(path, error) from error
 

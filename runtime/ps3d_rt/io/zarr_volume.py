@@ -16,7 +16,7 @@ from ps3d_rt.io import ome
 from ps3d_rt.io.base import SpacingMm, Volume, planes_per_read
 from ps3d_rt.io.names import ZARR_MARKS, stem_of
 from ps3d_rt.io.read_errors import read_errors
-from ps3d_rt.io.slabs import Tell, shard_boxes, slabs
+from ps3d_rt.io.slabs import OnProgress, shard_boxes, slabs
 from ps3d_rt.io.spacing import StatedSpacing
 from ps3d_rt.io.zarr_writer import create_array, shard_of, write_shards
 
@@ -101,14 +101,14 @@ def _check_kind(path: Path) -> None:
     raise InputError(f"{path}: {what}; {cure}.")
 
 
-def write(path: Path, volume: Volume, tell: Tell) -> None:
+def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
     """Write ``volume`` as an OME-Zarr image of one resolution, or as a plain array if its spacing is not known."""
     if volume.spacing_mm is None:
         level = create_array(path, None, volume.shape, volume.dtype)
     else:
         zarr.create_group(path, attributes=ome.image_attributes(volume.name, [volume.spacing_mm]))
         level = create_array(path, "0", volume.shape, volume.dtype)
-    for box, voxels in slabs(volume, shard_boxes(volume.shape, volume.dtype.itemsize, shard_of(level)), tell):
+    for box, voxels in slabs(volume, shard_boxes(volume.shape, volume.dtype.itemsize, shard_of(level)), on_progress):
         write_shards(level, box, voxels)
 
 

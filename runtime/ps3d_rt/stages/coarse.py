@@ -33,7 +33,7 @@ from ps3d_rt.engines.base import Engine
 from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.crop import Crop
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, Segmentation, segment
-from ps3d_rt.workers import report
+from ps3d_rt.workers import report_progress
 
 _MOST_PARTS = 8
 _LEAST_CONFIDENCE = 0.8
@@ -75,7 +75,7 @@ class CoarsePass:
 
 
 def estimate_particle_size(coarse: CoarsePass) -> SizeEstimate:
-    """Estimate the mean particle diameter of a scan; every look is told by :func:`ps3d_rt.workers.report`.
+    """Estimate the mean particle diameter of a scan; every look is reported as progress.
 
     Raises:
         InputError: if no particles are found, or the scan cannot be read.
@@ -83,7 +83,7 @@ def estimate_particle_size(coarse: CoarsePass) -> SizeEstimate:
 
     def taken(effort: _Effort, size_mm: float) -> Look:
         found = look(coarse, size_mm, effort)
-        report(found)
+        report_progress(found)
         return found
 
     sides = part_sides(coarse, _SEARCH)

@@ -36,7 +36,7 @@ from ps3d_rt.io.gpu_volume import GpuVolume
 from ps3d_rt.journal import Journal
 from ps3d_rt.prefetch import prefetch
 from ps3d_rt.stages.device import finish, use
-from ps3d_rt.workers import check_stop, report
+from ps3d_rt.workers import check_stop, report_progress
 
 Array = np.ndarray[Any, Any]
 
@@ -89,7 +89,7 @@ LayerCounts = dict[int, tuple[int, int]]
 
 
 def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:
-    """Write the classes of a sweep and count its patches; patches done are told by :func:`ps3d_rt.workers.report`.
+    """Write the classes of a sweep and count its patches. Progress is reported in patches.
 
     Raises:
         InputError: if the volume cannot be read, or holds NaN or Inf.
@@ -101,7 +101,7 @@ def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:
     while slabs and stage.journal is not None and (key := _key(sweep, slabs[0][0])) in stage.journal:
         layers |= stage.journal.load(key)
         slabs.pop(0)
-    report(sum(computed + skipped for computed, skipped in layers.values()))
+    report_progress(sum(computed + skipped for computed, skipped in layers.values()))
     clock = _Clock()
     for (z, stop), planes, blended in _planes(stage, sweep, slabs, clock):
         box = Box((z, *sweep.write.start[1:]), (stop, *sweep.write.stop[1:]))
@@ -148,7 +148,7 @@ def _planes(
         live = sum(scores is not None for _, scores in scored.patches)
         computed, skipped = layers.get(scored.z, (0, 0))
         layers[scored.z] = (computed + live, skipped + len(scored.patches) - live)
-        report(len(scored.patches))
+        report_progress(len(scored.patches))
         if not scored.ends_layer:
             continue
         planes = xp.concatenate([planes, ring.take()[1]], axis=1)
