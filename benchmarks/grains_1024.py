@@ -29,16 +29,17 @@ import numpy as np
 from scipy import ndimage
 
 from ps3d_bench.environment import environment, write_result
-from ps3d_rt.core.border_core import to_border_core, to_instances
+from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.particles import BORDER_CORE, to_particles
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.memory import HALO
 from ps3d_rt.plan import SHARD
+from ps3d_rt.stages.particles import to_instances, to_particles
 from ps3d_rt.stages.source_grid import SourceGrid, box_tasks, write_box
+from ps3d_rt.stages.storage import BORDER_CORE
 from ps3d_rt.workers import Workers
 
 ROOT = Path(__file__).resolve().parents[1]

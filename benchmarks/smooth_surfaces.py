@@ -25,17 +25,17 @@ from ps3d_bench.environment import write_result
 from ps3d_bench.samples import Case, load_cases
 from ps3d_bench.script import add_model, add_sizes, result_head, run_script, script_parser
 from ps3d_rt.api import configure
-from ps3d_rt.core.chunks import MemoryStore, read_ids
 from ps3d_rt.core.grid import Box, Sweep
 from ps3d_rt.core.measure import measure
-from ps3d_rt.core.particles import FOREGROUND, to_particles
 from ps3d_rt.core.resample import resample_labels, smooth_labels_box
 from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job
+from ps3d_rt.stages.particles import to_particles
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, Segmentation, segment
+from ps3d_rt.stages.storage import FOREGROUND, MemoryStore, read_ids
 from ps3d_training.synth import SampleSpec, random_spec
 
 SIZES = (34, 48, 68, 17)

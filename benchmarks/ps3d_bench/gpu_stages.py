@@ -14,12 +14,12 @@ from ps3d_bench.gpu_bench import Bench
 from ps3d_rt.core.arrays import asnumpy, namespace_of
 from ps3d_rt.core.blend import BlendRing
 from ps3d_rt.core.border_core import to_border_core
-from ps3d_rt.core.chunks import MemoryStore
 from ps3d_rt.core.grid import Box, PatchLattice, Zyx
 from ps3d_rt.core.normalize import GrayScale, normalized_shape, zscore
-from ps3d_rt.core.particles import BORDER_CORE, to_particles
 from ps3d_rt.core.resample import PlaneStream
 from ps3d_rt.stages.device import DeviceStore, finish, use
+from ps3d_rt.stages.particles import to_particles
+from ps3d_rt.stages.storage import BORDER_CORE, MemoryStore
 
 ZOOM = 0.4
 OVERLAP = 0.4

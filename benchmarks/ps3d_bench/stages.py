@@ -22,16 +22,16 @@ from ps3d_bench.baselines import plain, published
 from ps3d_bench.race import OURS, Race, Runner
 from ps3d_bench.samples import Case
 from ps3d_rt.core.blend import BlendRing, gaussian_window
-from ps3d_rt.core.border_core import to_border_core, to_instances
-from ps3d_rt.core.chunks import MemoryStore
+from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.grid import Box, PatchLattice, Zyx
 from ps3d_rt.core.measure import ParticleTable, measure
 from ps3d_rt.core.metrics import evaluate
-from ps3d_rt.core.particles import BORDER_CORE, INSTANCES, to_instances_chunked
 from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
+from ps3d_rt.stages.particles import to_instances, to_instances_chunked
+from ps3d_rt.stages.storage import BORDER_CORE, INSTANCES, MemoryStore
 from ps3d_training.synth import SampleSpec
 
 Array = np.ndarray[Any, Any]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.rows import RowsInMemory
 from ps3d_rt.engines.base import Engine, EngineSpec
 from ps3d_rt.events import ignore
 from ps3d_rt.io.base import Volume
@@ -21,6 +20,7 @@ from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Job, Places, run_stages
 from ps3d_rt.plan import GPU_BYTES_PER_VOXEL, SHARD, PredictConfig, RunPlan
 from ps3d_rt.stages.gray import look_at_gray
+from ps3d_rt.stages.rows import RowsInMemory
 from ps3d_rt.stages.segment import NETWORK_ARRAYS
 from ps3d_rt.workers import usable_cores
 

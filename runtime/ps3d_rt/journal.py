@@ -29,9 +29,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from ps3d_rt.core.chunks import TaskMap
 from ps3d_rt.errors import InputError, cannot_write
 from ps3d_rt.io.atomic_write import atomic_write, partial_name
+from ps3d_rt.workers import TaskMap
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")

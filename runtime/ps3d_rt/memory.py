@@ -23,7 +23,7 @@ BASE_BYTES = 512 * 2**20
 HALO = 16
 """Voxels that a task reads beyond its chunk to grow particles: borders are thinner, so one round does."""
 CHUNK_BYTES_PER_VOXEL = 16
-"""Of a chunk with its halo, while its particles grow; as stated in ``core/particles.py``."""
+"""Of a chunk with its halo, while its particles grow; as stated in ``stages/particles.py``."""
 BOX: Zyx = (64, 512, 512)
 """Most voxels of a box of the source grid that is measured or written at a time: a shard of the labels."""
 BOX_BYTES_PER_VOXEL = 8

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ps3d_rt.clock import Clock
-from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Store
+from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.dropped import DroppedParticles, list_dropped
 from ps3d_rt.core.gray import GrayBins
@@ -23,11 +23,10 @@ from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, ParticleTable
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale
 from ps3d_rt.core.particle_size import SizeEstimate
-from ps3d_rt.core.particles import to_particles
 from ps3d_rt.core.planes import PlaneChoice, PlanePiece, Slices, join_planes
-from ps3d_rt.core.rows import MeasuredBox, Rows, RowsInMemory, stream_rows
+from ps3d_rt.core.rows import MeasuredBox
 from ps3d_rt.core.sample_table import NO_PARTICLES, SampleTable
-from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
+from ps3d_rt.core.sureness import to_sureness
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.gpus import ONLY_GPU, environment_of
 from ps3d_rt.errors import InputError
@@ -39,8 +38,11 @@ from ps3d_rt.memory import HALO
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import SHARD, PredictConfig, RunPlan, check_particle_size
 from ps3d_rt.sizing import estimate_size, sizing_facts
+from ps3d_rt.stages.confidence import add_up_scores, score_tasks
 from ps3d_rt.stages.device import DeviceStore, LimitedTask, memory_limit
 from ps3d_rt.stages.gray import GrayLook, look_at_gray
+from ps3d_rt.stages.particles import to_particles
+from ps3d_rt.stages.rows import Rows, RowsInMemory, stream_rows
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, PatchCount, Segmentation, segment
 from ps3d_rt.stages.source_grid import (
     LabelsTarget,
@@ -52,6 +54,7 @@ from ps3d_rt.stages.source_grid import (
     renamed,
     write_box,
 )
+from ps3d_rt.stages.storage import MemoryStore, Store
 from ps3d_rt.versions import versions
 from ps3d_rt.workers import Workers, usable_cores
 

@@ -25,7 +25,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock, Semaphore, Thread, local
 from traceback import format_exception
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from ps3d_rt.errors import InputError, InterruptedRun, Ps3dError
 
@@ -71,6 +71,13 @@ def check_stop() -> None:
     ended = _map_ended.get()
     if ended is not None and ended.is_set():
         raise InterruptedRun(_AGAIN)
+
+
+class TaskMap(Protocol):
+    """``map``, or the map of a pool: results in the order of the tasks, the work in any order."""
+
+    def __call__(self, task: Callable[[Item], Found], items: Sequence[Item], /) -> Iterable[Found]:
+        """Apply ``task`` to every item."""
 
 
 class Workers:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ps3d_bench.baselines import plain, published
-from ps3d_rt.core.border_core import keep_and_number, to_border_core, to_instances
+from ps3d_rt.core.border_core import keep_and_number, to_border_core
+from ps3d_rt.stages.particles import to_instances
 
 WAYS = pytest.mark.parametrize("way", [published, plain], ids=["published", "plain"])
 

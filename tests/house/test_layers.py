@@ -30,7 +30,7 @@ LAYERS = {
     "report": {"core", "errors"},
     "engines": {"core", "errors", "io", "model"},
     "workers": {"errors"},
-    "journal": {"core", "errors", "io"},
+    "journal": {"core", "errors", "io", "workers"},
     "stages": {"core", "engines", "errors", "io", "journal", "prefetch", "workers"},
     "memory": {"core", "errors"},
     "plan": {"core", "errors", "io", "memory", "model"},
@@ -111,6 +111,23 @@ def test_core_reaches_no_file_no_device_and_no_terminal():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         }
         assert not called & {"open", "print", "input"}, path
+
+
+def test_core_is_given_arrays_not_where_they_are_kept():
+    """What reads a store, maps tasks or writes a journal is a stage; core makes what a stage passes on."""
+    for path in sources("runtime/ps3d_rt/core"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        given = [
+            (n.arg, ast.unparse(n.annotation or ast.Constant(None))) for n in ast.walk(tree) if isinstance(n, ast.arg)
+        ]
+        assert not {"journal", "map_tasks", "mapper", "storage", "store"} & {name for name, _ in given}, path
+        assert not [kind for _, kind in given if re.search(r"\b(Journal|Rows|Store|TaskMap|Workers)\b", kind)], path
+        interfaces = {
+            node.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef) and "Protocol" in {ast.unparse(base) for base in node.bases}
+        }
+        assert interfaces <= {"SampleTable"}, f"{path}: there is more than arrays behind an interface"
 
 
 def test_every_part_of_the_runtime_imports_only_the_parts_below_it():

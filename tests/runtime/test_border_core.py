@@ -4,10 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ps3d_rt.core.border_core import BACKGROUND, BORDER, CORE, to_border_core, to_instances
-from ps3d_rt.core.chunks import MemoryStore
-from ps3d_rt.core.particles import BORDER_CORE, INSTANCES, to_instances_chunked
+from ps3d_rt.core.border_core import BACKGROUND, BORDER, CORE, to_border_core
+from ps3d_rt.core.chunks import Part, tally
+from ps3d_rt.core.grid import Box
+from ps3d_rt.core.numbering import number
+from ps3d_rt.core.particle_filter import ParticleFilter
 from ps3d_rt.errors import InputError
+from ps3d_rt.stages.particles import to_instances, to_instances_chunked
+from ps3d_rt.stages.storage import BORDER_CORE, INSTANCES, MemoryStore
 
 FACES = ndimage.generate_binary_structure(3, 1)
 CUBE = ndimage.generate_binary_structure(3, 3)
@@ -255,6 +259,20 @@ def test_rule_5_crumbs_go_and_ids_have_no_gaps():
     assert np.unique(kept).tolist() == [0, 1, 2, 3]
     assert (kept[0, 0, 0], kept[0, 0, 2], kept[0, 0, 14], kept[0, 0, 26]) == (0, 1, 2, 3)
     assert to_instances(volume, min_relative_volume=0).max() == 4
+
+
+def keep_and_number(labels, min_relative_volume):
+    """Drop the small labels of a volume, and number the others; gaps between them are no particles."""
+    box = Box.of_shape(labels.shape)
+    ids = np.arange(int(labels.max()) + 1)
+    chunks = [(Part("", box, ids), tally(labels, ids.size - 1, box, box.shape))]
+    return number(chunks, box.shape, ParticleFilter(min_relative_volume=min_relative_volume)).numbers[labels]
+
+
+def test_labels_with_gaps_are_numbered_in_raster_order():
+    labels = np.array([[[70_000, 0, 9, 9]], [[3, 70_000, 9, 3]]], np.uint32)
+    assert keep_and_number(labels, 0).tolist() == [[[1, 0, 2, 2]], [[3, 1, 2, 3]]]
+    assert keep_and_number(labels, 1).tolist() == [[[0, 0, 1, 1]], [[0, 0, 1, 0]]]
 
 
 def test_more_particles_than_16_bits_can_name():

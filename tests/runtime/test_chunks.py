@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Part, raster_index, read_ids, tally
+from ps3d_rt.core.chunks import ChunkGrid, Part, raster_index, tally
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
+from ps3d_rt.stages.storage import MemoryStore, read_ids
 
 
 @given(shape=st.tuples(*[st.integers(1, 9)] * 3), chunk=st.tuples(*[st.integers(1, 5)] * 3), draw=st.data())

@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Part, read_ids, tally
+from ps3d_rt.core.chunks import ChunkGrid, Part, tally
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.growth import GROWN, UNCLAIMED, Excerpt, GrowTask, grow, grow_chunk
-from ps3d_rt.core.particles import BORDER_CORE, PIECES, survey
+from ps3d_rt.core.growth import UNCLAIMED
 from ps3d_rt.errors import InputError, Ps3dError
+from ps3d_rt.stages.growth import Excerpt, GrowTask, grow, grow_chunk
+from ps3d_rt.stages.particles import survey
+from ps3d_rt.stages.storage import BORDER_CORE, GROWN, PIECES, MemoryStore, read_ids
 
 CUBE = ndimage.generate_binary_structure(3, 3)
 NOBODY = 2**50  # scipy's filters count in float64

@@ -15,12 +15,12 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ps3d_rt.core.border_core import to_instances
 from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.particles import BORDER_CORE, INSTANCES, to_instances_chunked
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
+from ps3d_rt.stages.particles import to_instances, to_instances_chunked
+from ps3d_rt.stages.storage import BORDER_CORE, INSTANCES
 
 SHAPE, SHARD = (70, 100, 130), (64, 64, 128)
 VALUES = np.random.default_rng(0).integers(0, 2**32, SHAPE, dtype=np.uint32)

@@ -5,16 +5,18 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ps3d_rt.core.chunks import ChunkGrid, MemoryStore
+from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import measure
 from ps3d_rt.core.normalize import normalized_shape
-from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND, to_particles
-from ps3d_rt.core.rows import RowsInMemory, stream_rows
-from ps3d_rt.core.sureness import Sureness, add_up_scores, score_tasks, to_sureness
+from ps3d_rt.core.sureness import Sureness, to_sureness
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.stages import source_grid
+from ps3d_rt.stages.confidence import add_up_scores, score_tasks
+from ps3d_rt.stages.particles import to_particles
+from ps3d_rt.stages.rows import RowsInMemory, stream_rows
 from ps3d_rt.stages.source_grid import SourceGrid, box_tasks, last_boxes, measure_box, renamed, write_box
+from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, MemoryStore
 
 SOURCE = (20, 26, 31)
 

@@ -12,18 +12,19 @@ from scipy import ndimage
 
 from ps3d_rt.core.arrays import CudaKernel, Twins, asnumpy, gpu_index, namespace_of
 from ps3d_rt.core.blend import BlendRing
-from ps3d_rt.core.chunks import MemoryStore, tally
+from ps3d_rt.core.chunks import tally
 from ps3d_rt.core.components import component_roots, numbered
 from ps3d_rt.core.contrast import is_empty
 from ps3d_rt.core.grid import Box, PatchLattice
-from ps3d_rt.core.growth import GrowTask, _claim
+from ps3d_rt.core.growth import claim, planes_to_others
 from ps3d_rt.core.normalize import GrayScale, normalized_shape, zscore
-from ps3d_rt.core.particles import BORDER_CORE, INSTANCES, to_instances_chunked
 from ps3d_rt.core.pieces import find_pieces
 from ps3d_rt.core.resample import PlaneStream
 from ps3d_rt.core.stitch import relabel
 from ps3d_rt.errors import CapabilityError, InputError, Ps3dError
 from ps3d_rt.stages.device import DeviceStore, LimitedTask, finish, memory_limit, use
+from ps3d_rt.stages.particles import to_instances_chunked
+from ps3d_rt.stages.storage import BORDER_CORE, INSTANCES, MemoryStore
 
 # A fixture that is made once for all examples is what is wanted: CuPy, or its stand-in.
 ONE_FIXTURE = [HealthCheck.function_scoped_fixture]
@@ -159,10 +160,10 @@ def test_a_round_claims_what_it_claims_on_the_cpu(cupy, volume, seed, share, ste
     room = np.zeros([n + 2 for n in read.shape], np.uint32)
     kinds = rng.choice(np.array([0, 1, 2**32 - 1], np.uint32), read.shape, p=share)
     room[1:-1, 1:-1, 1:-1] = np.where(kinds == 1, rng.integers(1, 5, read.shape), kinds)
-    task = GrowTask(chunk, read, (), 0, "", steps, volume)
+    planes = planes_to_others(chunk, read, volume)
     on_gpu = cupy.asarray(room)
-    _claim(room, task)
-    _claim(on_gpu, task)
+    claim(room, planes, steps)
+    claim(on_gpu, planes, steps)
     np.testing.assert_array_equal(asnumpy(on_gpu), room)
 
 

@@ -16,13 +16,13 @@ from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, ParticleTable, measure, partial_sums
 from ps3d_rt.core.open_sums import OpenSums
-from ps3d_rt.core.rows import RowsInMemory, stream_rows
 from ps3d_rt.core.sureness import Sureness
 from ps3d_rt.errors import Ps3dError
 from ps3d_rt.io import spilled_rows
 from ps3d_rt.io.spilled_rows import SpilledRows
 from ps3d_rt.io.stored_table import StoredTable
 from ps3d_rt.io.table import read_table, write_table
+from ps3d_rt.stages.rows import RowsInMemory, stream_rows
 
 Array = np.ndarray[Any, Any]
 BINS = GrayBins(0.0, 4.0)

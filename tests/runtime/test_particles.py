@@ -7,25 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ps3d_rt.core.border_core import BORDER, CORE, to_border_core, to_instances
-from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Part, Tally, read_ids
+from ps3d_rt.core.border_core import BORDER, CORE, to_border_core
+from ps3d_rt.core.chunks import ChunkGrid, Part, Tally
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.growth import GROWN, UNCLAIMED, GrowTask
+from ps3d_rt.core.growth import UNCLAIMED
+from ps3d_rt.core.numbering import number
 from ps3d_rt.core.particle_filter import ParticleFilter
-from ps3d_rt.core.particles import (
-    BORDER_CORE,
-    INSTANCES,
-    PIECES,
-    Survey,
-    contact_tasks,
-    contacts,
-    number,
-    survey,
-    to_instances_chunked,
-    to_particles,
-    to_seeds,
-)
+from ps3d_rt.core.seeds import Survey, to_seeds
 from ps3d_rt.errors import InputError
+from ps3d_rt.stages.growth import GrowTask
+from ps3d_rt.stages.particles import contact_tasks, contacts, survey, to_instances, to_instances_chunked, to_particles
+from ps3d_rt.stages.storage import BORDER_CORE, GROWN, INSTANCES, PIECES, MemoryStore, read_ids
 
 
 class StrictStore(MemoryStore):

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from ps3d_rt.core.border_core import to_border_core
-from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, read_ids
+from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.particle_filter import ParticleFilter
-from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND, to_particles
-from ps3d_rt.core.sureness import add_up_scores, score_tasks, to_sureness
+from ps3d_rt.core.sureness import to_sureness
+from ps3d_rt.stages.confidence import add_up_scores, score_tasks
+from ps3d_rt.stages.particles import to_particles
+from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, MemoryStore, read_ids
 
 
 def confident(border_core, percent, chunk, **options):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import ps3d_rt.plan
-from ps3d_rt.core.rows import RowsInMemory
 from ps3d_rt.engines import gpus, open_engine
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.engines.gpus import Gpu, find_devices, find_gpus
@@ -25,6 +24,7 @@ from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.output import predict_to_folder
 from ps3d_rt.pipeline import Job, LabelsInMemory, Places, predict_volume, run_stages
 from ps3d_rt.plan import PredictConfig, RunPlan
+from ps3d_rt.stages.rows import RowsInMemory
 
 HERE = Path(__file__).parent
 PATCH = (24, 24, 24)

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ps3d_rt.core.chunks import ChunkGrid, MemoryStore, Part
-from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND
+from ps3d_rt.core.chunks import ChunkGrid, Part
 from ps3d_rt.core.pieces import CORE
-from ps3d_rt.core.sureness import Sureness, add_up_scores, score_tasks, to_sureness
+from ps3d_rt.core.sureness import Sureness, to_sureness
+from ps3d_rt.stages.confidence import add_up_scores, score_tasks
+from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, MemoryStore
 
 IDS = [[1, 1, 2, 0], [1, 3, 2, 2]]
 CLASSES = [[1, 2, 2, 0], [1, 2, 1, 2]]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
-from ps3d_rt.core.border_core import to_border_core, to_instances
+from ps3d_rt.core.border_core import to_border_core
+from ps3d_rt.stages.particles import to_instances
 from ps3d_training import validate
 from ps3d_training.validate import has_instances, score_sample, segment, smallest_sample
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ps3d_rt.core.blend import BlendRing
-from ps3d_rt.core.border_core import to_instances
 from ps3d_rt.core.contrast import is_empty
 from ps3d_rt.core.grid import Box, PatchLattice, Zyx
 from ps3d_rt.core.metrics import Metrics, evaluate
+from ps3d_rt.stages.particles import to_instances
 from ps3d_training.augment.bank import INSTANCES
 
 if TYPE_CHECKING:

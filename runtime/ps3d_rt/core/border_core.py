@@ -5,20 +5,14 @@ A border-core map is uint8: 0 background, 1 core, 2 border. The kernels are CPU 
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import compiled
-from ps3d_rt.core.chunks import MemoryStore
-from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.particles import BORDER_CORE, INSTANCES, to_instances_chunked
-from ps3d_rt.core.pieces import BACKGROUND, BORDER, CORE, check_border_core
+from ps3d_rt.core.pieces import BACKGROUND, BORDER, CORE
 from ps3d_rt.errors import InputError
-
-CHUNK = (256, 256, 256)
-"""What :func:`to_instances` works on at a time, voxels: small enough that its memory is that of its arrays."""
 
 
 def to_border_core(instances: NDArray[Any], thickness_voxels: float) -> NDArray[np.uint8]:
@@ -99,36 +93,3 @@ def _cut(labels: NDArray[Any], near_x: NDArray[Any], rows: NDArray[Any], limit: 
                         out[z, y, x] = BORDER
                         break
     return out
-
-
-def to_instances(border_core: NDArray[np.uint8], *, min_relative_volume: float = 0.005) -> NDArray[np.uint32]:
-    """Turn a border-core map into one label per particle.
-
-    1. Cores are the 6-connected components of class core, counted in raster order of their first voxels.
-    2. A core is dropped, and becomes border, when at least 95 % of its voxels have Euclidean distance ≤ 1 to
-       outside the core and none has ≥ 3. Beyond the volume's faces is not outside.
-    3. Foreground, core or border, is grouped by 26-connectivity. A group with no core left is one particle.
-    4. Every other foreground voxel joins the core it reaches first, step by step through 26-neighbours inside
-       the foreground; a tie goes to the core whose first voxel comes first in raster order.
-    5. Particles smaller than ``min_relative_volume`` times the mean volume are dropped; the others are numbered
-       1..N in raster order of their first voxels.
-
-    Args:
-        border_core: (Z, Y, X) uint8, 0 background, 1 core, 2 border.
-        min_relative_volume: share of the mean particle volume, 0 or more.
-
-    Returns:
-        uint32 of the same shape.
-
-    Raises:
-        InputError: if ``border_core`` is not such a map.
-
-    Source: ParticleSeg3D, arXiv 2301.13319; the rules are made exact so that no order of work can change them.
-    """
-    check_border_core(border_core)
-    shape = cast(Zyx, border_core.shape)
-    store = MemoryStore(shape)
-    store.arrays[BORDER_CORE] = border_core
-    to_instances_chunked(store, shape, CHUNK, min_relative_volume=min_relative_volume)
-    found: NDArray[np.uint32] = store.arrays[INSTANCES]
-    return found

@@ -6,69 +6,19 @@ So nothing on disk depends on how many ids the volume has, and renaming ids touc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import prod
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import CudaKernel, Twins, array_namespace, asnumpy, compiled
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.stitch import relabel
 from ps3d_rt.errors import InputError
-
-Item = TypeVar("Item")
-Found = TypeVar("Found")
-
-
-class Store(Protocol):
-    """Named arrays that all have the shape of one volume; on disk as a rule. Workers share it by pickling it.
-
-    A store that reads into arrays on a GPU gets such arrays to write.
-
-    Tasks that run at the same time write disjoint boxes, and never read an array where another one writes it.
-    """
-
-    def create(self, name: str, dtype: DTypeLike) -> None:
-        """Make sure that ``name`` is there. What was written stays; where nothing was, it is not read."""
-
-    def read(self, name: str, box: Box) -> Any:
-        """Return the values of ``name`` in ``box``, a numpy or a CuPy array."""
-
-    def write(self, name: str, box: Box, values: Any) -> None:
-        """Set the values of ``name`` in ``box``, always the whole box of a chunk."""
-
-
-class MemoryStore:
-    """Arrays in memory; threads can share it, processes cannot."""
-
-    def __init__(self, shape: Zyx) -> None:
-        self.shape = shape
-        self.arrays: dict[str, NDArray[Any]] = {}
-
-    def create(self, name: str, dtype: DTypeLike) -> None:
-        """Make ``name`` an array of zeros, unless it is there."""
-        if name not in self.arrays:
-            self.arrays[name] = np.zeros(self.shape, dtype)
-
-    def read(self, name: str, box: Box) -> NDArray[Any]:
-        """Return the values of ``name`` in ``box``, as a view, which is not to be changed."""
-        return self.arrays[name][box.slices]
-
-    def write(self, name: str, box: Box, values: NDArray[Any]) -> None:
-        """Set the values of ``name`` in ``box``."""
-        self.arrays[name][box.slices] = values
-
-
-class TaskMap(Protocol):
-    """``map``, or the map of a pool: results in the order of the tasks, the work in any order."""
-
-    def __call__(self, task: Callable[[Item], Found], items: Sequence[Item], /) -> Iterable[Found]:
-        """Apply ``task`` to every item."""
 
 
 @dataclass(frozen=True)
@@ -122,16 +72,6 @@ def parts_in(grid: ChunkGrid, parts: Sequence[Part], *boxes: Box) -> tuple[Part,
     """Choose the chunks that have labels and share a voxel with any of ``boxes``."""
     near = sorted({k for box in boxes for k in grid.touching(box)})
     return tuple(parts[k] for k in near if parts[k].ids.size > 1)
-
-
-def read_ids(store: Store, parts: Sequence[Part], box: Box, dtype: DTypeLike = np.int64) -> NDArray[Any]:
-    """Read ids of the volume, of ``dtype``, in ``box``; 0 where no part lies."""
-    out = np.zeros(box.shape, dtype)
-    for part in parts:
-        here = part.box.intersect(box)
-        if here.size:
-            relabel(asnumpy(store.read(part.source, here)), part.ids, out[here.relative_to(box).slices])
-    return out
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import compiled
-from ps3d_rt.core.particles import label_dtype
+from ps3d_rt.core.numbering import label_dtype
 from ps3d_rt.core.runs import as_ids
 from ps3d_rt.core.stitch import face_pairs, merge
 

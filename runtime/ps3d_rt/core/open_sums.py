@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.contacts import Contacts, is_among, merge_contacts, no_contacts
 from ps3d_rt.core.measure import MERGED_BY, PartialSums
-from ps3d_rt.core.particles import label_dtype
+from ps3d_rt.core.numbering import label_dtype
 from ps3d_rt.core.run_sums import Columns
 from ps3d_rt.errors import Ps3dError
 

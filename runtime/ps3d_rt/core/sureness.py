@@ -1,26 +1,15 @@
-"""How sure the network is of every particle: that it is one, of its core, and of the border to those it touches.
-
-1. :func:`score_tasks`: every chunk with particles gets their labels, and those one voxel beyond it.
-2. :func:`add_up_scores`, per chunk: add up the scores by final id, over voxels and over the faces between particles.
-3. :func:`to_sureness`, tables only: add up the chunks, and divide. It also says where every particle ends.
-
-Scores are whole percent, and so are their sums: any chunks in any order give the same bytes. In memory are one chunk a
-task, and 48 bytes a particle. What the means say is in docs/particle-table.md.
-"""
+"""How sure the network is of every particle: that it is one, of its core, and of the border to those it touches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.arrays import asnumpy, compiled
-from ps3d_rt.core.chunks import ChunkGrid, Part, Store, parts_in, read_ids
-from ps3d_rt.core.grid import Box
-from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND
+from ps3d_rt.core.arrays import compiled
 from ps3d_rt.core.pieces import CORE
 
 _VOXELS, _FOREGROUND, _CORE_VOXELS, _CORE, _FACES, _MARGIN = range(6)
@@ -49,18 +38,6 @@ class Sureness:
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreTask:
-    """A chunk with particles."""
-
-    chunk: Box
-    """Its voxels, and the faces that follow them along z, y and x."""
-    read: Box
-    """``chunk`` and the voxels one further along the three axes."""
-    parts: tuple[Part, ...]
-    """The labels in ``read``, with final ids."""
-
-
-@dataclass(frozen=True, eq=False)
 class ScoreSums:
     """What the scores in one chunk add up to."""
 
@@ -73,34 +50,8 @@ class ScoreSums:
     """(n,) one past the last plane, in the volume, of the particle's voxels in the chunk; 0 without any."""
 
 
-def score_tasks(grid: ChunkGrid, parts: Sequence[Part]) -> list[ScoreTask]:
-    """List the chunks with particles; ``parts`` are those of all chunks, with final ids and 0 for what was dropped."""
-    whole = Box.of_shape(grid.shape)
-    tasks = []
-    for part in parts:
-        if part.ids.any():
-            z, y, x = part.box.stop
-            read = Box(part.box.start, (z + 1, y + 1, x + 1)).intersect(whole)
-            tasks.append(ScoreTask(part.box, read, parts_in(grid, parts, read)))
-    return tasks
-
-
-def add_up_scores(store: Store, task: ScoreTask) -> ScoreSums:
-    """Add up the scores of a chunk; a face belongs to the chunk that owns the voxel with the smaller index."""
-    ids = np.unique(np.concatenate([np.zeros(1, np.int64), *(part.ids.astype(np.int64) for part in task.parts)]))
-    # Places in the list stand for the ids: the sums are as long as the chunk has particles, not the volume.
-    placed = [Part(part.source, part.box, np.searchsorted(ids, part.ids).astype(np.uint32)) for part in task.parts]
-    labels = read_ids(store, placed, task.read, np.uint32)
-    classes = asnumpy(store.read(BORDER_CORE, task.chunk))
-    foreground, core = (asnumpy(store.read(name, task.read)) for name in (FOREGROUND, CORE_SCORE))
-    sums, stops = np.zeros((ids.size, 6), np.int64), np.zeros(ids.size, np.int32)
-    _add_up(labels, classes, foreground, core, sums, stops)
-    there = sums.any(axis=1)
-    return ScoreSums(ids[there], sums[there], np.where(stops > 0, stops + task.chunk.start[0], 0)[there])
-
-
 @compiled
-def _add_up(
+def add_up(
     labels: NDArray[Any],
     classes: NDArray[Any],
     foreground: NDArray[Any],

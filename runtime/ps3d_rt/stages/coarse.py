@@ -14,7 +14,6 @@ from math import gcd, isnan, nan, prod
 
 import numpy as np
 
-from ps3d_rt.core.chunks import MemoryStore, read_ids
 from ps3d_rt.core.grid import Box, PatchLattice, Sweep, Zyx
 from ps3d_rt.core.measure import ParticleTable, measure
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, normalized_shape, size_zoom
@@ -28,11 +27,12 @@ from ps3d_rt.core.particle_size import (
     mean_diameter_mm,
     sizes_to_try,
 )
-from ps3d_rt.core.particles import to_particles
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.crop import Crop
+from ps3d_rt.stages.particles import to_particles
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, Segmentation, segment
+from ps3d_rt.stages.storage import MemoryStore, read_ids
 from ps3d_rt.workers import report_progress
 
 _MOST_PARTS = 8

@@ -18,9 +18,9 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from ps3d_rt.core.arrays import asnumpy, gpu_index, namespace_of
-from ps3d_rt.core.chunks import Store
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import CapabilityError
+from ps3d_rt.stages.storage import Store
 
 _mine = local()
 

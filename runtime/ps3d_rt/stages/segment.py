@@ -23,11 +23,9 @@ import numpy as np
 
 from ps3d_rt.core.arrays import array_namespace, asnumpy, namespace_of
 from ps3d_rt.core.blend import BlendRing
-from ps3d_rt.core.chunks import Store
 from ps3d_rt.core.contrast import is_empty
 from ps3d_rt.core.grid import Box, PatchLattice, Sweep, Zyx
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, network_input
-from ps3d_rt.core.particles import BORDER_CORE, CORE_SCORE, FOREGROUND
 from ps3d_rt.core.resample import PlaneStream, Zoom
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
@@ -36,6 +34,7 @@ from ps3d_rt.io.gpu_volume import GpuVolume
 from ps3d_rt.journal import Journal
 from ps3d_rt.prefetch import prefetch
 from ps3d_rt.stages.device import finish, use
+from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, Store
 from ps3d_rt.workers import check_stop, report_progress
 
 Array = np.ndarray[Any, Any]

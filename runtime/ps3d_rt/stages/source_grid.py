@@ -19,16 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import asnumpy
-from ps3d_rt.core.chunks import ChunkGrid, Part, Store, parts_in, read_ids
+from ps3d_rt.core.chunks import ChunkGrid, Part, parts_in
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import partial_sums
-from ps3d_rt.core.particles import FOREGROUND
 from ps3d_rt.core.planes import PlaneChoice, cut_planes
 from ps3d_rt.core.resample import Zoom, smooth_labels_box
 from ps3d_rt.core.rows import MeasuredBox
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
+from ps3d_rt.stages.storage import FOREGROUND, Store, read_ids
 
 Array = np.ndarray[Any, Any]
 

@@ -1,0 +1,61 @@
+"""Scores of the network → how sure it is of every particle, chunk by chunk.
+
+1. :func:`score_tasks`: every chunk with particles gets their labels, and those one voxel beyond it.
+2. :func:`add_up_scores`, per chunk: add up the scores by final id, over voxels and over the faces between particles.
+3. :func:`ps3d_rt.core.sureness.to_sureness`, tables only: add up the chunks, and divide. It also says where every
+   particle ends.
+
+Scores are whole percent, and so are their sums: any chunks in any order give the same bytes. In memory are one chunk a
+task, and 48 bytes a particle. What the means say is in docs/particle-table.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ps3d_rt.core.arrays import asnumpy
+from ps3d_rt.core.chunks import ChunkGrid, Part, parts_in
+from ps3d_rt.core.grid import Box
+from ps3d_rt.core.sureness import ScoreSums, add_up
+from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, Store, read_ids
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTask:
+    """A chunk with particles."""
+
+    chunk: Box
+    """Its voxels, and the faces that follow them along z, y and x."""
+    read: Box
+    """``chunk`` and the voxels one further along the three axes."""
+    parts: tuple[Part, ...]
+    """The labels in ``read``, with final ids."""
+
+
+def score_tasks(grid: ChunkGrid, parts: Sequence[Part]) -> list[ScoreTask]:
+    """List the chunks with particles; ``parts`` are those of all chunks, with final ids and 0 for what was dropped."""
+    whole = Box.of_shape(grid.shape)
+    tasks = []
+    for part in parts:
+        if part.ids.any():
+            z, y, x = part.box.stop
+            read = Box(part.box.start, (z + 1, y + 1, x + 1)).intersect(whole)
+            tasks.append(ScoreTask(part.box, read, parts_in(grid, parts, read)))
+    return tasks
+
+
+def add_up_scores(store: Store, task: ScoreTask) -> ScoreSums:
+    """Add up the scores of a chunk; a face belongs to the chunk that owns the voxel with the smaller index."""
+    ids = np.unique(np.concatenate([np.zeros(1, np.int64), *(part.ids.astype(np.int64) for part in task.parts)]))
+    # Places in the list stand for the ids: the sums are as long as the chunk has particles, not the volume.
+    placed = [Part(part.source, part.box, np.searchsorted(ids, part.ids).astype(np.uint32)) for part in task.parts]
+    labels = read_ids(store, placed, task.read, np.uint32)
+    classes = asnumpy(store.read(BORDER_CORE, task.chunk))
+    foreground, core = (asnumpy(store.read(name, task.read)) for name in (FOREGROUND, CORE_SCORE))
+    sums, stops = np.zeros((ids.size, 6), np.int64), np.zeros(ids.size, np.int32)
+    add_up(labels, classes, foreground, core, sums, stops)
+    there = sums.any(axis=1)
+    return ScoreSums(ids[there], sums[there], np.where(stops > 0, stops + task.chunk.start[0], 0)[there])
