@@ -38,7 +38,7 @@ from ps3d_bench.samples import Case, choose, load_cases
 from ps3d_rt.core.normalize import network_input, normalized_shape, size_zoom
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.pipeline import scale_and_bins
+from ps3d_rt.stages.gray_scale import scale_and_bins
 
 ROOT = Path(__file__).resolve().parents[1]
 Array = np.ndarray[Any, Any]

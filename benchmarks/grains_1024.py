@@ -37,8 +37,9 @@ from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.memory import HALO
 from ps3d_rt.plan import SHARD
+from ps3d_rt.stages.boxes import SourceGrid, box_tasks
+from ps3d_rt.stages.labels import write_box
 from ps3d_rt.stages.particles import to_instances, to_particles
-from ps3d_rt.stages.source_grid import SourceGrid, box_tasks, write_box
 from ps3d_rt.stages.storage import BORDER_CORE
 from ps3d_rt.workers import Workers
 

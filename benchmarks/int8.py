@@ -32,8 +32,9 @@ from ps3d_rt.engines import Engine, open_engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle, load_model
-from ps3d_rt.pipeline import predict_volume, scale_and_bins
+from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig
+from ps3d_rt.stages.gray_scale import scale_and_bins
 from ps3d_training.synth import SampleSpec, random_spec
 
 FIRST_SEED = 980_001

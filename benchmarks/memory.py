@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ps3d_rt.core.particles import Survey, number, to_seeds
 
 from ps3d_bench.environment import environment, write_result
 from ps3d_rt import pipeline
@@ -36,7 +37,6 @@ from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, partial_sums
 from ps3d_rt.core.particle_filter import ParticleFilter
-from ps3d_rt.core.particles import Survey, number, to_seeds
 from ps3d_rt.core.rows import stream_rows
 from ps3d_rt.core.sureness import Sureness
 from ps3d_rt.engines.fake import FakeEngine

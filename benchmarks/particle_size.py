@@ -26,13 +26,13 @@ from ps3d_bench.samples import Case, load_cases
 from ps3d_bench.script import add_model, add_sizes, result_head, run_script, script_parser
 from ps3d_rt.api import AUTO, configure
 from ps3d_rt.core.measure import measure
-from ps3d_rt.core.particle_size import SizeEstimate
+from ps3d_rt.core.size_trials import SizeEstimate
 from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.events import ignore
 from ps3d_rt.io.base import ArrayVolume, Volume
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.pipeline import Job
+from ps3d_rt.pipeline import prepare
 from ps3d_training.synth import SampleSpec, random_spec
 
 SIZES = (12, 17, 24, 34, 48, 68, 96, 120)
@@ -104,7 +104,7 @@ def _estimated(scan: Volume, bundle: ModelBundle, engine: Engine) -> dict[str, A
     config = configure(scan, bundle, particle_size=AUTO)
     start = time.perf_counter()
     try:
-        job = Job.of(scan, bundle, engine, config, ignore)
+        job = prepare(scan, bundle, engine, config, ignore)
     except ps3d_rt.errors.InputError as error:
         return {"estimate_mm": float("nan"), "failed": str(error)}
     seconds = time.perf_counter() - start
@@ -117,12 +117,12 @@ def _estimated(scan: Volume, bundle: ModelBundle, engine: Engine) -> dict[str, A
         "seconds": round(seconds, 2),
         "looks": [
             {
-                "assumed_mm": look.assumed_mm,
-                "found_mm": look.found_mm,
-                "particles": look.particles,
-                "patches": look.patches,
+                "assumed_mm": trial.assumed_mm,
+                "found_mm": trial.found_mm,
+                "particles": trial.particles,
+                "patches": trial.patches,
             }
-            for look in estimate.looks
+            for trial in estimate.trials
         ],
     }
 

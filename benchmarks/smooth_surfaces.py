@@ -32,8 +32,9 @@ from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.pipeline import Job
+from ps3d_rt.pipeline import prepare
 from ps3d_rt.stages.particles import to_particles
+from ps3d_rt.stages.prediction import Prediction
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, Segmentation, segment
 from ps3d_rt.stages.storage import FOREGROUND, MemoryStore, read_ids
 from ps3d_training.synth import SampleSpec, random_spec
@@ -68,7 +69,7 @@ def spec(seed: int, size: float) -> SampleSpec:
 
 def compare(case: Case, bundle: ModelBundle, engine: Engine) -> list[dict[str, Any]]:
     """One row a method."""
-    job = Job.of(
+    job = prepare(
         scan := ArrayVolume(case.image, case.spacing_mm),
         bundle,
         engine,
@@ -111,7 +112,7 @@ def compare(case: Case, bundle: ModelBundle, engine: Engine) -> list[dict[str, A
     return rows
 
 
-def on_normalized_grid(job: Job) -> tuple[Array, Array]:
+def on_normalized_grid(job: Prediction) -> tuple[Array, Array]:
     """Labels of the particles, and score of foreground in percent."""
     plan, model, whole = job.plan, job.model, Box.of_shape(job.plan.shape)
     store = MemoryStore(plan.shape)

@@ -24,7 +24,7 @@ from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import CLASS_NAMES, ModelBundle
-from ps3d_rt.pipeline import scale_and_bins
+from ps3d_rt.stages.gray_scale import scale_and_bins
 
 Array = NDArray[Any]
 

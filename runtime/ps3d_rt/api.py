@@ -29,7 +29,7 @@ from ps3d_rt.memory import default_bytes
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import Result, predict_volume
 from ps3d_rt.plan import PredictConfig, check_particle_size
-from ps3d_rt.stages.gray import volume_bins
+from ps3d_rt.stages.gray_scale import volume_bins
 from ps3d_rt.workers import usable_cores
 
 Array = np.ndarray[Any, Any]

@@ -17,11 +17,12 @@ from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.memory import HALO
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.pipeline import Job, Places, run_stages
+from ps3d_rt.pipeline import run_stages
 from ps3d_rt.plan import GPU_BYTES_PER_VOXEL, SHARD, PredictConfig, RunPlan
-from ps3d_rt.stages.gray import look_at_gray
-from ps3d_rt.stages.rows import RowsInMemory
+from ps3d_rt.stages.gray_scale import look_at_gray
+from ps3d_rt.stages.prediction import Prediction
 from ps3d_rt.stages.segment import NETWORK_ARRAYS
+from ps3d_rt.stages.storage import RowsInMemory, RunStorage
 from ps3d_rt.workers import usable_cores
 
 TRIAL_SIDE = 176
@@ -76,25 +77,27 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
             plan = RunPlan.of(crop.shape, volume.dtype.itemsize, model, alone, devices[:1])
             place = Path(folder) / name
             create_labels(place / "labels", "labels", crop.shape, config.spacing_mm)
-            job = Job(volume=crop, model=model, engine=engine, config=alone, plan=plan, gray=gray)
-            places = Places(
+            prediction = Prediction(volume=crop, model=model, engine=engine, config=alone, plan=plan, gray=gray)
+            storage = RunStorage(
                 store=ZarrStore(place / "arrays", plan.shape, plan.shard),
                 labels=LabelsZarr(place / "labels"),
                 rows=lambda most: RowsInMemory(),
             )
-            run = run_stages(job, places).run
+            found = run_stages(prediction, storage)
         bytes_of = {kind: _bytes_under(place / kind) for kind in ("arrays", "labels")}
     by = {
         "network": whole.patches / plan.patches / len(devices),
         "particles": prod(whole.shape) / prod(plan.shape) / len(devices),
+        "confidence": prod(whole.shape) / prod(plan.shape),
         "table": prod(whole.source) / prod(plan.source),
         "labels": prod(whole.source) / prod(plan.source),
         "table writing": prod(whole.source) / prod(plan.source),
         "size distribution": prod(whole.source) / prod(plan.source),
     }
-    particles = ceil(run["particles"] * by["table"])
+    particles = ceil(len(found.particles) * by["table"])
+    took, skipped = found.record.seconds or {}, found.patches.skipped
     seconds = {"gray scale": round(clock.seconds["gray scale"], 1)}
-    seconds |= {stage: round(run["seconds"][stage] * factor, 1) for stage, factor in by.items()}
+    seconds |= {stage: round(took[stage] * factor, 1) for stage, factor in by.items()}
     return Forecast(
         seconds=seconds | {"all": round(sum(seconds.values()), 1)},
         particles=particles,
@@ -102,7 +105,7 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
         gpu_memory_bytes=gpu_bytes(whole, config, engine.spec, volume.dtype.itemsize),
         work_bytes=int(bytes_of["arrays"] * prod(whole.shape) / prod(plan.shape)),
         output_bytes=int(bytes_of["labels"] * by["labels"]),
-        patches_skipped=round(run["patches"]["skipped"] / run["patches"]["planned"], 3),
+        patches_skipped=round(skipped / plan.patches, 3),
     )
 
 

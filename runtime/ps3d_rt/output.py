@@ -10,7 +10,6 @@ While a run lasts, its work lies beside OUT, in ``.OUT.run``; it is kept when th
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.distribution import size_facts
@@ -37,10 +36,13 @@ from ps3d_rt.io.table import read_table, write_dropped
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.pipeline import Job, Places, run_stages
+from ps3d_rt.pipeline import prepare, run_stages
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.report import add_run, draw_report, take_pictures, write_report
 from ps3d_rt.run_folder import MARK, OUTPUT, publish, published, recover, run_folder
+from ps3d_rt.run_record import RunRecord, read_record
+from ps3d_rt.stages.prediction import Prediction
+from ps3d_rt.stages.storage import RunStorage
 
 REPORT = "report.html"
 _BUDGET = "memory-bytes"
@@ -96,8 +98,8 @@ def predict_to_folder(
     remembered = folder.parent / f".{folder.name}.run" / _BUDGET
     if config.memory_by_default and remembered.is_file():
         config = replace(config, memory_bytes=int(remembered.read_text(encoding="utf-8")))
-    job = Job.of(volume, model, engine, config, tell)
-    with run_folder(folder, job.spec()) as journal:
+    prediction = prepare(volume, model, engine, config, tell)
+    with run_folder(folder, prediction.spec()) as journal:
         if journal.resumed:
             tell(RunResumed(str(journal.folder)))
         if (done := published(journal, folder)) is not None:
@@ -105,46 +107,46 @@ def predict_to_folder(
         _write(journal.folder / _BUDGET, str(config.memory_bytes))
         output, arrays = journal.folder / OUTPUT, journal.folder / "arrays"
         if not output.exists():
-            _begin(journal, output, job)
+            _begin(journal, output, prediction)
         labels = LabelsZarr(output / f"{volume.name}.ome.zarr")
-        places = Places(
-            store=ZarrStore(arrays, job.plan.shape, job.plan.shard),
+        storage = RunStorage(
+            store=ZarrStore(arrays, prediction.plan.shape, prediction.plan.shard),
             labels=labels,
             rows=partial(SpilledRows, journal.folder / "rows", output, volume.shape),
             journal=journal,
             pictures=True,
         )
-        found = run_stages(job, places, tell)
-        table, run = found.particles, found.run
-        run["resumed"] = journal.resumed
-        clock = Clock(tell, run["seconds"])
+        found = run_stages(prediction, storage, tell)
+        table, record = found.particles, replace(found.record, resumed=journal.resumed)
+        clock = Clock(tell, dict(record.seconds or {}))
         with clock.stage("report", prod(volume.shape)):
             remove_unfinished(output)
             write_dropped(found.dropped, output)
             pictures = take_pictures(volume.read, labels.read, volume.shape, table, found.slices)
-            page = draw_report(run, table, pictures)
-        run["seconds"]["all"] = round(time.perf_counter() - began, 3)
-        _write(output / REPORT, add_run(page, run))
-        _write(output / MARK, json.dumps(run, indent=2, allow_nan=False) + "\n")
+            page = draw_report(record.to_json(), table, pictures)
+        seconds = round(time.perf_counter() - began, 3)
+        record = replace(record, seconds=clock.seconds | {"all": seconds})
+        _write(output / REPORT, add_run(page, record.to_json()))
+        record.write(output / MARK)
         with replace(clock, seconds={}).stage("publish", prod(volume.shape)):
             publish(journal, folder)
-    tell(RunDone(len(table), run["seconds"]["all"], len(found.dropped), found.dropped.volume_share))
-    return run
+    tell(RunDone(len(table), seconds, len(found.dropped), found.dropped.volume_share))
+    return record.to_json()
 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _begin(journal: Journal, output: Path, job: Job) -> None:
+def _begin(journal: Journal, output: Path, prediction: Prediction) -> None:
     """Make the empty output. A run that has records but no output was killed when that had its name already."""
     journal.forget()
     unfinished = output.with_name("output-unfinished")
     if unfinished.exists():
         shutil.rmtree(unfinished)
     unfinished.mkdir()
-    name, spacing_mm = job.volume.name, job.config.spacing_mm
-    create_labels(unfinished / f"{name}.ome.zarr", name, job.volume.shape, spacing_mm)
+    volume, spacing_mm = prediction.volume, prediction.config.spacing_mm
+    create_labels(unfinished / f"{volume.name}.ome.zarr", volume.name, volume.shape, spacing_mm)
     unfinished.rename(output)
 
 
@@ -172,10 +174,11 @@ def report_again(
         InputError: if the folder is no output of ours, a file in it is damaged, or the scan has another shape.
     """
     with open_output(folder, image, dtype=dtype) as output:
-        run, table, scan, labels = output.run, output.table, output.scan, output.labels
-        run["size_distribution"] = size_facts(table, labels.shape if edge_correction else None, sieve=sieve)
+        table, scan, labels = output.table, output.scan, output.labels
+        distribution = size_facts(table, labels.shape if edge_correction else None, sieve=sieve)
         pictures = take_pictures(None if scan is None else scan.read, labels.read, labels.shape, table)
-    write_report(folder / REPORT, run, table, pictures)
+    record = replace(output.record, size_distribution=distribution)
+    write_report(folder / REPORT, record.to_json(), table, pictures)
     return folder / REPORT
 
 
@@ -183,8 +186,7 @@ def report_again(
 class Output:
     """What a run has left behind, opened to read."""
 
-    run: dict[str, Any]
-    """The content of ``run.json``."""
+    record: RunRecord
     table: ParticleTable
     labels: Volume
     labels_path: Path
@@ -207,29 +209,16 @@ def open_output(folder: Path, image: Path | None = None, *, dtype: str | None = 
     """
     if not (folder / MARK).is_file():
         raise InputError(f"{folder} has no {MARK}; give a folder that `ps3d-rt predict` wrote.")
-    run, table = _run_facts(folder / MARK), read_table(folder)
-    scan = run["scan"]
-    found = Path(scan["source"]) if image is None else image
-    path = folder / f"{scan['name']}.ome.zarr"
+    record, table = read_record(folder / MARK), read_table(folder)
+    scan = record.scan
+    found = Path(scan.source) if image is None else image
+    path = folder / f"{scan.name}.ome.zarr"
     with ExitStack() as files:
         labels = files.enter_context(open_volume(path))
         volume = None
         if image is not None or file_and_inside(found)[0].exists():
-            layout = bare_layout(found, scan["shape"], dtype or scan["dtype"])
+            layout = bare_layout(found, scan.shape, dtype or scan.dtype)
             volume = files.enter_context(open_volume(found, **layout))
             if volume.shape != labels.shape:
                 raise InputError(f"{found} has shape {volume.shape} and the labels {labels.shape}; give their scan.")
-        yield Output(run, table, labels, path, volume)
-
-
-def _run_facts(path: Path) -> dict[str, Any]:
-    """Read ``run.json``, which others may have changed."""
-    said, scan = "", None
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        scan = run.get("scan") if isinstance(run, dict) else None
-    except ValueError as error:  # no text, or no JSON
-        said = f" – {error}"
-    if not isinstance(scan, dict) or not {"source", "name", "shape", "dtype"} <= scan.keys():
-        raise InputError(f"{path} is damaged: it does not say which scan was segmented; run predict again{said}")
-    return cast("dict[str, Any]", run)
+        yield Output(record, table, labels, path, volume)

@@ -11,7 +11,6 @@ back.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from ps3d_rt.errors import InputError, InterruptedRun, cannot_write
 from ps3d_rt.journal import LOCK, Journal
+from ps3d_rt.run_record import read_record
 
 MARK = "run.json"
 """A folder with this file is an output of ours and may be replaced with --overwrite; it is written last."""
@@ -105,8 +105,7 @@ def published(journal: Journal, folder: Path) -> dict[str, Any] | None:
         or _hash(folder) != journal.load(_PUBLISHED)
     ):
         return None
-    run: dict[str, Any] = json.loads((folder / MARK).read_text(encoding="utf-8"))
-    return run
+    return read_record(folder / MARK).to_json()
 
 
 def recover(folder: Path) -> None:

@@ -31,15 +31,15 @@ LAYERS = {
     "engines": {"core", "errors", "io", "model"},
     "workers": {"errors"},
     "journal": {"core", "errors", "io", "workers"},
-    "stages": {"core", "engines", "errors", "io", "journal", "prefetch", "workers"},
     "memory": {"core", "errors"},
     "plan": {"core", "errors", "io", "memory", "model"},
-    "sizing": {"core", "engines", "events", "io", "model", "plan", "stages", "workers"},
     "clock": {"events"},
-    "pipeline": {
-        *("clock", "core", "engines", "errors", "events", "io", "journal", "memory", "model", "plan", "sizing"),
-        *("stages", "versions", "workers"),
+    "run_record": {"errors"},
+    "stages": {
+        *("clock", "core", "engines", "errors", "events", "io", "journal", "memory", "model", "plan", "prefetch"),
+        *("run_record", "versions", "workers"),
     },
+    "pipeline": {"clock", "core", "engines", "errors", "events", "io", "model", "plan", "stages"},
 }
 """Part of the runtime → the other parts it may import. Parts not listed may import all but cli."""
 

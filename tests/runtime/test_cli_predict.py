@@ -198,7 +198,7 @@ def test_an_interrupted_run_is_exit_code_4_and_the_same_command_goes_on(
     np.save(tmp_path / "scan.npy", scan)
     arguments = ("predict", tmp_path / "scan.npy", tmp_path / "out", "--spacing", "0.01", *SIZE, *FAKE)
     with monkeypatch.context() as patched:
-        patched.setattr("ps3d_rt.pipeline.to_particles", interrupt)
+        patched.setattr("ps3d_rt.stages.particles.to_particles", interrupt)
         code, _, err = cli(*arguments)
     assert (code, "nterrupt" in err) == (4, True)
     assert not (tmp_path / "out").exists()

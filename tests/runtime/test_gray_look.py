@@ -26,7 +26,7 @@ from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig
-from ps3d_rt.stages.gray import look_at_gray
+from ps3d_rt.stages.gray_scale import look_at_gray
 
 Array = np.ndarray[Any, Any]
 PATCH = (24, 24, 24)

@@ -5,18 +5,19 @@ from functools import partial
 import numpy as np
 import pytest
 
+import ps3d_rt.stages.boxes
 from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import measure
 from ps3d_rt.core.normalize import normalized_shape
 from ps3d_rt.core.sureness import Sureness, to_sureness
 from ps3d_rt.io.base import ArrayVolume
-from ps3d_rt.stages import source_grid
+from ps3d_rt.stages.boxes import SourceGrid, box_tasks
 from ps3d_rt.stages.confidence import add_up_scores, score_tasks
+from ps3d_rt.stages.labels import renamed, write_box
 from ps3d_rt.stages.particles import to_particles
-from ps3d_rt.stages.rows import RowsInMemory, stream_rows
-from ps3d_rt.stages.source_grid import SourceGrid, box_tasks, last_boxes, measure_box, renamed, write_box
-from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, MemoryStore
+from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, MemoryStore, RowsInMemory
+from ps3d_rt.stages.table import last_boxes, measure_box, stream_rows
 
 SOURCE = (20, 26, 31)
 
@@ -43,7 +44,7 @@ def packed_cells(shape, seed: int):
 @pytest.mark.parametrize("zoom", [(1.0, 1.0, 1.0), (1.6, 0.8, 1.1)])
 @pytest.mark.parametrize(("side", "read_voxels"), [(40, 2**25), (8, 2**25), (7, 50)])
 def test_the_table_of_boxes_is_that_of_the_labels_they_write(monkeypatch, zoom, side, read_voxels):
-    monkeypatch.setattr(source_grid, "_READ_VOXELS", read_voxels)
+    monkeypatch.setattr(ps3d_rt.stages.boxes, "_READ_VOXELS", read_voxels)
     shape, chunk = normalized_shape(SOURCE, zoom), (9, 10, 8)
     store, target = MemoryStore(shape), Target()
     store.create(BORDER_CORE, np.uint8)

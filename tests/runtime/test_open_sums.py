@@ -22,7 +22,8 @@ from ps3d_rt.io import spilled_rows
 from ps3d_rt.io.spilled_rows import SpilledRows
 from ps3d_rt.io.stored_table import StoredTable
 from ps3d_rt.io.table import read_table, write_table
-from ps3d_rt.stages.rows import RowsInMemory, stream_rows
+from ps3d_rt.stages.storage import RowsInMemory
+from ps3d_rt.stages.table import stream_rows
 
 Array = np.ndarray[Any, Any]
 BINS = GrayBins(0.0, 4.0)

@@ -168,7 +168,7 @@ def test_a_resumed_run_does_not_do_again_what_is_done(
     engine = Counting()
     run = partial(predict_to_folder, volume, model, engine, CONFIG, tmp_path / "out")
     with monkeypatch.context() as patched:
-        patched.setattr("ps3d_rt.pipeline.to_particles", Stop(0, KeyboardInterrupt()).before(None))
+        patched.setattr("ps3d_rt.stages.particles.to_particles", Stop(0, KeyboardInterrupt()).before(None))
         with pytest.raises(KeyboardInterrupt) as stop:
             run()
     assert "start the same command again" in stop.value.__notes__[0]
@@ -183,7 +183,7 @@ def test_another_spec_starts_afresh(
     tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, predict: Any
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("ps3d_rt.pipeline.to_particles", Stop(0, KeyboardInterrupt()).before(None))
+        patched.setattr("ps3d_rt.stages.particles.to_particles", Stop(0, KeyboardInterrupt()).before(None))
         with pytest.raises(KeyboardInterrupt):
             predict(volume, tmp_path / "out")
     other = ArrayVolume(volume.read(ps3d_rt.core.grid.Box.of_shape(volume.shape))[::-1] // 2, name="ore")
@@ -196,7 +196,7 @@ def test_a_scan_of_the_same_gray_scale_is_another_run(
     tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, predict: Any
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("ps3d_rt.pipeline.to_particles", Stop(0, KeyboardInterrupt()).before(None))
+        patched.setattr("ps3d_rt.stages.particles.to_particles", Stop(0, KeyboardInterrupt()).before(None))
         with pytest.raises(KeyboardInterrupt):
             predict(volume, tmp_path / "out")
     turned = ArrayVolume(volume.read(ps3d_rt.core.grid.Box.of_shape(volume.shape))[::-1], name="ore")
@@ -213,7 +213,7 @@ def test_a_run_goes_on_with_the_same_file_only(
 
     def begun(path: Path | str, out: str) -> dict[str, Any]:
         with monkeypatch.context() as patched, ps3d_rt.open_volume(path) as scan:
-            patched.setattr("ps3d_rt.pipeline.to_particles", Stop(0, KeyboardInterrupt()).before(None))
+            patched.setattr("ps3d_rt.stages.particles.to_particles", Stop(0, KeyboardInterrupt()).before(None))
             with pytest.raises(KeyboardInterrupt):
                 predict(scan, tmp_path / out)
         return json.loads((tmp_path / f".{out}.run" / "run-spec.json").read_text())["ps3d-rt run"]["scan"]

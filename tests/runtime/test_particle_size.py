@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 import ps3d_rt
 from ps3d_rt.core.measure import measure
-from ps3d_rt.core.particle_size import Look, estimate_size, mean_diameter_mm, sizes_to_try
+from ps3d_rt.core.size_trials import SizeTrial, find_size, mean_diameter_mm, sizes_to_try
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Event, SizeEstimated, SizeMismatch, SizeTried
 from ps3d_rt.io.volume_writer import write_volume
-from ps3d_rt.stages.coarse import parts
+from ps3d_rt.stages.particle_size import parts
 
 SHAPE = (96, 96, 96)
 RADIUS, PITCH = 6.0, 16
@@ -32,12 +32,12 @@ def scan() -> Any:
 
 
 def seen(true_mm: float, slope: float = 0.2, crowd: int = 50) -> Any:
-    """A look at particles that are ``true_mm`` wide: nothing below a fifth and above five times the size."""
+    """A trial of particles that are ``true_mm`` wide: nothing below a fifth and above five times the size."""
 
-    def look(size: float) -> Look:
+    def look(size: float) -> SizeTrial:
         there = true_mm / 5 < size < true_mm * 5
         found = true_mm * (size / true_mm) ** slope if there else None
-        return Look(assumed_mm=size, found_mm=found, particles=crowd if there else 0, patches=8)
+        return SizeTrial(assumed_mm=size, found_mm=found, particles=crowd if there else 0, patches=8)
 
     return look
 
@@ -45,26 +45,28 @@ def seen(true_mm: float, slope: float = 0.2, crowd: int = 50) -> Any:
 @given(true_mm=st.floats(0.05, 2.0), slope=st.floats(-0.3, 0.3))
 def test_the_search_settles_where_found_and_assumed_agree(true_mm: float, slope: float) -> None:
     look = seen(true_mm, slope)
-    estimate = estimate_size(look, look, sizes_to_try(2.0, 0.01))
+    estimate = find_size(look, look, sizes_to_try(2.0, 0.01))
     assert estimate.particle_size_mm == pytest.approx(true_mm, rel=0.1)
-    assert len(estimate.looks) <= 6 + 3
-    assert estimate.patches == 8 * len(estimate.looks)
+    assert len(estimate.trials) <= 6 + 3
+    assert estimate.patches == 8 * len(estimate.trials)
 
 
 def test_crumbs_do_not_end_the_search_and_a_few_particles_do_if_there_are_no_more() -> None:
-    def crumbs(size: float) -> Look:
-        return seen(0.1)(size) if size < 0.3 else Look(assumed_mm=size, found_mm=size / 10, particles=90, patches=8)
+    def crumbs(size: float) -> SizeTrial:
+        return (
+            seen(0.1)(size) if size < 0.3 else SizeTrial(assumed_mm=size, found_mm=size / 10, particles=90, patches=8)
+        )
 
-    assert estimate_size(crumbs, crumbs, sizes_to_try(3.0, 0.01)).particle_size_mm == pytest.approx(0.1, rel=0.1)
+    assert find_size(crumbs, crumbs, sizes_to_try(3.0, 0.01)).particle_size_mm == pytest.approx(0.1, rel=0.1)
     few = seen(0.1, crowd=3)
-    assert estimate_size(few, few, sizes_to_try(3.0, 0.01)).particle_size_mm == pytest.approx(0.1, rel=0.1)
+    assert find_size(few, few, sizes_to_try(3.0, 0.01)).particle_size_mm == pytest.approx(0.1, rel=0.1)
 
 
 @pytest.mark.parametrize("crowd", [0, 2])
 def test_a_scan_without_particles_has_no_estimate(crowd: int) -> None:
     look = seen(0.1, crowd=crowd)
     with pytest.raises(InputError, match=r"cannot be estimated.*pass --particle-size"):
-        estimate_size(look, look, sizes_to_try(1.0, 0.01))
+        find_size(look, look, sizes_to_try(1.0, 0.01))
 
 
 def test_parts_count_large_particles_as_often_as_the_scan_holds_them_whole() -> None:

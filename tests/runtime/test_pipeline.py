@@ -118,10 +118,10 @@ def test_neither_shards_nor_chunks_nor_sweeps_change_the_result(
     want = run(gray(LABELS), particle_size_mm=size_mm)
     with monkeypatch.context() as small:
         small.setattr(ps3d_rt.plan, "SHARD", shard)
-        small.setattr(ps3d_rt.pipeline, "SHARD", shard)
+        small.setattr(ps3d_rt.stages.storage, "SHARD", shard)
         small.setattr(ps3d_rt.plan, "SWEEP_SHARE", 1e-9)
         # Threads do what processes would: the sweeps of a plan for several workers.
-        small.setattr(ps3d_rt.pipeline, "Workers", lambda processes=1, threads=None: Workers(1, threads))
+        small.setattr(ps3d_rt.stages.run, "Workers", lambda processes=1, threads=None: Workers(1, threads))
         cut = run(gray(LABELS), particle_size_mm=size_mm, chunk=16, workers=workers)
     assert cut.run["patches"]["planned"] >= want.run["patches"]["planned"]
     assert prod(cut.run["parameters"]["chunk_voxels"]) < prod(want.run["parameters"]["chunk_voxels"])

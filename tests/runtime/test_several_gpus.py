@@ -22,9 +22,9 @@ from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.output import predict_to_folder
-from ps3d_rt.pipeline import Job, LabelsInMemory, Places, predict_volume, run_stages
+from ps3d_rt.pipeline import predict_volume, prepare, run_stages
 from ps3d_rt.plan import PredictConfig, RunPlan
-from ps3d_rt.stages.rows import RowsInMemory
+from ps3d_rt.stages.storage import LabelsInMemory, RowsInMemory, RunStorage
 
 HERE = Path(__file__).parent
 PATCH = (24, 24, 24)
@@ -95,20 +95,20 @@ def test_two_gpus_give_the_bytes_of_one_cpu(fake_model: Any, tmp_path: Path, mon
     engine = SharedEngine(there.GpuEngine(PATCH), partial(there.reopened, PATCH, seen), ("cuda:1",))
     write_volume(tmp_path / "scan.zarr", scan(), 0.01)
     with open_volume(tmp_path / "scan.zarr") as volume:
-        job = Job.of(volume, model, engine, CONFIG)
+        prediction = prepare(volume, model, engine, CONFIG)
         labels = LabelsInMemory(volume.shape)
-        store = there.Store(tmp_path / "arrays", job.plan.shape, job.plan.shard)
-        found = run_stages(job, Places(store=store, labels=labels, rows=lambda most: RowsInMemory()))
-        table, run = found.particles, found.run
+        store = there.Store(tmp_path / "arrays", prediction.plan.shape, prediction.plan.shard)
+        found = run_stages(prediction, RunStorage(store=store, labels=labels, rows=lambda most: RowsInMemory()))
+        table, record = found.particles, found.record
         with pytest.raises(InputError, match="a run in memory takes one"):
             predict_volume(volume, model, engine, CONFIG)
-    assert len(job.plan.sweeps) >= 2
+    assert len(prediction.plan.sweeps) >= 2
     assert labels.array.tobytes() == want.labels.tobytes()
     assert len(table) == len(want.particles) > 2
     saw = {int(path.name): path.read_text() for path in seen.iterdir()}
     assert os.getpid() not in saw
     assert sorted(saw.values()) == ["0", "1"], "each process sees its own GPU, and opens its engine once"
-    assert run["engine"]["more_devices"] == ("cuda:1",)
+    assert record.engine["more_devices"] == ("cuda:1",)
 
 
 @pytest.mark.gpu

@@ -43,7 +43,7 @@ def test_quiet_says_warnings_only(predict: Any, monkeypatch: pytest.MonkeyPatch)
     assert "particles in" in predict()
     assert predict("-q") == ""
     assert predict("--quiet", "--log-json") == ""
-    monkeypatch.setattr("ps3d_rt.sizing.is_mismatch", lambda *sizes: True)
+    monkeypatch.setattr("ps3d_rt.stages.summary.is_mismatch", lambda *sizes: True)
     assert predict("-q").startswith("warning: the run was told")
 
 

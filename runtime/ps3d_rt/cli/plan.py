@@ -42,7 +42,7 @@ def plan(
     from ps3d_rt.cli.opened import opened  # noqa: PLC0415
     from ps3d_rt.cli.progress import listening, warn  # noqa: PLC0415
     from ps3d_rt.forecast import forecast, gpu_bytes, memory_bytes  # noqa: PLC0415
-    from ps3d_rt.pipeline import Job  # noqa: PLC0415
+    from ps3d_rt.pipeline import prepare  # noqa: PLC0415
     from ps3d_rt.plan import RunPlan  # noqa: PLC0415
 
     with opened(
@@ -70,7 +70,7 @@ def plan(
         warn(*volume.warnings)
         if config.particle_size_mm is None:
             with listening() as tell:
-                config = Job.of(volume, bundle, ready, config, tell).config  # noqa: PLW2901 - now it is known
+                config = prepare(volume, bundle, ready, config, tell).config  # noqa: PLW2901 - now it is known
         run = RunPlan.of(volume.shape, volume.dtype.itemsize, bundle, config, ready.spec.devices)
         facts = {
             "particle_size_mm": config.particle_size_mm,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS
-from ps3d_rt.core.particle_size import is_mismatch
 from ps3d_rt.core.sample_table import NO_PARTICLES, SampleTable
+from ps3d_rt.core.size_trials import is_mismatch
 from ps3d_rt.report.formatting import count, percent, unit_for
 
 FEW_PARTICLES = 100

@@ -1,6 +1,15 @@
-"""The stages that touch files or engines, each a list of tasks: pure functions of a description, safe to repeat.
+"""The way of the data, a file a stage, in this order.
 
-segment.py: scan → border-core map. Then particles.py: border-core map → particles, which knows a store only by its
-protocol. source_grid.py: particles → table and labels on the source grid. gray.py: the gray scale of a scan.
-coarse.py: how large its particles are, before a run. device.py: what a thread needs on a GPU.
+    gray_scale      scan → what its gray values mean
+    particle_size   scan → how large its particles are, if nobody said
+    segment         scan → border-core map and scores, on the normalized grid
+    particles       border-core map → particles; growth is a part of it
+    confidence      scores → how sure the network is of every particle
+    table           particles → table, on the source grid
+    labels          particles → labels, on the source grid
+
+Each is a list of tasks: pure functions of a description, safe to repeat, that read and write stores. What the stages
+share: prediction (what decides the labels), storage (where a run keeps what it makes), run (its state), boxes (of the
+source grid), device and several_gpus (what a thread or a process needs on a GPU), summary (what was found).
+label_slabs does for labels from elsewhere what table does for ours.
 """

@@ -13,14 +13,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import asnumpy
 from ps3d_rt.core.chunks import ChunkGrid, Part, parts_in
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.sureness import ScoreSums, add_up
+from ps3d_rt.core.sureness import ScoreSums, Sureness, add_up, to_sureness
+from ps3d_rt.stages.particles import Particles
+from ps3d_rt.stages.run import Run
 from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, Store, read_ids
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What the scores say of the particles 1..N."""
+
+    sureness: Sureness
+    stops: NDArray[np.int32]
+    """(N + 1,) id → one past its last plane on the normalized grid; entry 0 is 0."""
+
+
+def score_particles(run: Run, particles: Particles) -> Scored:
+    """Ask the network's scores how sure it is of every particle."""
+    plan = run.prediction.plan
+    tasks = score_tasks(plan.chunks, particles.parts)
+    at_once = plan.memory.chunks_at_once(plan.particles)
+    with run.stage("confidence", len(tasks), "tasks", at_once=at_once) as stage:
+        sums = stage.map(partial(add_up_scores, run.storage.store), tasks)
+        return Scored(*to_sureness(sums, particles.largest))
 
 
 @dataclass(frozen=True, eq=False)

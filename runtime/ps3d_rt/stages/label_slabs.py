@@ -14,7 +14,7 @@ from ps3d_rt.core.measure import PartialSums, partial_sums
 from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
-from ps3d_rt.stages.gray import volume_bins
+from ps3d_rt.stages.gray_scale import volume_bins
 
 Array = np.ndarray[Any, Any]
 

@@ -41,7 +41,9 @@ from ps3d_rt.core.pieces import DEEP_REACH, check_border_core, find_pieces
 from ps3d_rt.core.seeds import Survey, to_seeds
 from ps3d_rt.core.stitch import face_pairs
 from ps3d_rt.errors import InputError
+from ps3d_rt.memory import HALO
 from ps3d_rt.stages.growth import grow
+from ps3d_rt.stages.run import Run
 from ps3d_rt.stages.storage import BORDER_CORE, FOREGROUND, INSTANCES, PIECES, MemoryStore, Store, read_ids
 from ps3d_rt.workers import TaskMap
 
@@ -59,6 +61,47 @@ class Particles(NamedTuple):
     """N."""
     census: Census
     """What became of everything that was found, for :func:`ps3d_rt.core.dropped.list_dropped`."""
+
+
+def find_particles(run: Run) -> Particles:
+    """Put the particles of a run together from what the network wrote.
+
+    Raises:
+        InputError: if there are more than labels can tell apart.
+    """
+    prediction, plan = run.prediction, run.prediction.plan
+    rules = prediction.model.rules.on_grid(plan.zoom)
+    at_once = plan.memory.chunks_at_once(plan.particles)
+    with run.chunk_stage("particles", most_tasks(len(plan.chunks.boxes), rules), at_once=at_once) as (store, stage):
+        found = to_particles(store, plan.shape, plan.chunks.chunk, rules=rules, halo=HALO, map_tasks=stage.map)
+    check_label_count(found.largest)
+    return found
+
+
+def most_tasks(chunks: int, rules: ParticleFilter) -> int:
+    """Count the tasks of :func:`to_particles` if growth takes one round: where borders are thinner than the halo.
+
+    >>> most_tasks(10, ParticleFilter())
+    29
+    """
+    surveys, contacts, growths = chunks, chunks - 1, chunks
+    return surveys + contacts + growths + (chunks if rules.min_confidence is not None else 0)
+
+
+def check_label_count(particles: int) -> None:
+    """Refuse more particles than labels on the source grid, which are uint32, can tell apart.
+
+    Raises:
+        InputError: if there are more than 2³² − 1.
+
+    >>> check_label_count(2**32 - 1)
+    """
+    most = int(np.iinfo(np.uint32).max)
+    if particles > most:
+        raise InputError(
+            f"{particles:,} particles were found; labels are 32 bit wide and tell {most:,} apart. "
+            "Segment the scan in parts."
+        )
 
 
 def to_instances_chunked(

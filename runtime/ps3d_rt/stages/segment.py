@@ -14,7 +14,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from functools import partial
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -34,6 +35,7 @@ from ps3d_rt.io.gpu_volume import GpuVolume
 from ps3d_rt.journal import Journal
 from ps3d_rt.prefetch import prefetch
 from ps3d_rt.stages.device import finish, use
+from ps3d_rt.stages.run import Run
 from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, Store
 from ps3d_rt.workers import check_stop, report_progress
 
@@ -85,6 +87,34 @@ class PatchCount:
 
 LayerCounts = dict[int, tuple[int, int]]
 """First plane of a layer of patches → how many of them were computed and how many skipped."""
+
+
+def segment_volume(run: Run) -> PatchCount:
+    """Run the network over the volume: one sweep after the other in this process, or one a process.
+
+    Raises:
+        InputError: if the volume cannot be read, or holds NaN or Inf.
+    """
+    prediction, plan, store = run.prediction, run.prediction.plan, run.storage.store
+    for name in NETWORK_ARRAYS:
+        store.create(name, np.uint8)
+    stage = Segmentation(
+        volume=prediction.volume,
+        engine=prediction.engine,
+        store=store,
+        journal=run.storage.journal,
+        lattice=plan.lattice,
+        shape=plan.shape,
+        zoom=plan.zoom,
+        scale=prediction.gray.scale,
+        lowpass=prediction.model.lowpass,
+        skip_empty=prediction.config.skip_empty,
+        core_bias=prediction.model.core_bias,
+        slab_planes=plan.shard[0],
+    )
+    with run.clock.stage("network", run.voxels, plan.patches, "patches") as advance, run.sweepers() as sweepers:
+        counts = list(sweepers.map(partial(segment, stage), plan.sweeps, on_progress=advance))
+    return PatchCount(*(sum(column) for column in zip(*(astuple(count) for count in counts), strict=True)))
 
 
 def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:

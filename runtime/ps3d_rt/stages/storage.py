@@ -1,17 +1,23 @@
-"""Where a run keeps its arrays, by name: border-core map, scores and labels on the normalized grid."""
+"""Where a run keeps what it makes, on disk or in memory: arrays by name, labels on the source grid, table rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ps3d_rt.core.arrays import asnumpy
-from ps3d_rt.core.chunks import Part
+from ps3d_rt.core.chunks import ChunkGrid, Part
 from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.rows import joined, renamed
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.core.stitch import relabel
+from ps3d_rt.journal import Journal
+from ps3d_rt.plan import SHARD
 
 BORDER_CORE, PIECES, INSTANCES = "border-core", "pieces", "instances"
 """Arrays of the store: what the network gives, the pieces of every chunk, and labels with final ids if asked for."""
@@ -25,7 +31,7 @@ GROWN = ("grown-0", "grown-1")
 class Store(Protocol):
     """Named arrays that all have the shape of one volume; on disk as a rule. Workers share it by pickling it.
 
-    A store that reads into arrays on a card gets such arrays to write.
+    A store that reads into arrays on a GPU gets such arrays to write.
 
     Tasks that run at the same time write disjoint boxes, and never read an array where another one writes it.
     """
@@ -69,3 +75,90 @@ def read_ids(store: Store, parts: Sequence[Part], box: Box, dtype: DTypeLike = n
         if here.size:
             relabel(asnumpy(store.read(part.source, here)), part.ids, out[here.relative_to(box).slices])
     return out
+
+
+class LabelsTarget(Protocol):
+    """Where labels on the source grid go, box by box in any order."""
+
+    def write(self, box: Box, labels: NDArray[Any]) -> None:
+        """Set the labels of ``box``, uint32."""
+
+
+class LabelLevels(LabelsTarget, Protocol):
+    """Labels on the source grid at one or more resolutions, finest first."""
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+
+    def boxes(self, level: int) -> Sequence[Box]:
+        """Boxes that tile a level, each to be written whole."""
+
+    def coarsen(self, level: int, box: Box) -> None:
+        """Fill a box of a level from the level before it."""
+
+
+class LabelsInMemory:
+    """Labels on the source grid as one array."""
+
+    levels = 1
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.array = np.zeros(shape, np.uint32)
+
+    def boxes(self, level: int) -> Sequence[Box]:
+        """Tile the array."""
+        z, y, x = self.array.shape
+        return ChunkGrid((z, y, x), SHARD).boxes
+
+    def write(self, box: Box, labels: NDArray[Any]) -> None:
+        """Set the labels of ``box``."""
+        self.array[box.slices] = labels
+
+    def coarsen(self, level: int, box: Box) -> None:
+        """Do nothing: there is one level."""
+
+
+class Rows(Protocol):
+    """Where finished rows go."""
+
+    def add(self, rows: ParticleTable, firsts: NDArray[np.int64]) -> None:
+        """Keep rows; ``firsts`` are the raster indices of their first voxels, (n,)."""
+
+    def finish(self, names: NDArray[Any]) -> SampleTable:
+        """Give the particles their final ids, ``names[id]``, and the rows their order."""
+
+
+class RowsInMemory:
+    """Rows of a scan that fits into memory with all its particles."""
+
+    table: ParticleTable
+    """After :meth:`finish`."""
+
+    def __init__(self) -> None:
+        self._rows: list[ParticleTable] = []
+
+    def add(self, rows: ParticleTable, firsts: NDArray[np.int64]) -> None:
+        """Keep rows."""
+        self._rows.append(rows)
+
+    def finish(self, names: NDArray[Any]) -> ParticleTable:
+        """Put the rows together, as :attr:`table`."""
+        self.table = renamed(joined(self._rows), names)
+        self._rows.clear()
+        return self.table
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStorage:
+    """Where a run keeps what it makes."""
+
+    store: Store
+    """Working arrays on the normalized grid."""
+    labels: LabelLevels
+    rows: Callable[[int], Rows]
+    """Makes the place for the rows of the table; it is told how many there are at most."""
+    journal: Journal | None = None
+    """Finished tasks; without it a run cannot be resumed."""
+    pictures: bool = False
+    """Whether planes are to be kept for a report while the scan is read."""

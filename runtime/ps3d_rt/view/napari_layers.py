@@ -14,7 +14,7 @@ from ps3d_rt.errors import CapabilityError
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.labels_writer import GROUP, LabelsZarr
 from ps3d_rt.output import Output
-from ps3d_rt.stages.gray import volume_scale
+from ps3d_rt.stages.gray_scale import volume_scale
 from ps3d_rt.view.colours import colours_by
 
 
@@ -45,7 +45,7 @@ def add_layers(viewer: Any, output: Output, color_by: str | None = None) -> None
         InputError: if there is no such column.
         CapabilityError: if napari is not installed.
     """
-    place = {"scale": output.run["scan"]["spacing_mm"], "units": ["mm"] * 3, "axis_labels": ("z", "y", "x")}
+    place = {"scale": output.record.scan.spacing_mm, "units": ["mm"] * 3, "axis_labels": ("z", "y", "x")}
     colours = {} if color_by is None else {"colormap": _colormap(output.table, color_by)}
     if output.scan is not None:
         scale = volume_scale(output.scan)

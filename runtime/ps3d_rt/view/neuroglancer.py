@@ -30,7 +30,7 @@ def state_of(output: Output, address: str, color_by: str | None = None) -> dict[
         InputError: if there is no such column.
     """
     folder, labels = output.labels_path.parent, output.labels_path
-    axes = list(zip("zyx", output.run["scan"]["spacing_mm"], output.labels.shape, strict=True))[::-1]
+    axes = list(zip("zyx", output.record.scan.spacing_mm, output.labels.shape, strict=True))[::-1]
     images = [
         {"type": "image", "name": path.name, "source": f"zarr://{address}/{path.name}/"}
         for path in sorted(folder.glob("*.zarr"))

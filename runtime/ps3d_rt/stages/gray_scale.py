@@ -95,11 +95,17 @@ def look_at_gray(volume: Volume, model: GrayScheme, *, embedding: float | None =
     sign = -1 if dark else 1
     found = find_embedding(upright, volume.shape, given=None if embedding is None else sign * embedding)
     found = replace(found, gray=sign * found.gray, air=None if found.air is None else sign * found.air)
-    scale, bins = _scale_and_bins(_counted(upright), found, model, dark)
+    scale, bins = _chosen(_counted(upright), found, model, dark)
     return GrayLook(scale=scale, bins=bins, embedding=found, outside=outside, dark=dark)
 
 
-def _scale_and_bins(
+def scale_and_bins(volume: Volume, model: GrayScheme) -> tuple[GrayScale | EmbeddingScale, GrayBins]:
+    """Give the gray scale of a volume under the model's scheme, and the bins of its particles' histograms."""
+    look = look_at_gray(volume, model)
+    return look.scale, look.bins
+
+
+def _chosen(
     values: Array, found: Embedding, model: GrayScheme, dark: bool
 ) -> tuple[GrayScale | EmbeddingScale, GrayBins]:
     """Choose scale and bins; ``values`` are mirrored if the particles are dark."""

@@ -1,15 +1,15 @@
 """The mean particle size of a scan, estimated before a run: which sizes to assume, and when to believe what is found.
 
-A look at an assumed size s resizes parts of the scan as if the particles were s wide, and gives the mean diameter f(s)
+A trial of an assumed size s resizes parts of the scan as if the particles were s wide, and gives the mean diameter f(s)
 of the particles that the network finds there. The true size is where f(s) = s. Far below it the parts lie inside single
 particles, far above it particles are too small to be seen: nothing whole is found. From about a third to three times
 the true size, f(s) is close to it whatever s is.
 
 1. Search: assume the largest size that the scan can show, then half of it and so on, until some whole particles are
    found that are not crumbs of the size assumed.
-2. Refine: assume what was found, on larger parts, until no look finds much else than it assumed.
+2. Refine: assume what was found, on larger parts, until no trial finds much else than it assumed.
 
-How a look is taken is the caller's; what it gives must depend on its arguments only.
+How a size is tried is the caller's; what it gives must depend on its arguments only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.errors import InputError
 
 ENOUGH_TO_SEARCH, ENOUGH_TO_REFINE = 5, 100
-"""Whole particles after which a look may stop; the mean of 100 is known to 5 % where sizes spread by half."""
+"""Whole particles after which a trial may stop; the mean of 100 is known to 5 % where sizes spread by half."""
 LEAST_WHOLE = 3
 """Fewer particles than this are no finding."""
 MISMATCH = 2.0
@@ -41,7 +41,7 @@ _SMALLEST_VOXELS = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class SizeTrial:
     """What was found where the particles were assumed to be of a size."""
 
     assumed_mm: float
@@ -63,13 +63,13 @@ class SizeEstimate:
     """The mean diameter, and how it came about."""
 
     particle_size_mm: float
-    looks: tuple[Look, ...]
-    """In the order they were taken; the last one found the size."""
+    trials: tuple[SizeTrial, ...]
+    """In their order; the last one found the size."""
 
     @property
     def patches(self) -> int:
         """That the network computed."""
-        return sum(look.patches for look in self.looks)
+        return sum(trial.patches for trial in self.trials)
 
 
 def mean_diameter_mm(parts: Sequence[tuple[ParticleTable, Zyx]], scan: Zyx) -> tuple[float, int]:
@@ -114,32 +114,34 @@ def sizes_to_try(largest_mm: float, spacing_mm: float) -> list[float]:
     return sizes
 
 
-def estimate_size(search: Callable[[float], Look], refine: Callable[[float], Look], sizes: list[float]) -> SizeEstimate:
+def find_size(
+    search: Callable[[float], SizeTrial], refine: Callable[[float], SizeTrial], sizes: list[float]
+) -> SizeEstimate:
     """Find the size at which the network finds what it was told.
 
     Args:
-        search: takes a look at a size, mm, on small parts.
+        search: tries a size, mm, on small parts.
         refine: the same on larger ones.
         sizes: to search, mm, from :func:`sizes_to_try`.
 
     Raises:
-        InputError: if no look finds particles.
+        InputError: if no trial finds particles.
 
-    >>> def look(size):
-    ...     return Look(assumed_mm=size, found_mm=0.3 * (size / 0.3) ** 0.25, particles=50, patches=8)
-    >>> [round(look.assumed_mm, 2) for look in estimate_size(look, look, sizes_to_try(1.0, 0.01)).looks]
+    >>> def trial(size):
+    ...     return SizeTrial(assumed_mm=size, found_mm=0.3 * (size / 0.3) ** 0.25, particles=50, patches=8)
+    >>> [round(trial.assumed_mm, 2) for trial in find_size(trial, trial, sizes_to_try(1.0, 0.01)).trials]
     [1.0, 0.41, 0.32]
     """
-    looks: list[Look] = []
+    trials: list[SizeTrial] = []
     for size in sizes:
-        looks.append(search(size))
-        if looks[-1].particles >= ENOUGH_TO_SEARCH and _believable(looks[-1]):
+        trials.append(search(size))
+        if trials[-1].particles >= ENOUGH_TO_SEARCH and _believable(trials[-1]):
             break
-    best = max(looks, key=lambda look: look.particles if _believable(look) else 0)
+    best = max(trials, key=lambda trial: trial.particles if _believable(trial) else 0)
     for _ in range(_MOST_REFINED):
         if best.found_mm is None or best.particles < LEAST_WHOLE:
             break
-        looks.append(best := refine(best.found_mm))
+        trials.append(best := refine(best.found_mm))
         if best.off_by < _SETTLED:
             break
     if best.found_mm is None or best.particles < LEAST_WHOLE:
@@ -148,8 +150,8 @@ def estimate_size(search: Callable[[float], Look], refine: Callable[[float], Loo
             f"tried, none shows {LEAST_WHOLE} whole particles. Particles must be brighter than what surrounds them; "
             "measure a few on a slice and pass --particle-size with their mean diameter in mm."
         )
-    return SizeEstimate(best.found_mm, tuple(looks))
+    return SizeEstimate(best.found_mm, tuple(trials))
 
 
-def _believable(look: Look) -> bool:
-    return look.found_mm is not None and look.found_mm > _CRUMB * look.assumed_mm
+def _believable(trial: SizeTrial) -> bool:
+    return trial.found_mm is not None and trial.found_mm > _CRUMB * trial.assumed_mm

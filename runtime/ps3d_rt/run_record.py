@@ -1,0 +1,159 @@
+"""What a run says of itself: the content of ``run.json``, made once, written and read here and nowhere else.
+
+A file of an older version lacks fields, and one of a newer version, or one that a person added to, has more. Both are
+read: what is missing is None or empty, and what is not known is kept in ``other`` and written again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ps3d_rt.errors import InputError
+
+Section = TypeVar("Section")
+
+Facts = Mapping[str, Any]
+"""Values that JSON holds, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanRecord:
+    """Which scan was segmented."""
+
+    name: str
+    source: str
+    """Its path, or what it was called."""
+    shape: Sequence[int]
+    """Voxels, z, y, x."""
+    dtype: str
+    spacing_mm: Sequence[float]
+    """Side lengths of a voxel, z, y, x."""
+    selection: Facts | None = None
+    """Box and mask outside of which nothing counts; None: all counts."""
+    other: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """Which model was run."""
+
+    name: str | None = None
+    sha256: str | None = None
+    other: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchRecord:
+    """What became of the patches."""
+
+    lattice: int | None = None
+    """Of the volume."""
+    planned: int | None = None
+    """Those, and the ones on seams between sweeps once more."""
+    computed: int | None = None
+    skipped: int | None = None
+    """For want of contrast."""
+    other: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeRecord:
+    """How the particle size came about, and whether it fits the particles found."""
+
+    how: str | None = None
+    """``given`` or ``estimated``."""
+    mean_found_mm: float | None = None
+    mismatch: bool = False
+    looks: Sequence[Facts] = ()
+    """Sizes that were tried, in their order."""
+    other: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """The content of ``run.json``."""
+
+    date: str | None = None
+    """When the run began, ISO 8601."""
+    scan: ScanRecord
+    engine: Facts | None = None
+    """Fields of :class:`ps3d_rt.engines.base.EngineSpec`."""
+    model: ModelRecord | None = None
+    gray: Facts | None = None
+    """What the gray values told."""
+    parameters: Facts | None = None
+    patches: PatchRecord | None = None
+    seconds: Mapping[str, float] | None = None
+    """By stage, in their order."""
+    engine_seconds: float | None = None
+    versions: Mapping[str, str] | None = None
+    particle_size: SizeRecord | None = None
+    size_distribution: Facts | None = None
+    particles: int | None = None
+    dropped: Facts | None = None
+    """Counts of what was found and is not in the labels."""
+    warnings: Sequence[str] | None = None
+    resumed: bool | None = None
+    """The run went on with the work of one that was stopped; None: it could not."""
+    other: Facts = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the content as plain values, in the order of the fields."""
+        values = {
+            name: _plain(value) if name in _SECTIONS else value
+            for name, value in vars(self).items()
+            if name != "other" and value is not None
+        }
+        return values | dict(self.other)
+
+    def write(self, path: Path) -> None:
+        """Write the file.
+
+        Raises:
+            OSError: if the disk is full or the file cannot be written.
+        """
+        text = json.dumps(self.to_json(), indent=2, allow_nan=False)
+        path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read ``run.json``, which others may have changed.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    said = ""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and isinstance(content.get("scan"), dict):
+            return _known(RunRecord, content | {k: _known(s, content[k]) for k, s in _SECTIONS.items() if k in content})
+    except (ValueError, TypeError) as error:  # no text, no JSON, a section that is none, or one without its fields
+        said = f" – {error}"
+    raise InputError(f"{path} is damaged: it does not say which scan was segmented; run predict again{said}")
+
+
+_SECTIONS: dict[str, type[Any]] = {
+    "scan": ScanRecord,
+    "model": ModelRecord,
+    "patches": PatchRecord,
+    "particle_size": SizeRecord,
+}
+
+
+def _known(kind: type[Section], content: Any) -> Section:
+    """Make a record of what its fields name, and keep the rest; a TypeError if a needed field is missing."""
+    if not isinstance(content, dict):
+        raise TypeError(f"an object is needed where {content!r} stands")
+    names = {f.name for f in fields(kind)} - {"other"}  # type: ignore[arg-type]
+    rest = {name: value for name, value in content.items() if name not in names}
+    make: Callable[..., Section] = kind
+    return make(**{name: content[name] for name in names & content.keys()}, other=rest)
+
+
+def _plain(section: Any) -> dict[str, Any]:
+    values = dict(vars(section))
+    return values | dict(values.pop("other"))

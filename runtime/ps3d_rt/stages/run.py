@@ -1,0 +1,174 @@
+"""A run while it runs: what is predicted, where it is kept, who does the tasks, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from math import prod
+from typing import Any, Protocol
+
+from ps3d_rt.clock import Clock
+from ps3d_rt.core.planes import PlaneChoice
+from ps3d_rt.engines.gpus import ONLY_GPU
+from ps3d_rt.events import Listener, RunStarted, Warned
+from ps3d_rt.journal import Journal
+from ps3d_rt.stages.boxes import SourceGrid
+from ps3d_rt.stages.device import DeviceStore, memory_limit
+from ps3d_rt.stages.prediction import Prediction
+from ps3d_rt.stages.several_gpus import GpuProcesses, gpu_processes
+from ps3d_rt.stages.storage import RunStorage, Store
+from ps3d_rt.workers import Workers, usable_cores
+
+
+class Mapper(Protocol):
+    """What maps tasks as :meth:`ps3d_rt.workers.Workers.map` does."""
+
+    def map(
+        self,
+        task: Callable[[Any], Any],
+        items: Iterable[Any],
+        on_progress: Callable[[Any], object] | None = None,
+        *,
+        at_once: int | None = None,
+    ) -> Iterator[Any]:
+        """Yield the results in the order of the items."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Maps the tasks of a stage over workers; with a journal, finished ones are not done again."""
+
+    workers: Mapper
+    journal: Journal | None
+    at_once: int
+    """How many tasks memory allows at a time."""
+    advance: Callable[[int], None]
+    """Takes the number of tasks that were finished since it was called last."""
+    numbers: Iterator[int]
+    """Of the maps of a run, all its stages together."""
+
+    def map(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """Yield the results in the order of the items."""
+        # The order of the maps is the same in every run of a spec, and so are these names.
+        called = task.func.__name__ if isinstance(task, partial) else "task"
+        name = f"{next(self.numbers):03d}-{called.strip('_').replace('_', '-')}"
+        mapper = partial(self.workers.map, at_once=self.at_once)
+        results = mapper(task, items) if self.journal is None else self.journal.map(mapper, name, task, items)
+        for result in results:
+            self.advance(1)
+            yield result
+
+    def run(self, task: Callable[[Any], None], items: Sequence[Any]) -> None:
+        """Do tasks that return nothing; every result is taken, so that no failure is lost."""
+        for _ in self.map(task, items):
+            pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The state that every stage is given."""
+
+    prediction: Prediction
+    storage: RunStorage
+    clock: Clock
+    workers: Workers
+    """Do what is computed on the CPU."""
+    gpus: GpuProcesses | None
+    """Do what is computed on several GPUs."""
+    began: datetime
+    warnings: tuple[str, ...]
+    """Of the scan and the model."""
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    @property
+    def voxels(self) -> int:
+        """Of the scan."""
+        return prod(self.prediction.plan.source)
+
+    @property
+    def source_grid(self) -> SourceGrid:
+        """What the boxes of the source grid share."""
+        prediction, plan = self.prediction, self.prediction.plan
+        return SourceGrid(
+            volume=prediction.volume,
+            store=self.storage.store,
+            grid=plan.chunks,
+            zoom=plan.zoom,
+            bins=prediction.gray.bins,
+            planes=PlaneChoice.of(plan.source) if self.storage.pictures else None,
+        )
+
+    @contextmanager
+    def stage(
+        self, name: str, total: int, unit: str = "tasks", *, at_once: int, workers: Mapper | None = None
+    ) -> Iterator[Stage]:
+        """Time a stage whose tasks run on the CPU, or on ``workers``.
+
+        Args:
+            name: of the stage.
+            total: its tasks.
+            unit: what they are.
+            at_once: how many of them memory allows at a time.
+            workers: others than those of the run.
+        """
+        with self.clock.stage(name, self.voxels, total, unit) as advance:
+            yield Stage(
+                workers=workers or self.workers,
+                journal=self.storage.journal,
+                at_once=at_once,
+                advance=advance,
+                numbers=self._numbers,
+            )
+
+    @contextmanager
+    def chunk_stage(self, name: str, total: int, *, at_once: int) -> Iterator[tuple[Store, Stage]]:
+        """Time a stage whose tasks run where the network does; the store reads to that place."""
+        store, gpu = self.storage.store, self.prediction.plan.gpu
+        if gpu is None:
+            with self.stage(name, total, at_once=at_once) as stage:
+                yield store, stage
+            return
+        own = ONLY_GPU if self.gpus else self.prediction.engine.spec.device
+        # On one GPU no more threads than chunks fit its memory.
+        threads = min(gpu.tasks, self.prediction.config.threads or usable_cores())
+        with (
+            nullcontext(self.gpus) if self.gpus else Workers(threads=threads) as workers,
+            self.stage(name, total, at_once=at_once, workers=workers) as stage,
+        ):
+            yield DeviceStore(store, own), stage
+
+    def sweepers(self) -> AbstractContextManager[Mapper]:
+        """Choose who runs the sweeps: in one process the engine has all cores or the GPU, so they take turns."""
+        if self.prediction.config.workers == len(self.prediction.plan.devices) == 1:
+            return Workers(threads=1)
+        return nullcontext(self.gpus or self.workers)
+
+
+@contextmanager
+def started(prediction: Prediction, storage: RunStorage, on_event: Listener) -> Iterator[Run]:
+    """Hire the workers of a run, and keep to its budget of GPU memory."""
+    volume, config, plan, spec = prediction.volume, prediction.config, prediction.plan, prediction.engine.spec
+    engine = f"{spec.name} {spec.precision} on {', '.join(plan.devices)}"
+    processes = max(config.workers, len(plan.devices))
+    began, warnings = datetime.now(UTC), (*volume.warnings, *prediction.model.warnings)
+    on_event(RunStarted(volume.name, plan.source, plan.shape, plan.patches, engine, processes))
+    for text in warnings:
+        on_event(Warned(text))
+    with (
+        memory_limit(spec.device, config.gpu_memory_bytes),
+        Workers(config.workers, threads=config.threads) as workers,
+        gpu_processes(prediction) as gpus,
+    ):
+        yield Run(
+            prediction=prediction,
+            storage=storage,
+            clock=Clock(on_event, dict(prediction.seconds)),
+            workers=workers,
+            gpus=gpus,
+            began=began,
+            warnings=warnings,
+        )
