@@ -302,7 +302,7 @@ def paper(bench: Bench, size: int, kind: str, limit_s: float) -> dict[str, Any] 
     run = ran["run"]
     operations = operations_of(bundle.onnx_paths[0]) * run["patches"]["computed"] * (8 if kind == "published" else 1)
     seconds = run["seconds"]
-    after = sum(seconds[name] for name in ("particles", "table", "labels"))
+    after = sum(seconds[name] for name in ("particles", "confidence", "table", "labels"))
     rate = {"precision": run["engine"]["precision"], "tflop_per_s": operations / 1e12 / seconds["network"]}
     source, normalized = prod(run["scan"]["shape"]), prod(run["parameters"]["normalized_shape"])
     # Least bytes: classes in and labels out; labels in, gray values in; labels in and out.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,14 +126,19 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         InputError: if it is damaged.
     """
-    said = ""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and isinstance(content.get("scan"), dict):
-            return _known(RunRecord, content | {k: _known(s, content[k]) for k, s in _SECTIONS.items() if k in content})
-    except (ValueError, TypeError) as error:  # no text, no JSON, a section that is none, or one without its fields
-        said = f" – {error}"
-    raise InputError(f"{path} is damaged: it does not say which scan was segmented; run predict again{said}")
+    except ValueError as error:  # no text, or no JSON
+        raise _damaged(path, _NO_SCAN) from error
+    scan = content.get("scan") if isinstance(content, dict) else None
+    if not isinstance(scan, dict) or _SCAN_FIELDS - scan.keys():
+        raise _damaged(path, _NO_SCAN)
+    for name in _SECTIONS.keys() & content.keys():
+        if not isinstance(content[name], dict):
+            raise _damaged(path, f"{name} is {content[name]!r} where an object is needed")
+    return _known(
+        RunRecord, content | {name: _known(_SECTIONS[name], content[name]) for name in _SECTIONS if name in content}
+    )
 
 
 _SECTIONS: dict[str, type[Any]] = {
@@ -144,10 +149,16 @@ _SECTIONS: dict[str, type[Any]] = {
 }
 
 
-def _known(kind: type[Section], content: Any) -> Section:
-    """Make a record of what its fields name, and keep the rest; a TypeError if a needed field is missing."""
-    if not isinstance(content, dict):
-        raise TypeError(f"an object is needed where {content!r} stands")
+_NO_SCAN = "it does not say which scan was segmented"
+_SCAN_FIELDS = {f.name for f in fields(ScanRecord) if f.default is MISSING and f.default_factory is MISSING}
+
+
+def _damaged(path: Path, what: str) -> InputError:
+    return InputError(f"{path} is damaged: {what}; run predict again.")
+
+
+def _known(kind: type[Section], content: dict[str, Any]) -> Section:
+    """Make a record of what its fields name, and keep the rest."""
     names = {f.name for f in fields(kind)} - {"other"}  # type: ignore[arg-type]
     rest = {name: value for name, value in content.items() if name not in names}
     make: Callable[..., Section] = kind
