@@ -33,6 +33,7 @@ def build_app() -> typer.Typer:
         cls=CommandGroup,
         help="One label per particle, and a table, from micro-CT scans of crushed material.",
         no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
     for command in (predict, plan, report, view, evaluate, measure, convert, doctor):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -40,6 +41,8 @@ def _add_verbosity(command: Any, options: Sequence[Any]) -> None:
     below = getattr(command, "commands", None)
     if below is None:
         command.params += options
+        # A paragraph of a docstring is one line of text: the terminal is narrower than our source, or wider.
+        command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")
     for one in (below or {}).values():
         _add_verbosity(one, options)
 

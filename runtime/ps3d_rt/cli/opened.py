@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ps3d_rt.api import AUTO, prepared
 from ps3d_rt.cli import options
+from ps3d_rt.cli.run_options import RunOptions
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
@@ -17,18 +18,36 @@ from ps3d_rt.plan import PredictConfig
 
 
 @contextmanager
-def opened(
-    scan: Path, *, particle_size: str, spacing: str | None, shape: str | None, roi: str | None, **rest: Any
-) -> Iterator[tuple[Volume, ModelBundle, Engine, PredictConfig]]:
-    """Open everything as :func:`ps3d_rt.api.prepared` does, with numbers as they were typed.
+def opened(scan: Path, typed: RunOptions) -> Iterator[tuple[Volume, ModelBundle, Engine, PredictConfig]]:
+    """Open everything as :func:`ps3d_rt.api.prepared` does.
 
     Raises:
         InputError: if an option, the scan or the model cannot be used.
         CapabilityError: if the engine or the device is not there.
     """
-    size, spacing_mm, sides = _size(particle_size), options.spacing_mm(spacing), options.sides(shape)
-    box = options.roi(roi)
-    with prepared(scan, particle_size=size, spacing=spacing_mm, shape=sides, roi=box, **rest) as ready:
+    with prepared(
+        scan,
+        particle_size=_size(typed.particle_size),
+        spacing=options.spacing_mm(typed.spacing),
+        dark=typed.dark,
+        embedding=typed.embedding,
+        mask=typed.mask,
+        roi=options.roi(typed.roi),
+        shape=options.sides(typed.shape),
+        dtype=typed.dtype,
+        offset=typed.offset,
+        model=typed.model,
+        overlap=typed.overlap,
+        mirror=typed.mirror,
+        skip_empty=typed.skip,
+        engine=typed.engine,
+        device=typed.device,
+        memory_gib=typed.memory,
+        gpu_memory_gib=typed.gpu_memory,
+        threads=typed.threads,
+        workers=typed.workers,
+        chunk=typed.chunk,
+    ) as ready:
         yield ready
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,39 +11,26 @@ import typer
 
 from ps3d_rt.errors import InputError
 
+about_scan = partial(typer.Option, rich_help_panel="Scan")
+about_model = partial(typer.Option, rich_help_panel="Model")
+about_speed = partial(typer.Option, rich_help_panel="Speed and memory")
+about_output = partial(typer.Option, rich_help_panel="Output")
+"""An option in its group of the help."""
+
 Scan = Annotated[Path, typer.Argument(help="TIFF, folder of slices, OME-Zarr, NIfTI, NRRD, HDF5, npy, raw …")]
-ParticleSize = Annotated[str, typer.Option(help="Rough mean diameter of the particles, mm; auto: estimate it.")]
-Spacing = Annotated[str | None, typer.Option(help="Side of a voxel, mm: 0.01, or z,y,x.")]
-Model = Annotated[str, typer.Option(help="Bundled model, or path of a .ps3d bundle.")]
-EngineName = Annotated[str, typer.Option(help="auto, or an engine by its name: openvino, onnxruntime, tensorrt …")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda:N, or several GPUs: cuda:0,cuda:1 or cuda:all.")]
-GpuMemory = Annotated[float, typer.Option(help="Memory of a GPU that the run may take, GiB.")]
-Memory = Annotated[
-    float | None,
-    typer.Option(help="Memory that the run may take, GiB; default: 4, or half of what is free if that is less."),
-]
-Threads = Annotated[int | None, typer.Option(help="Threads of the engine; default: all cores.", min=1)]
-Overlap = Annotated[float | None, typer.Option(help="Share of a patch covered again; default: the model's.")]
-Mirror = Annotated[
-    bool | None,
-    typer.Option("--mirror/--no-mirror", help="Average over 8 mirror images, 8 times as long; default: the model's."),
-]
-Embedding = Annotated[
-    float | None,
-    typer.Option(help="Gray value of what the particles lie in; default: found. For models that count from it."),
-]
-Dark = Annotated[bool, typer.Option("--dark", help="The particles are darker than what they lie in.")]
-Mask = Annotated[Path | None, typer.Option(help="Volume of the same shape: only where it is not 0 counts.")]
-Roi = Annotated[str | None, typer.Option(help="Only this box counts: z0:z1,y0:y1,x0:x1, voxels.")]
-RawShape = Annotated[str | None, typer.Option(help="Voxels z,y,x of a raw file.")]
-RawDtype = Annotated[str | None, typer.Option(help="Type of a raw file's voxels: uint8, uint16, >u2 …")]
-RawOffset = Annotated[int | None, typer.Option(help="Bytes of a header in front of a raw file's voxels.", min=0)]
-WorkerCount = Annotated[int, typer.Option(help="Processes; 1 works in this one.", min=1)]
-ChunkSide = Annotated[int, typer.Option(help="Side of a chunk in which particles are put together, voxels.")]
-Sieve = Annotated[bool, typer.Option("--sieve", help="Size particles by the sieve that they pass, not by volume.")]
+Spacing = Annotated[str | None, about_scan(help="Side of a voxel, mm: 0.01, or z,y,x.")]
+RawShape = Annotated[str | None, about_scan(help="Voxels z,y,x of a raw file.")]
+RawDtype = Annotated[str | None, about_scan(help="Type of a raw file's voxels: uint8, uint16, >u2 …")]
+RawOffset = Annotated[int | None, about_scan(help="Bytes of a header in front of a raw file's voxels.", min=0)]
+Sieve = Annotated[bool, about_output("--sieve", help="Size particles by the sieve that they pass, not by volume.")]
 EdgeCorrection = Annotated[
-    bool, typer.Option(help="Correct the size distribution for the particles that the faces cut.")
+    bool,
+    about_output(
+        "--edge-correction/--no-edge-correction",
+        help="Correct the size distribution for the particles that the faces cut.",
+    ),
 ]
+Overwrite = Annotated[bool, about_output("--overwrite", help="Replace an output that is there.")]
 
 
 def spacing_mm(text: str | None) -> list[float] | None:

@@ -8,30 +8,15 @@ from typing import Annotated
 import typer
 
 from ps3d_rt.cli import options
+from ps3d_rt.cli.expand import expanded
+from ps3d_rt.cli.run_options import RunOptions
 
 
+@expanded
 def plan(
     scan: options.Scan,
-    particle_size: options.ParticleSize,
-    spacing: options.Spacing = None,
-    model: options.Model = "default",
-    engine: options.EngineName = "auto",
-    device: options.Device = "auto",
-    gpu_memory: options.GpuMemory = 12,
-    memory: options.Memory = None,
-    threads: options.Threads = None,
-    overlap: options.Overlap = None,
-    mirror: options.Mirror = None,
-    shape: options.RawShape = None,
-    dtype: options.RawDtype = None,
-    offset: options.RawOffset = None,
-    embedding: options.Embedding = None,
-    dark: options.Dark = False,
-    mask: options.Mask = None,
-    roi: options.Roi = None,
-    workers: options.WorkerCount = 1,
-    chunk: options.ChunkSide = 256,
-    trial: Annotated[bool, typer.Option(help="Run a piece of the scan, to predict time and disk.")] = True,
+    run_options: RunOptions,
+    trial: Annotated[bool, options.about_output(help="Run a piece of the scan, to predict time and disk.")] = True,
 ) -> None:
     """Print patches, chunks, memory, and by a trial of some seconds the time and disk that predict will take, as JSON.
 
@@ -45,28 +30,7 @@ def plan(
     from ps3d_rt.pipeline import prepare  # noqa: PLC0415
     from ps3d_rt.plan import RunPlan  # noqa: PLC0415
 
-    with opened(
-        scan,
-        particle_size=particle_size,
-        spacing=spacing,
-        model=model,
-        engine=engine,
-        device=device,
-        gpu_memory_gib=gpu_memory,
-        memory_gib=memory,
-        threads=threads,
-        overlap=overlap,
-        mirror=mirror,
-        shape=shape,
-        dtype=dtype,
-        offset=offset,
-        embedding=embedding,
-        dark=dark,
-        mask=mask,
-        roi=roi,
-        workers=workers,
-        chunk=chunk,
-    ) as (volume, bundle, ready, config):
+    with opened(scan, run_options) as (volume, bundle, ready, config):
         warn(*volume.warnings)
         if config.particle_size_mm is None:
             with listening() as tell:

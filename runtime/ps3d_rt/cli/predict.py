@@ -8,33 +8,17 @@ from typing import Annotated
 import typer
 
 from ps3d_rt.cli import options
+from ps3d_rt.cli.expand import expanded
+from ps3d_rt.cli.run_options import RunOptions
 
 
+@expanded
 def predict(
     scan: options.Scan,
     out: Annotated[Path, typer.Argument(help="Folder to write: labels, table, report.html, run.json.")],
-    particle_size: options.ParticleSize,
-    spacing: options.Spacing = None,
-    model: options.Model = "default",
-    engine: options.EngineName = "auto",
-    device: options.Device = "auto",
-    gpu_memory: options.GpuMemory = 12,
-    memory: options.Memory = None,
-    threads: options.Threads = None,
-    overlap: options.Overlap = None,
-    mirror: options.Mirror = None,
-    shape: options.RawShape = None,
-    dtype: options.RawDtype = None,
-    offset: options.RawOffset = None,
-    embedding: options.Embedding = None,
-    dark: options.Dark = False,
-    mask: options.Mask = None,
-    roi: options.Roi = None,
-    workers: options.WorkerCount = 1,
-    chunk: options.ChunkSide = 256,
-    skip: Annotated[bool, typer.Option(help="Leave out patches without contrast.")] = True,
-    overwrite: Annotated[bool, typer.Option(help="Replace an output that is there.")] = False,
-    log_json: Annotated[bool, typer.Option(help="Progress as JSON lines on stderr.")] = False,
+    run_options: RunOptions,
+    overwrite: options.Overwrite = False,
+    log_json: Annotated[bool, options.about_output("--log-json", help="Progress as JSON lines on stderr.")] = False,
 ) -> None:
     """Segment a scan into particles: labels (OME-Zarr), table, report and run.json.
 
@@ -51,29 +35,7 @@ def predict(
     check_output(out, overwrite=overwrite)
     with (
         listening(as_json=log_json) as tell,
-        opened(
-            scan,
-            particle_size=particle_size,
-            spacing=spacing,
-            model=model,
-            engine=engine,
-            device=device,
-            gpu_memory_gib=gpu_memory,
-            memory_gib=memory,
-            threads=threads,
-            overlap=overlap,
-            mirror=mirror,
-            shape=shape,
-            dtype=dtype,
-            offset=offset,
-            embedding=embedding,
-            dark=dark,
-            mask=mask,
-            roi=roi,
-            workers=workers,
-            chunk=chunk,
-            skip_empty=skip,
-        ) as (volume, bundle, ready, config),
+        opened(scan, run_options) as (volume, bundle, ready, config),
     ):
         run = predict_to_folder(volume, bundle, ready, config, out, overwrite=overwrite, tell=tell)
     dropped = run["dropped"]["particles"]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ps3d_rt.cli.expand import expanded
+from ps3d_training.cli.run_options import RunOptions
 from ps3d_training.plan import GRAY_CEILING, GRAY_FLOOR, TrainingPlan
-from ps3d_training.schedule import Epoch, Schedule
+from ps3d_training.schedule import Epoch
 
 if TYPE_CHECKING:
     from ps3d_training.dataset import PreparedCase
 
 app = typer.Typer(help="Train a model on labelled volumes.", no_args_is_help=True)
-PLAN, SCHEDULE = TrainingPlan(), Schedule()
+PLAN = TrainingPlan()
 
 
 @app.command()
@@ -68,48 +68,11 @@ def prepare(
 
 
 @app.command()
+@expanded
 def run(
     prepared: Annotated[Path, typer.Argument(help="Made by: ps3d-rt train prepare.")],
     out: Annotated[Path, typer.Argument(help="Receives the checkpoints. Given again, the run goes on there.")],
-    fold: Annotated[str, typer.Option(help="Fold to validate on, 0 to 4; all: train on everything.")] = "0",
-    epochs: Annotated[int, typer.Option(help="Length of the run; a finished one can be made longer.", min=1)] = (
-        SCHEDULE.epochs
-    ),
-    steps: Annotated[int | None, typer.Option(help="Length in steps instead, rounded up to epochs.", min=1)] = None,
-    steps_per_epoch: Annotated[int, typer.Option(help="A checkpoint is written after each epoch.", min=1)] = (
-        SCHEDULE.steps_per_epoch
-    ),
-    patch: Annotated[int, typer.Option(help="Side of a training patch, voxels.", min=1)] = PLAN.patch[0],
-    width: Annotated[int, typer.Option(help="Features of the first stage.", min=1)] = PLAN.width,
-    stages: Annotated[int, typer.Option(help="Resolutions of the network.", min=1)] = PLAN.stages,
-    batch: Annotated[int, typer.Option(help="Patches a step.", min=1)] = PLAN.batch,
-    norm: Annotated[str, typer.Option(help="instance, or batch: a little faster once exported.")] = PLAN.norm,
-    freeze_norm: Annotated[
-        int | None,
-        typer.Option(help="Epochs after which a batch norm keeps its statistics, as in inference.", min=0),
-    ] = SCHEDULE.freeze_norm,
-    deep_supervision: Annotated[bool, typer.Option(help="Also train the coarser outputs.")] = PLAN.deep_supervision,
-    optimizer: Annotated[str, typer.Option(help="adamw, or sgd: nnU-Net's schedule.")] = SCHEDULE.optimizer,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="At the start; falls to 0 over the run. Not given: 0.001, with sgd 0.01.")
-    ] = SCHEDULE.learning_rate,
-    augmentation: Annotated[
-        str, typer.Option(help="How patches are varied: fast, gentle on gray values, or as published.")
-    ] = SCHEDULE.augmentation,
-    weighted: Annotated[
-        bool, typer.Option("--weighted", help="Small particles and contacts weigh more in the loss.")
-    ] = SCHEDULE.weighted,
-    init: Annotated[
-        Path | None,
-        typer.Option(help="Start from the weights of a checkpoint, a training's folder, a bundle or a bundled model."),
-    ] = None,
-    validate_every: Annotated[
-        int, typer.Option(help="Epochs between segmentations of a validation sample; 0: never.", min=0)
-    ] = SCHEDULE.validate_every,
-    workers: Annotated[int | None, typer.Option(help="Processes that make patches; 0: none.", min=0)] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the training; one a core if not given.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of the weights and the patches.")] = SCHEDULE.seed,
+    run_options: RunOptions,
 ) -> None:
     """Train. A killed run, started again, goes on after its last epoch.
 
@@ -117,29 +80,15 @@ def run(
     """
     from ps3d_training import training  # noqa: PLC0415 - heavy
 
-    plan = replace(
-        training.prepared_plan(prepared),
-        patch=(patch, patch, patch),
-        width=width,
-        stages=stages,
-        batch=batch,
-        deep_supervision=deep_supervision,
-        norm=norm,
-    )
-    schedule = Schedule(
-        epochs=epochs if steps is None else ceil(steps / steps_per_epoch),
-        steps_per_epoch=steps_per_epoch,
-        validate_every=validate_every,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        freeze_norm=freeze_norm,
-        augmentation=augmentation,
-        weighted=weighted,
-        workers=workers,
-        seed=seed,
-    )
     job = training.TrainingRun(
-        prepared=prepared, out=out, plan=plan, schedule=schedule, fold=fold, init=init, device=device, threads=threads
+        prepared=prepared,
+        out=out,
+        plan=run_options.on(training.prepared_plan(prepared)),
+        schedule=run_options.schedule(),
+        fold=run_options.fold,
+        init=run_options.init,
+        device=run_options.device,
+        threads=run_options.threads,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped batch job ends as Ctrl-C does
     typer.echo(training.train(job, _say_epoch))
