@@ -164,6 +164,15 @@ def test_a_missing_slice_is_found(tmp_path):
         open_volume(folder)
 
 
+def test_a_pixel_size_of_0_is_none(tmp_path):
+    folder = series(tmp_path / "scan", PixelSpacing=[0, 0])
+    volume = open_volume(folder)
+    assert volume.spacing_mm is None
+    assert "0, 0 as the voxel size, which is none" in volume.warnings[0]
+    volume = open_volume(folder, spacing_mm=0.01)
+    assert (volume.spacing_mm, volume.warnings) == ((0.01,) * 3, ())
+
+
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
@@ -174,7 +183,6 @@ def test_a_missing_slice_is_found(tmp_path):
         ({"ImagePositionPatient": None, "InstanceNumber": 1}, "have the same number"),
         ({"ImageOrientationPatient": lambda z: [1, 0, 0, 0, z == 3, z != 3]}, "is turned against"),
         ({"PixelSpacing": lambda z: [0.02, 0.01 + 0.01 * (z == 3)]}, r"pixels of \(0\.02, 0\.02\)"),
-        ({"PixelSpacing": [0, 0]}, "each above 0"),
         ({"PhotometricInterpretation": "RGB"}, "found colour .RGB."),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "found colour .PALETTE COLOR."),
     ],

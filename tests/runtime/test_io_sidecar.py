@@ -240,12 +240,9 @@ def test_an_xtekct_file_says_all_but_the_type_which_is_that_of_the_size(tmp_path
         ("scan.vol.info", INFO.replace("NUM_Y", "NUM_V"), "does not say NUM_Y"),
         ("scan.vol.info", INFO.replace("50", "49"), r"which needs 129360 \(float32\) or 64680 \(uint16\) or 32340"),
         ("scan.vol.info", INFO.replace("LOWBYTEFIRST", "MIXED"), "BYTEORDER is 'MIXED'; known are"),
-        ("scan.vol.info", INFO.replace("1.25e+01", "0"), "each above 0"),
         ("scan.vol.info", INFO.replace("33", "33.5"), "NUM_Y is '33.5', which is no whole number"),
         ("scan.vol.info", INFO.replace("33", "nan"), "NUM_Y is 'nan', which is no whole number"),
         ("scan.xtekct", XTEKCT.replace("[XTekCT]", "[CTPro]"), "has no section .XTekCT."),
-        ("scan.xtekct", XTEKCT.replace("Units=mm", "Units=furlong", 1), "Units is 'furlong'"),
-        ("scan.xtekct", XTEKCT.replace("VoxelSizeZ=0.03", "VoxelSizeZ="), "VoxelSizeZ is ''; it must be one number"),
         ("scan.xtekct", XTEKCT.replace("VoxelsZ=20", "VoxelsZ=0"), "every axis needs"),
     ],
 )
@@ -253,6 +250,44 @@ def test_descriptions_of_the_esrf_and_nikon_that_do_not_fit_are_refused(tmp_path
     put(tmp_path, name, text)
     with pytest.raises(InputError, match=message):
         open_volume(tmp_path / name)
+
+
+def about_spacing(volume):
+    return [text for text in volume.warnings if "the size of the file" not in text]
+
+
+LAYOUT = f'{{"shape": {list(IMAGE.shape)}, "dtype": "uint16", "spacing_mm": SIZE}}'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("scan.vol.info", INFO.replace("1.25e+01", "0")),
+        ("scan.vol.info", INFO.replace("1.25e+01", "unknown")),
+        ("scan.xtekct", XTEKCT.replace("Units=mm", "Units=furlong", 1)),
+        ("scan.xtekct", XTEKCT.replace("VoxelSizeZ=0.03", "VoxelSizeZ=")),
+        ("scan.xtekct", XTEKCT.replace("VoxelSizeX=0.01", "VoxelSizeX=0")),
+        ("scan.vol.json", LAYOUT.replace("SIZE", "0")),
+        ("scan.vol.json", LAYOUT.replace("SIZE", "[0.01, 0.01, 0]")),
+        ("scan.vgi", VGI.replace("0.01 0.02 0.03", "0.01 big 0.03")),
+        ("scan.vgi", VGI.replace("0.01 0.02 0.03", "0.01 0.03")),
+    ],
+)
+def test_a_voxel_size_that_is_none_is_not_known_and_no_reason_to_refuse_the_scan(tmp_path, name, text):
+    put(tmp_path, name, text)
+    volume = open_volume(tmp_path / "scan.vol")
+    assert volume.spacing_mm is None
+    assert len(about_spacing(volume)) == 1
+    volume = open_volume(tmp_path / "scan.vol", spacing_mm=0.02)
+    assert (volume.spacing_mm, about_spacing(volume)) == ((0.02,) * 3, [])
+
+
+@pytest.mark.parametrize(("name", "text"), [("scan.vol.info", INFO), ("scan.xtekct", XTEKCT), ("scan.vgi", VGI)])
+def test_another_spacing_than_that_of_the_description_is_said_with_its_name(tmp_path, name, text):
+    put(tmp_path, name, text)
+    (said,) = about_spacing(open_volume(tmp_path / "scan.vol", spacing_mm=0.5))
+    assert said.startswith("--spacing says 0.5 mm a voxel, ")
+    assert name in said
 
 
 @pytest.mark.parametrize("name", ["scan.vol.info", "scan.xtekct", "scan.pcr", "scan.vgi"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,27 @@ def test_what_predict_was_told_and_what_the_file_says_is_in_the_run(folder: Path
         (said,) = scan.warnings
     assert "--spacing says 0.01 mm a voxel" in said
     assert json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "reader", "step"),
+    [
+        ("scan.nii.gz", "ps3d_rt.io.nifti", "unpack_voxels"),
+        ("scan.nrrd", "ps3d_rt.io.nrrd", "read_header"),
+        ("scan.mha", "ps3d_rt.io.metaimage", "_tags"),
+        ("scan.ome.zarr", "ps3d_rt.io.zarr_volume", "ZarrVolume"),
+        ("scan.h5", "ps3d_rt.io.hdf5", "Hdf5Volume"),
+        ("scan.tif", "ps3d_rt.io.tiff", "check_whole"),
+    ],
+)
+def test_a_file_is_opened_once_though_its_spacing_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reader: str, step: str
+) -> None:
+    write_volume(tmp_path / name, LABELS, 0.02)
+    steps = []
+    real = getattr(import_module(reader), step)
+    monkeypatch.setattr(f"{reader}.{step}", lambda *given, **named: steps.append(1) or real(*given, **named))
+    with ps3d_rt.open_volume(tmp_path / name, spacing_mm=0.01) as volume:
+        assert volume.spacing_mm == (0.01, 0.01, 0.01)
+        assert ["--spacing says 0.01 mm a voxel" in text for text in volume.warnings] == [True]
+    assert len(steps) == 1

@@ -16,10 +16,11 @@ from ps3d_rt.cli.group import LogHandler, set_level
 @pytest.fixture(autouse=True)
 def _levels(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Leave the loggers as they were."""
-    ours = [logging.getLogger(name) for name in ("ps3d_rt", "ps3d_training", "ps3d_export", "ps3d_bench")]
-    before = [logger.level for logger in ours]
+    names = ("ps3d_rt", "ps3d_training", "ps3d_export", "ps3d_bench", "tifffile", "nibabel", "pydicom", "olefile")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
     yield
-    for logger, level in zip(ours, before, strict=True):
+    for logger, level in zip(loggers, before, strict=True):
         logger.setLevel(level)
 
 
@@ -77,3 +78,14 @@ def test_with_json_lines_what_is_logged_is_one_too(monkeypatch: pytest.MonkeyPat
     with listening(as_json=True):
         logging.getLogger("ps3d_rt.engines").info("building an engine")
     assert json.loads(capsys.readouterr().err) == {"event": "Logged", "level": "info", "text": "building an engine"}
+
+
+@pytest.mark.parametrize("library", ["tifffile", "nibabel.global", "pydicom", "olefile"])
+def test_what_a_reader_of_files_logs_of_a_damaged_one_is_for_those_who_want_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any, library: str
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [LogHandler()])
+    for level, said in ((logging.WARNING, ""), (logging.INFO, ""), (logging.DEBUG, "error: <TiffTag 270>\n")):
+        set_level(level)
+        logging.getLogger(library).error("<TiffTag 270>")
+        assert capsys.readouterr().err == said

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from ps3d_rt.errors import InterruptedRun
 
 PACKAGES = ("ps3d_rt", "ps3d_training", "ps3d_export", "ps3d_bench")
+_READERS = ("tifffile", "nibabel", "pydicom", "olefile")
 
 
 class CommandGroup(TyperGroup):
@@ -82,9 +83,14 @@ Quiet = Annotated[
 
 
 def set_level(level: int) -> None:
-    """Choose what our packages say: INFO is what a person wants to know who waits; of libraries only warnings pass."""
+    """Choose what our packages say: INFO is what a person wants to know who waits; of libraries only warnings pass.
+
+    What readers of files say of damaged ones is said in our words; theirs pass only if more is wanted.
+    """
     for package in PACKAGES:
         logging.getLogger(package).setLevel(level)
+    for reader in _READERS:
+        logging.getLogger(reader).setLevel(logging.WARNING if level <= logging.DEBUG else logging.CRITICAL + 1)
 
 
 def is_quiet() -> bool:

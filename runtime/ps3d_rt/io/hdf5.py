@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, final
 
@@ -17,7 +18,7 @@ from ps3d_rt.io.imaris import imaris_channel, imaris_shape, imaris_spacing
 from ps3d_rt.io.names import file_and_inside, stem_of
 from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import OnProgress, shard_boxes, slabs
-from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, spacing_that_counts, stated_spacing
 from ps3d_rt.io.units import decimal_number
 
 _CHUNK = 64
@@ -105,14 +106,13 @@ def _open_dataset(file: h5py.File, path: Path, file_path: Path, inside: str, spa
     axes: Zyx
     if channel is not None:
         dataset, axes, shape = channel["Data"], (0, 1, 2), imaris_shape(channel, path)
-        stated = imaris_spacing(file, shape, path)
+        read = partial(imaris_spacing, file, shape, path)
     else:
         dataset = _find(file, file_path, inside)
         axes = _axes_of(dataset, path)
         z, y, x = (dataset.shape[axis] for axis in axes)
-        shape, stated = (z, y, x), _spacing_of(dataset, axes, path)
-    if spacing_mm is not None:
-        stated = StatedSpacing(spacing_mm)
+        shape, read = (z, y, x), partial(_spacing_of, dataset, axes, path)
+    stated = spacing_that_counts(spacing_mm, read, str(path))
     load_filters(dataset, path)
     volume = Hdf5Volume(dataset, axes, shape, stated.spacing_mm, path)
     volume.warn(*stated.remarks, *_rescaling(dataset, path))

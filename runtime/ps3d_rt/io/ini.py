@@ -5,6 +5,7 @@ from __future__ import annotations
 from configparser import ConfigParser
 
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.units import decimal_number
 
 Sections = dict[str, dict[str, str]]
 """Section → key → value, sections and keys in lower case."""
@@ -64,6 +65,15 @@ def number_in(values: dict[str, str], key: str, source: str) -> float:
     if len(found) != 1:
         raise InputError(f"{source}: {key} is '{value_in(values, key, source)}'; it must be one number: correct it.")
     return found[0]
+
+
+def size_in(values: dict[str, str], key: str) -> float | None:
+    """Give the number at ``key``; None if it is missing, NaN if it is none: a scan can be read without it.
+
+    >>> size_in({"voxelsize": "1,5"}, "voxelSize"), size_in({"voxelsize": "big"}, "voxelSize"), size_in({}, "voxelSize")
+    (1.5, nan, None)
+    """
+    return decimal_number(values[key.lower()]) if key.lower() in values else None
 
 
 def counts_in(values: dict[str, str], key: str, source: str) -> list[int]:

@@ -19,7 +19,7 @@ from ps3d_rt.io.memory_map import inflated, map_voxels, unpack_voxels
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import OnProgress, stored_as, write_planes
-from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, spacing_that_counts, stated_spacing
 from ps3d_rt.io.units import decimal_number
 
 _TYPES = {
@@ -52,7 +52,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         start_bytes = file.tell()
     axes, shape = _axes_of(tags, path)
     dtype = _dtype_of(tags, path)
-    stated = StatedSpacing(spacing_mm) if spacing_mm is not None else _spacing_of(tags, axes, path)
+    stated = spacing_that_counts(spacing_mm, lambda: _spacing_of(tags, axes, path), str(path))
     header_bytes = _whole_numbers(tags.get("HeaderSize", "0"), "HeaderSize", path)[0]
     named, packed = tags["ElementDataFile"], _is_true(tags, "CompressedData")
     several = several_names(path, named, lines)

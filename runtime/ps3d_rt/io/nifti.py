@@ -22,7 +22,7 @@ from ps3d_rt.io.memory_map import blocks_of, map_voxels, shape_from_xyz, unpack_
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import OnProgress, write_planes
-from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, spacing_that_counts, stated_spacing
 
 _NIFTI_1_LONGEST = 32767
 """Voxels of a side that NIfTI 1, with its 16-bit numbers, can hold."""
@@ -43,7 +43,8 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         dtype = check_dtype(np.dtype(stored.dtype), str(path))
         shape = shape_from_xyz(stored.shape, str(path))
         slope, intercept = float(stored.slope), float(stored.inter)
-        stated = StatedSpacing(spacing_mm) if spacing_mm is not None else _spacing_of(type(image).header_class, path)
+        kind = type(image).header_class
+        stated = spacing_that_counts(spacing_mm, lambda: _spacing_of(kind, path), str(path))
         offset = int(stored.offset)
     if not (isfinite(slope) and isfinite(intercept) and slope):
         raise InputError(f"{path}: the values are scaled by {slope} and {intercept}; export the file again.")

@@ -18,7 +18,7 @@ from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.nrrd_header import Axis, NrrdHeader, read_header, spatial_axes
 from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import OnProgress, stored_as, write_planes
-from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, spacing_that_counts, stated_spacing
 
 _NAMES = {
     "i1": ("int8", "int8_t", "signed char"),
@@ -50,7 +50,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     dtype, encoding = _dtype_of(header), header.text("encoding")
     if encoding not in _OPENERS:
         raise InputError(f"{path}: the encoding is {encoding}; read are {', '.join(_OPENERS)}: save it as raw.")
-    stated = StatedSpacing(spacing_mm) if spacing_mm is not None else _spacing_of(header, axes)
+    stated = spacing_that_counts(spacing_mm, lambda: _spacing_of(header, axes), str(path))
     named = header.fields.get("datafile")
     several = None if named is None else several_names(path, named, header.lines)
     lines, skip_bytes = header.whole("lineskip"), header.whole("byteskip")

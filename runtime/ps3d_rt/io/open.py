@@ -13,7 +13,6 @@ import numpy as np
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume, check_spacing
 from ps3d_rt.io.names import FORMATS, ZARR_MARKS, ending_of, file_and_inside
-from ps3d_rt.io.spacing import contradicted
 
 
 def open_volume(
@@ -42,23 +41,10 @@ def open_volume(
     if not file.exists():
         raise InputError(f"{file}: there is no such file or folder; check the path.")
     volume = _open(path, spacing, shape, dtype, offset_bytes)
-    if spacing is not None and (said := _spacing_in(path, shape, dtype, offset_bytes)):
-        volume.warn(*contradicted(spacing, "--spacing", said, str(path)))
     sides = None if shape is None else tuple(shape)
     volume.path = path.absolute()
     volume._reopened_by = _reopen, (volume.path, spacing, sides, dtype, offset_bytes)
     return volume
-
-
-def _spacing_in(
-    path: Path, shape: Sequence[int] | None, dtype: str | np.dtype[Any] | None, offset_bytes: int | None
-) -> SpacingMm | None:
-    """Give the spacing that a file holds itself; None if it holds none that can be used."""
-    try:
-        with _open(path, None, shape, dtype, offset_bytes) as volume:
-            return volume.spacing_mm
-    except InputError:
-        return None
 
 
 @lru_cache(maxsize=2)

@@ -19,6 +19,7 @@ from ps3d_rt.io.sidecars.find import DESCRIPTIONS, descriptions_beside, read_lay
 from ps3d_rt.io.sidecars.layout import RawLayout
 from ps3d_rt.io.sidecars.ours import layout_as_json
 from ps3d_rt.io.slabs import OnProgress, write_planes
+from ps3d_rt.io.spacing import spacing_that_counts
 
 _HEADERS = {".mhd": "metaimage", ".nhdr": "nrrd"}
 """Endings of headers that may describe a raw file too → module that reads them."""
@@ -54,8 +55,9 @@ def open_raw(
     warnings: list[str] = []
     layout = read_layout(path) if described else _layout_beside(path, warnings)
     if layout is not None:
-        volume = _mapped(layout, path, spacing_mm if spacing_mm is not None else layout.spacing_mm)
-        volume.warn(*[layout.remark] * bool(layout.remark), *warnings)
+        stated = spacing_that_counts(spacing_mm, lambda: layout.spacing, str(layout.said_by))
+        volume = _mapped(layout, path, stated.spacing_mm)
+        volume.warn(*stated.remarks, *[layout.remark] * bool(layout.remark), *warnings)
         return volume
     header = _header_beside(path)
     if header is None:
@@ -97,8 +99,8 @@ def _layout_beside(data: Path, warnings: list[str]) -> RawLayout | None:
         except InputError as error:
             warnings.append(f"{believed}; {error}")
             continue
-        if layout.spacing_mm is None:
-            layout = replace(layout, spacing_mm=other.spacing_mm)
+        if layout.spacing.spacing_mm is None:
+            layout = replace(layout, spacing=other.spacing)
         if differing := _differences(layout, other):
             warnings.append(f"{believed}, {path.name} says {differing} instead: remove the wrong one.")
     return layout
@@ -107,8 +109,9 @@ def _layout_beside(data: Path, warnings: list[str]) -> RawLayout | None:
 def _differences(layout: RawLayout, other: RawLayout) -> str:
     ours, theirs = np.dtype(layout.dtype), np.dtype(other.dtype)
     found = [f"shape {other.shape}"] * (layout.shape != other.shape) + [f"{theirs}"] * (ours != theirs)
-    if layout.spacing_mm and other.spacing_mm and not np.allclose(layout.spacing_mm, other.spacing_mm, rtol=1e-3):
-        found.append(f"a spacing of {', '.join(f'{side:g}' for side in other.spacing_mm)} mm")
+    spacing, another = layout.spacing.spacing_mm, other.spacing.spacing_mm
+    if spacing and another and not np.allclose(spacing, another, rtol=1e-3):
+        found.append(f"a spacing of {', '.join(f'{side:g}' for side in another)} mm")
     return ", ".join(found)
 
 

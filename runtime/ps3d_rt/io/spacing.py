@@ -5,11 +5,13 @@ Formats and libraries fill in a size where none is known. Such a default is told
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isclose, isfinite
 
+from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm
+from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.units import mm_per
 
 _SAME_WITHIN = 0.005
@@ -91,6 +93,29 @@ def contradicted(used: SpacingMm | None, by: str, other: SpacingMm | None, by_ot
     """Give the warning that two sources of a spacing, of which the first counts, contradict each other; () if not."""
     said = contradiction(used, by, other, by_other)
     return () if said is None else (f"{said}: {by} counts; check which is right.",)
+
+
+def spacing_that_counts(given: SpacingMm | None, read: Callable[[], StatedSpacing], by: str) -> StatedSpacing:
+    """Choose between what the caller says, which counts, and what a file states, which is compared with it.
+
+    A caller who says it can open a file whose own statement is broken.
+
+    Args:
+        given: by the caller; None: the file counts.
+        read: reads what the file states.
+        by: the file that states it.
+
+    >>> spacing_that_counts((0.01,) * 3, lambda: StatedSpacing((0.02,) * 3), "a.tif").remarks
+    ('--spacing says 0.01 mm a voxel, a.tif 0.02: --spacing counts; check which is right.',)
+    """
+    if given is None:
+        return read()
+    try:
+        with read_errors(by, "the voxel size"):
+            stated = read().spacing_mm
+    except InputError:
+        stated = None
+    return StatedSpacing(given, contradicted(given, "--spacing", stated, by))
 
 
 def _text(spacing_mm: SpacingMm) -> str:

@@ -21,7 +21,7 @@ from ps3d_rt.io.converted import ConvertedVolume
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import OnProgress, planes_of
-from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
+from ps3d_rt.io.spacing import StatedSpacing, spacing_that_counts, stated_spacing
 from ps3d_rt.io.tiff_values import INVERTED, calibrated, inversion_of, palette_remark
 from ps3d_rt.io.units import decimal_number, mm_per
 
@@ -98,7 +98,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         tif = on_error.enter_context(tifffile.TiffFile(path, _multifile=False))
         check_whole(tif, path)
         shape = _shape_of(tif, path)
-        stated = StatedSpacing(spacing_mm) if spacing_mm is not None else _spacing_of(tif, path)
+        stated = spacing_that_counts(spacing_mm, lambda: _spacing_of(tif, path), str(path))
         page = tif.pages.first
         inversion, remark, imagej = inversion_of(page, str(path)), palette_remark(page), tif.imagej_metadata
         volume, is_mapped = _stored(tif, shape, stated.spacing_mm, path)

@@ -17,7 +17,7 @@ from ps3d_rt.io.base import SpacingMm, Volume, planes_per_read
 from ps3d_rt.io.names import ZARR_MARKS, stem_of
 from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import OnProgress, shard_boxes, slabs
-from ps3d_rt.io.spacing import StatedSpacing
+from ps3d_rt.io.spacing import spacing_that_counts
 from ps3d_rt.io.zarr_writer import create_array, shard_of, write_shards
 
 _METADATA = {*ZARR_MARKS, ".zattrs", ".zmetadata"}
@@ -74,7 +74,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         array = group.get(level)  # zarr refuses names that lead out of the group
     if not isinstance(array, zarr.Array):
         raise InputError(f"{path}: the finest level, '{level}', is not an array; copy or write the file again.")
-    stated = StatedSpacing(spacing_mm) if spacing_mm is not None else ome.spacing_of(attributes, str(path))
+    stated = spacing_that_counts(spacing_mm, lambda: ome.spacing_of(attributes, str(path)), str(path))
     volume = ZarrVolume(array, stated.spacing_mm, path)
     volume.warn(*stated.remarks)
     return volume

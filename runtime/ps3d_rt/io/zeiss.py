@@ -13,7 +13,6 @@ import re
 import struct
 from contextlib import ExitStack
 from functools import partial
-from math import isfinite
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,6 +24,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume, check_shape
 from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slices.volume import Slices, SlicesVolume
+from ps3d_rt.io.spacing import StatedSpacing, spacing_that_counts, stated_spacing
 
 _TYPES: dict[int, np.dtype[Any]] = {3: np.dtype("u1"), 5: np.dtype("<u2"), 10: np.dtype("<f4")}
 _PROJECTIONS = ".txrm"
@@ -54,7 +54,9 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
             _check_size(ole.get_size(name), shape, dtype, f"{path}: {name}")
         decode = partial(_decode, ole, Lock(), shape, dtype, path)
         slices = Slices(names, decode, shape, dtype.newbyteorder("="), ole.close)
-        volume = SlicesVolume(slices, spacing_mm if spacing_mm is not None else _spacing(ole, path), path)
+        stated = spacing_that_counts(spacing_mm, lambda: _spacing(ole, path), str(path))
+        volume = SlicesVolume(slices, stated.spacing_mm, path)
+        volume.warn(*stated.remarks)
         if _has_angles(ole, len(names)):
             volume.warn(f"{path}: every image has an angle of its own; check that they are slices, not projections.")
         on_error.pop_all()
@@ -98,12 +100,8 @@ def _value(ole: Any, name: str, layout: str, path: Path) -> float:
     return found
 
 
-def _spacing(ole: Any, path: Path) -> SpacingMm | None:
-    size_um = _said(ole, "PixelSize", "<f", path)
-    if size_um is None or not isfinite(size_um) or size_um <= 0:
-        return None
-    side = size_um / 1000
-    return side, side, side
+def _spacing(ole: Any, path: Path) -> StatedSpacing:
+    return stated_spacing([_said(ole, "PixelSize", "<f", path)] * 3, ["µm"] * 3, str(path))
 
 
 def _has_angles(ole: Any, count: int) -> bool:

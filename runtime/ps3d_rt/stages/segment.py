@@ -44,8 +44,9 @@ Array = np.ndarray[Any, Any]
 NETWORK_ARRAYS = (BORDER_CORE, FOREGROUND, CORE_SCORE)
 """What :func:`segment` writes to the store, uint8 each."""
 
-_BATCHES_PER_CALL = 8
-"""On a CPU, where a call is not worth its trouble otherwise; on a GPU one batch is enough, and holds less memory."""
+_BATCHES_PER_CALL = 2
+"""On a CPU, where streams that end early wait for the others; more are not faster, and a run stops after a call.
+On a GPU one batch is enough, and holds less memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.dicom.series import ImageHeader, arrange
 from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slices.volume import SLICE_THREADS, Slices, SlicesVolume
+from ps3d_rt.io.spacing import spacing_that_counts
 
 _ENDINGS = (".dcm", ".dicom", ".ima")
 _MAGIC_AT, _MAGIC = 128, b"DICM"
@@ -81,8 +82,9 @@ def _open(files: list[Path], path: Path, spacing_mm: SpacingMm | None) -> Volume
     series = arrange(images, str(path))
     dtype = _dtype(images)
     slices = Slices([places[index] for index in series.order], partial(_decode, pydicom, dtype), images[0].shape, dtype)
-    volume = SlicesVolume(slices, spacing_mm if spacing_mm is not None else series.spacing_mm, path)
-    volume.warn(*(f"{path}: {remark}" for remark in series.remarks))
+    stated = spacing_that_counts(spacing_mm, lambda: series.spacing, str(path))
+    volume = SlicesVolume(slices, stated.spacing_mm, path)
+    volume.warn(*stated.remarks, *(f"{path}: {remark}" for remark in series.remarks))
     if any(is_lossy for _, is_lossy in read):
         volume.warn(
             f"{path}: the slices were compressed with loss of detail; export the scan again without if you can."

@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import SpacingMm, check_spacing
+from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
 
 _UNEVEN = 0.05
 """Share of a step by which steps may differ: positions are rounded."""
@@ -67,10 +67,10 @@ class ImageHeader:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A volume: indices of the images from first to last, spacing z, y, x if all of it is known, and sentences."""
+    """A volume: indices of the images from first to last, what they state of the spacing, and sentences."""
 
     order: tuple[int, ...]
-    spacing_mm: SpacingMm | None
+    spacing: StatedSpacing
     remarks: tuple[str, ...] = ()
 
 
@@ -98,8 +98,7 @@ def arrange(images: Sequence[ImageHeader], source: str) -> Series:
         remarks.append(f"the images lie {step:g} mm apart, their header says {said:g} mm; the positions are believed.")
     if images[0].is_inverted:
         remarks.append("small numbers are meant to be shown white (MONOCHROME1); the numbers are taken as stored.")
-    pixel = images[0].pixel_mm
-    spacing = check_spacing((step, *pixel), source) if pixel and step else None
+    spacing = stated_spacing([step or None, *(images[0].pixel_mm or (None, None))], ["mm"] * 3, source)
     return Series(order, spacing, tuple(remarks))
 
 

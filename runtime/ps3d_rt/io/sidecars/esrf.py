@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import check_spacing
 from ps3d_rt.io.data_file import named_in
-from ps3d_rt.io.ini import count_in, ini_sections, number_in
+from ps3d_rt.io.ini import count_in, ini_sections, size_in
 from ps3d_rt.io.memory_map import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout, dtype_by_size
+from ps3d_rt.io.spacing import stated_spacing
 
 _TYPES = {4: "float32", 2: "uint16", 1: "uint8"}
 _ORDERS: dict[str, Literal["<", ">"]] = {"LOWBYTEFIRST": "<", "HIGHBYTEFIRST": ">"}
@@ -37,6 +37,6 @@ def read_info(path: Path, data: Path | None) -> RawLayout:
         data=raw,
         shape=shape,
         dtype=np.dtype(dtype).newbyteorder(_ORDERS[order]),
-        spacing_mm=check_spacing(number_in(said, "voxelSize", source) / 1000, source) if "voxelsize" in said else None,
+        spacing=stated_spacing([size_in(said, "voxelSize")] * 3, ["µm"] * 3, source),
         remark=remark,
     )

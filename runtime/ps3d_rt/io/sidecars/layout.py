@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import SpacingMm, check_spacing
+from ps3d_rt.io.spacing import StatedSpacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +23,9 @@ class RawLayout:
     shape: Zyx
     dtype: str | np.dtype[Any]
     offset_bytes: int = 0
-    spacing_mm: SpacingMm | None = None
+    spacing: StatedSpacing = field(default_factory=StatedSpacing)
     remark: str = ""
-    """What a person should check, a sentence; '' for nothing."""
-
-
-def spacing_from_xyz(sizes: Sequence[float], source: str) -> SpacingMm:
-    """Turn a voxel's sizes, x first, or one for all axes, into z, y, x.
-
-    Raises:
-        InputError: if they are neither one nor three, or not above 0.
-
-    >>> spacing_from_xyz([0.01, 0.02, 0.03], "scan.vgi")
-    (0.03, 0.02, 0.01)
-    """
-    return check_spacing(sizes[::-1], source)
+    """What a person should check beside the spacing, a sentence; '' for nothing."""
 
 
 def dtype_by_size(data: Path, shape: Zyx, types: dict[int, str], said_by: Path) -> tuple[str, str]:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ps3d_rt.errors import InputError
 from ps3d_rt.io.data_file import named_in
-from ps3d_rt.io.ini import count_in, ini_sections, number_in, section_in
+from ps3d_rt.io.ini import count_in, ini_sections, section_in, size_in
 from ps3d_rt.io.memory_map import shape_from_xyz
-from ps3d_rt.io.sidecars.layout import RawLayout, dtype_by_size, spacing_from_xyz
-from ps3d_rt.io.units import mm_per
+from ps3d_rt.io.sidecars.layout import RawLayout, dtype_by_size
+from ps3d_rt.io.spacing import stated_spacing
 
 _TYPES = {4: "float32", 2: "uint16", 1: "uint8"}
 
@@ -24,9 +23,7 @@ def read_xtekct(path: Path, data: Path | None) -> RawLayout:
     source = str(path)
     said = section_in(ini_sections(path.read_text(encoding="latin-1")), "XTekCT", source)
     shape = shape_from_xyz([count_in(said, f"Voxels{axis}", source) for axis in "XYZ"], source)
-    mm = mm_per(said.get("units") or "mm")
-    if mm is None:
-        raise InputError(f"{path}: Units is '{said['units']}', which is no length; correct it.")
+    sizes = [size_in(said, f"VoxelSize{axis}") for axis in "ZYX"]
     raw = data or named_in(path, path.with_suffix(".vol").name)
     dtype, remark = dtype_by_size(raw, shape, _TYPES, path)
     return RawLayout(
@@ -34,6 +31,6 @@ def read_xtekct(path: Path, data: Path | None) -> RawLayout:
         data=raw,
         shape=shape,
         dtype=np.dtype(dtype).newbyteorder("<"),
-        spacing_mm=spacing_from_xyz([mm * number_in(said, f"VoxelSize{axis}", source) for axis in "XYZ"], source),
+        spacing=stated_spacing(sizes, [said.get("units") or None] * 3, source, usual_unit="mm"),
         remark=remark,
     )

@@ -8,8 +8,9 @@ from typing import Any
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import SpacingMm, check_shape, check_spacing
+from ps3d_rt.io.base import SpacingMm, check_shape
 from ps3d_rt.io.sidecars.layout import RawLayout
+from ps3d_rt.io.spacing import stated_spacing
 
 _EXAMPLE = '{"shape": [100, 200, 200], "dtype": "uint16", "spacing_mm": 0.01}'
 
@@ -28,8 +29,8 @@ def read_json(path: Path, data: Path | None) -> RawLayout:
     shape, offset, spacing = said["shape"], said.get("offset_bytes", 0), said.get("spacing_mm")
     if not isinstance(shape, list) or not all(_is_count(n) for n in shape) or not _is_count(offset):
         raise InputError(f"{path}: shape must be three whole numbers, offset_bytes one, 0 or more: {_EXAMPLE}.")
-    sizes: list[Any] = spacing if isinstance(spacing, list) else [spacing]
-    if spacing is not None and not all(isinstance(size, int | float) for size in sizes):
+    sizes: list[Any] = spacing if isinstance(spacing, list) else [spacing] * 3
+    if spacing is not None and not (len(sizes) == 3 and all(isinstance(size, int | float) for size in sizes)):
         raise InputError(f"{path}: spacing_mm must be one number, or three, z, y, x: {_EXAMPLE}.")
     return RawLayout(
         said_by=path,
@@ -37,7 +38,7 @@ def read_json(path: Path, data: Path | None) -> RawLayout:
         shape=check_shape(shape, str(path)),
         dtype=str(said["dtype"]),
         offset_bytes=offset,
-        spacing_mm=None if spacing is None else check_spacing(sizes, str(path)),
+        spacing=stated_spacing(sizes, ["mm"] * 3, str(path)),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.data_file import named_in
-from ps3d_rt.io.ini import count_in, ini_sections, number_in, section_in, value_in
+from ps3d_rt.io.ini import count_in, ini_sections, section_in, size_in, value_in
 from ps3d_rt.io.memory_map import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout
 from ps3d_rt.io.spacing import stated_spacing
@@ -28,23 +28,21 @@ def read_pcr(path: Path, data: Path | None) -> RawLayout:
             f"{path}: the voxels have Format={code}; known are 1 and 3 (8 bit), 5 (16 bit), 10 (float): "
             "pass --shape and --dtype with the .vol file."
         )
-    stated = stated_spacing([_size_mm(path, said)] * 3, ["mm"] * 3, source)
     named = PureWindowsPath(said.get("vol_file", "")).name or path.with_suffix(".vol").name
     return RawLayout(
         said_by=path,
         data=data or named_in(path, named),
         shape=shape_from_xyz([count_in(said, f"Volume_Size{axis}", source) for axis in "XYZ"], source),
         dtype=_TYPES[code],
-        spacing_mm=stated.spacing_mm,
-        remark=" ".join(stated.remarks),
+        spacing=stated_spacing([_size_mm(path, said)] * 3, ["mm"] * 3, source),
     )
 
 
 def _size_mm(path: Path, said: dict[str, str]) -> float | None:
     if "voxelsizerec" in said:
-        return number_in(said, "VoxelSizeRec", str(path))
+        return size_in(said, "VoxelSizeRec")
     acquisition = path.with_suffix(".pca")
     if not acquisition.is_file():
         return None
     geometry = ini_sections(acquisition.read_text(encoding="latin-1")).get("geometry", {})
-    return number_in(geometry, "VoxelSizeX", str(acquisition)) if "voxelsizex" in geometry else None
+    return size_in(geometry, "VoxelSizeX")

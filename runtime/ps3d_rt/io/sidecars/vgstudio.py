@@ -10,10 +10,11 @@ from pathlib import Path, PureWindowsPath
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.data_file import named_in
-from ps3d_rt.io.ini import count_in, counts_in, ini_sections, numbers_in, value_in
+from ps3d_rt.io.ini import count_in, counts_in, ini_sections, value_in
 from ps3d_rt.io.memory_map import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout
 from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
+from ps3d_rt.io.units import decimal_number
 
 _TYPES = {
     ("unsigned integer", "8"): "u1",
@@ -46,15 +47,13 @@ def read_vgi(path: Path, data: Path | None) -> RawLayout:
     geometry = next(
         (group["geometry"] for group in sections.values() if "resolution" in group.get("geometry", {})), None
     )
-    stated = _spacing(geometry, source)
     return RawLayout(
         said_by=path,
         data=data or named_in(path, PureWindowsPath(value_in(file, "Name", source)).name),
         shape=shape_from_xyz(counts_in(file, "Size", source), source),
         dtype=_TYPES[kind],
         offset_bytes=count_in(file, "SkipHeader", source) if "skipheader" in file else 0,
-        spacing_mm=stated.spacing_mm,
-        remark=" ".join(stated.remarks),
+        spacing=_spacing(geometry, source),
     )
 
 
@@ -62,7 +61,12 @@ def _spacing(geometry: dict[str, str] | None, source: str) -> StatedSpacing:
     """Say how large a voxel is; millimetres if no unit is named, as VGStudio counts."""
     if geometry is None:
         return StatedSpacing()
-    sizes = numbers_in(geometry, "resolution", source)
+    said = value_in(geometry, "resolution", source)
+    sizes = [decimal_number(part) for part in said.split()]
+    if len(sizes) not in (1, 3):
+        return StatedSpacing(
+            None, (f"{source}: gives '{said[:80]}' as the voxel size; it must be one number an axis.",)
+        )
     return stated_spacing(
         (sizes * 3 if len(sizes) == 1 else sizes)[::-1], [geometry.get("unit")] * 3, source, usual_unit="mm"
     )

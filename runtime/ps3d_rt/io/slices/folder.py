@@ -14,6 +14,7 @@ from ps3d_rt.io.slices.order import order_slices, written_apart
 from ps3d_rt.io.slices.projections import check_projections
 from ps3d_rt.io.slices.skyscan import facts_of, previews, read_logs
 from ps3d_rt.io.slices.volume import SLICE_THREADS, Slices, SlicesVolume
+from ps3d_rt.io.spacing import StatedSpacing, spacing_that_counts
 from ps3d_rt.io.tiff_values import calibrated
 
 
@@ -39,7 +40,9 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     _check_equal(places, headers)
     slices = Slices(places, kind.decode, headers[0].shape, headers[0].dtype)
     said = facts_of(logs, prefix=order.prefix, count=len(places), shape=slices.shape, folder=path)
-    volume = SlicesVolume(slices, spacing_mm if spacing_mm is not None else said.spacing_mm, path)
+    stated = spacing_that_counts(spacing_mm, lambda: StatedSpacing(said.spacing_mm), str(path))
+    volume = SlicesVolume(slices, stated.spacing_mm, path)
+    volume.warn(*stated.remarks)
     doubt = check_projections(path, names, count=len(places), shape=slices.shape)
     volume.warn(*(f"{path}: {text}" for text in [*remarks, *order.remarks, *said.remarks, doubt] if text))
     volume.warn(*(f"{path}: the slices {header.remark}" for header in headers if header.remark))
