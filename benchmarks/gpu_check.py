@@ -36,8 +36,8 @@ from ps3d_bench.environment import write_result
 from ps3d_bench.gpu_bench import Bench
 from ps3d_bench.gpu_pieces import ROOT, Piece, pieces
 from ps3d_bench.script import add_model, result_head
+from ps3d_rt.devices.gpus import find_gpu
 from ps3d_rt.engines.cache import VARIABLE
-from ps3d_rt.engines.gpus import find_gpu
 from ps3d_rt.errors import CapabilityError, Ps3dError
 
 DATA = (

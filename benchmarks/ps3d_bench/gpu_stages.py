@@ -11,15 +11,14 @@ import numpy as np
 
 from ps3d_bench.ceilings import ceilings, seconds_of
 from ps3d_bench.gpu_bench import Bench
-from ps3d_rt.core.arrays import asnumpy, namespace_of
 from ps3d_rt.core.blend import BlendRing
 from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.grid import Box, PatchLattice, Zyx
 from ps3d_rt.core.normalize import GrayScale, normalized_shape, zscore
 from ps3d_rt.core.resample import PlaneStream
-from ps3d_rt.stages.device import DeviceStore, finish, use
+from ps3d_rt.devices import Device, device_named
 from ps3d_rt.stages.particles import to_particles
-from ps3d_rt.stages.storage import BORDER_CORE, MemoryStore
+from ps3d_rt.stages.storage import BORDER_CORE, DeviceStore, MemoryStore
 
 ZOOM = 0.4
 OVERLAP = 0.4
@@ -30,29 +29,29 @@ GRAIN = 24
 def stages(bench: Bench) -> dict[str, Any]:
     """Time upload, resampling, blending, particles and download; bytes are the least that each has to move."""
     side, patch = (64, 32) if bench.quick else (512, 64)
-    use(bench.device)
-    xp = namespace_of(bench.device)
-    wait = partial(finish, bench.device)
+    device = device_named(bench.device)
+    device.start()
+    xp = device.namespace
     repeats = 1 if bench.quick else 5
     shape: Zyx = (side,) * 3
     image = np.random.default_rng(0).integers(0, 60_000, shape, dtype=np.uint16)
-    there = xp.asarray(image)
+    there = device.upload(image)
     small = normalized_shape(shape, (ZOOM,) * 3)
     lattice = PatchLattice.plan(shape, (patch,) * 3, OVERLAP)
-    scores = xp.asarray(np.random.default_rng(0).random((3, patch, patch, patch), dtype=np.float32))
+    scores = device.upload(np.random.default_rng(0).random((3, patch, patch, patch), dtype=np.float32))
     classes = to_border_core(balls(side), 2.5)
     works: list[tuple[str, Callable[[], object], int]] = [
-        ("upload", lambda: xp.asarray(image), image.nbytes),
+        ("upload", lambda: device.upload(image), image.nbytes),
         ("resample and standardize", partial(_resample, there, small, xp), image.nbytes + 4 * prod(small)),
         # A patch: two scores and the weight in, two sums in and out. A plane: two sums in and out, two bytes out.
         ("blend", partial(_blend, lattice, scores, xp), lattice.count * patch**3 * 28 + prod(lattice.padded) * 18),
-        ("particles", partial(_particles, bench.device, classes), 5 * classes.size),
-        ("download", lambda: asnumpy(there), image.nbytes),
+        ("particles", partial(_particles, device, classes), 5 * classes.size),
+        ("download", lambda: device.download(there), image.nbytes),
     ]
     limits = ceilings(bench.device, quick=bench.quick)
     rows = []
     for name, work, count in works:
-        seconds = seconds_of(work, wait, repeats)
+        seconds = seconds_of(work, device.finish, repeats)
         limit = limits["copy_gb_per_s"]
         if bench.on_gpu and name in ("upload", "download"):
             limit = limits["to_device_gb_per_s" if name == "upload" else "to_host_gb_per_s"]
@@ -96,8 +95,7 @@ def _blend(lattice: PatchLattice, scores: Any, xp: Any) -> None:
         ring.take()
 
 
-def _particles(device: str, classes: Any) -> None:
+def _particles(device: Device, classes: Any) -> None:
     store = MemoryStore(classes.shape)
     store.arrays[BORDER_CORE] = classes
-    used = store if device == "cpu" else DeviceStore(store, device)
-    to_particles(used, classes.shape, (256, 256, 256))
+    to_particles(DeviceStore(store, device), classes.shape, (256, 256, 256))

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
-from ps3d_rt.core.arrays import gpu_index, namespace_of
+from ps3d_rt.devices import device_named
+from ps3d_rt.devices.gpus import Gpu, find_gpu
 from ps3d_rt.engines import Engine
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey
 from ps3d_rt.engines.factory import precision_of
-from ps3d_rt.engines.gpus import Gpu, find_gpu
 from ps3d_rt.engines.tensorrt import TensorRtEngine
 from ps3d_rt.engines.tensorrt_build import NORMS, build_into, engine_key
 from ps3d_rt.errors import CapabilityError
@@ -85,12 +84,11 @@ def _fastest(cache: EngineCache, key: EngineKey, onnx: Path, norms: tuple[str, .
 
 def patches_per_s(engine: Engine) -> float:
     """Time an engine on full batches of noise, after a first call that is not counted."""
-    spec = engine.spec
-    xp, gpu = namespace_of(spec.device), gpu_index(spec.device)
+    spec, device = engine.spec, device_named(engine.spec.device)
     noise = np.random.default_rng(0).standard_normal((spec.batch, 1, *spec.patch), dtype=np.float32)
     seconds = []
-    with nullcontext() if gpu is None else xp.cuda.Device(gpu):
-        patches = xp.asarray(noise)
+    with device.active():
+        patches = device.upload(noise)
         for _ in range(1 + TIMED_CALLS):
             start = time.perf_counter()
             float(engine.infer(patches)[0, 0, 0, 0, 0])  # waits for the GPU

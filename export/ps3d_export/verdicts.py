@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ps3d_export.gate import judge
 from ps3d_export.samples import GATE, read_samples, simulate
+from ps3d_rt.devices.gpus import find_gpu
 from ps3d_rt.engines import EngineSpec, open_engine
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, Verdict
 from ps3d_rt.engines.factory import precision_of
-from ps3d_rt.engines.gpus import find_gpu
 from ps3d_rt.engines.tensorrt_build import MODULES, engine_key
 from ps3d_rt.errors import InputError
 from ps3d_rt.model import MANIFEST, SUFFIX, ModelBundle, bundled_models, load_model, write_bundle

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +12,16 @@ import numpy as np
 
 from ps3d_rt.core import measure as _measure
 from ps3d_rt.core import metrics as _metrics
-from ps3d_rt.core.arrays import borrowed, gpu_index, is_cupy_array
+from ps3d_rt.core.arrays import borrowed
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.metrics import Metrics
+from ps3d_rt.devices import device_named
+from ps3d_rt.devices.gpu_volume import array_volume
 from ps3d_rt.engines import DeviceLimits, open_engine
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.engines.gpus import find_gpu, load_cupy
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, ignore
 from ps3d_rt.io.base import ArrayVolume, Volume, check_spacing
-from ps3d_rt.io.gpu_volume import GpuVolume
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.selected import Roi, select
 from ps3d_rt.io.spacing import contradicted
@@ -91,7 +91,8 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         CapabilityError: if the engine or the device is not there.
         KeyboardInterrupt: within one call of the engine.
     """
-    hand_over = _labels_to(labels_device)
+    labels_on = device_named(labels_device)
+    labels_on.check()
     with prepared(
         volume,
         particle_size=particle_size,
@@ -111,7 +112,7 @@ def predict(  # noqa: PLR0913 - keyword-only, each with a default but the one th
         roi=roi,
     ) as (scan, bundle, ready, config):
         result = predict_volume(scan, bundle, ready, config, progress)
-    return replace(result, labels=hand_over(result.labels))
+    return replace(result, labels=labels_on.upload(result.labels))
 
 
 def predict_to_folder(
@@ -213,7 +214,7 @@ def prepared(  # noqa: PLR0913 - as for predict
         )
         limits = DeviceLimits(memory_bytes=config.network_bytes)
         share = threads if workers == 1 else max(1, (threads or usable_cores()) // workers)
-        place = device_for(whole, device)
+        place = whole.device_for(device)
         with open_engine(bundle, engine=engine, device=place, threads=share, mirror=mirror, limits=limits) as ready:
             yield scan, bundle, ready, config
 
@@ -232,35 +233,7 @@ def as_volume(array: Any, spacing: float | Sequence[float] | None = None) -> Vol
         InputError: if it is no array of three axes, or does not hand out its memory.
         CapabilityError: if it is on a GPU and CuPy does not load.
     """
-    ours = borrowed(array)
-    return GpuVolume(ours, spacing) if is_cupy_array(ours) else ArrayVolume(ours, spacing)
-
-
-def device_for(scan: Volume, device: str) -> str:
-    """Choose where a run works: ``auto`` stays with a scan that lies on a GPU.
-
-    Raises:
-        InputError: if the scan lies on another GPU.
-    """
-    if not isinstance(scan, GpuVolume) or device in (scan.device, "cpu"):
-        return device
-    if device != "auto":
-        raise InputError(f"the array is on {scan.device}, the run on {device}; move it, or leave the device out.")
-    return scan.device
-
-
-def _labels_to(device: str) -> Callable[[Array], Any]:
-    """Give what brings labels to a device, which must be there."""
-    gpu = gpu_index(device)
-    if gpu is None:
-        return lambda labels: labels
-    cupy = load_cupy(find_gpu(device))
-
-    def upload(labels: Array) -> Any:
-        with cupy.cuda.Device(gpu):
-            return cupy.asarray(labels)
-
-    return upload
+    return array_volume(borrowed(array), spacing)
 
 
 def configure(

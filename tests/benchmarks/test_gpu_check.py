@@ -28,7 +28,7 @@ TINY = Width(2, 3, (16, 16, 16), 12.0, 1)
 
 
 def test_without_a_gpu_it_ends_with_exit_code_3(tmp_path: Path) -> None:
-    script = ["-c", "import sys; sys.argv[1:] = []; import ps3d_rt.engines.gpus as c; c._LIBRARY = 'libnone.so';"]
+    script = ["-c", "import sys; sys.argv[1:] = []; import ps3d_rt.devices.gpus as c; c._LIBRARY = 'libnone.so';"]
     script[1] += f"import runpy; runpy.run_path({str(ROOT / 'benchmarks/gpu_check.py')!r}, run_name='__main__')"
     done = subprocess.run([sys.executable, *script], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 3

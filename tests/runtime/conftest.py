@@ -17,8 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional
 
 from ps3d_rt.core import arrays
+from ps3d_rt.devices import gpu
 from ps3d_rt.model import ModelBundle, write_bundle
-from ps3d_rt.stages import device
 
 TINY_PATCH = (16, 16, 16)
 Array = np.ndarray[Any, Any]
@@ -191,6 +191,6 @@ def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
             monkeypatch.setitem(sys.modules, name, module)
     yield import_module("cupy")
     arrays._raw_kernel.cache_clear()
-    vars(device._mine).clear()
+    vars(gpu._mine).clear()
     if request.param == "host":
         assert not stand_in.counted_offences()

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from ps3d_rt import model as model_module
 from ps3d_rt.cli.doctor import EXTRAS, _devices, as_text, doctor, examine
 from ps3d_rt.cli.model import model_app
-from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES, gpus
+from ps3d_rt.devices import gpus
+from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.versions import PACKAGES

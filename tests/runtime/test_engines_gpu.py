@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ps3d_rt.devices.gpus import Gpu, find_gpu, load_cupy
 from ps3d_rt.engines import GPU_ENGINES, DeviceLimits, Engine, open_engine, tensorrt
 from ps3d_rt.engines.cache import EngineCache
-from ps3d_rt.engines.gpus import Gpu, find_gpu, load_cupy
 from ps3d_rt.engines.tensorrt_build import engine_key
 from ps3d_rt.errors import CapabilityError
 from ps3d_rt.model import ModelBundle, load_model

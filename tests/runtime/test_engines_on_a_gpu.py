@@ -23,7 +23,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from ps3d_rt.engines import DeviceLimits, gpus, onnxruntime_cuda, open_engine, tensorrt
+from ps3d_rt.devices import gpus
+from ps3d_rt.engines import DeviceLimits, onnxruntime_cuda, open_engine, tensorrt
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey, Verdict
 from ps3d_rt.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine, provider_options
 from ps3d_rt.errors import CapabilityError, InputError
@@ -259,12 +260,10 @@ def on_the_cpu(bundle: ModelBundle, patches: Array) -> Array:
         return ready.infer(np.array(patches))
 
 
-@pytest.mark.parametrize(
-    "limits", [DeviceLimits(), DeviceLimits(batch=3), DeviceLimits(cuda_graph=True), DeviceLimits(batch=1)]
-)
-def test_tensorrt_scores_what_it_is_given_where_it_lies(
-    tiny_bundle: ModelBundle, built: list[EngineKey], limits: DeviceLimits
-) -> None:
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("asked", [{}, {"batch": 3}, {"cuda_graph": True}, {"batch": 1}])
+def test_tensorrt_scores_what_it_is_given_where_it_lies(tiny_bundle: ModelBundle, asked: dict[str, Any]) -> None:
+    limits = DeviceLimits(**asked)
     patches, batch = some_patches(11), {8: 8, 3: 2, 1: 1}[limits.batch]
     with (
         open_engine(tiny_bundle, engine="tensorrt-rtx", device="cuda:0", limits=limits) as ready,
@@ -447,7 +446,7 @@ def ort_cuda(built: list[EngineKey], monkeypatch: pytest.MonkeyPatch) -> None:
 def test_onnxruntime_computes_in_place_and_in_order(tiny_bundle: ModelBundle, caplog: pytest.LogCaptureFixture) -> None:
     patches = some_patches(5)
     with (
-        caplog.at_level(logging.INFO),
+        caplog.at_level(logging.DEBUG),
         open_engine(tiny_bundle, limits=DeviceLimits(batch=2)) as ready,
         Stream() as stream,
     ):

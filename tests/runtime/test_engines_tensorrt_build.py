@@ -14,9 +14,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from ps3d_rt.devices.gpus import Gpu
 from ps3d_rt.engines import tensorrt_build
 from ps3d_rt.engines.cache import EngineCache, Verdict
-from ps3d_rt.engines.gpus import Gpu
 from ps3d_rt.engines.tensorrt import check_alignment, check_gate, pool_allocator
 from ps3d_rt.engines.tensorrt_build import build, build_into, engine_key, is_installed, load_tensorrt, log_of
 from ps3d_rt.errors import CapabilityError, InputError

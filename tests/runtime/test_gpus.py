@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ps3d_rt.engines import gpus
-from ps3d_rt.engines.gpus import Gpu, find_gpu, find_gpus, load_cupy
+from ps3d_rt.devices import gpus
+from ps3d_rt.devices.gpus import Gpu, find_gpu, find_gpus, load_cupy
 from ps3d_rt.errors import CapabilityError, InputError
 
 H200 = Gpu(0, "NVIDIA H200", (9, 0), 139 * 2**30, (13, 1))

@@ -12,12 +12,12 @@ import torch
 
 import ps3d_rt
 from ps3d_rt import api
-from ps3d_rt.api import as_volume, device_for
+from ps3d_rt.api import as_volume
 from ps3d_rt.core.arrays import asnumpy, borrowed, is_cupy_array
 from ps3d_rt.core.grid import Box
-from ps3d_rt.engines import gpus
+from ps3d_rt.devices import gpus
+from ps3d_rt.devices.gpu_volume import GpuVolume
 from ps3d_rt.errors import CapabilityError, InputError
-from ps3d_rt.io.gpu_volume import GpuVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import Result
 
@@ -106,19 +106,19 @@ def test_a_volume_on_a_gpu_is_read_there_and_from_the_host(cupy: Any) -> None:
     assert isinstance(volume, GpuVolume)
     assert (volume.shape, volume.dtype, volume.device) == ((2, 3, 4), np.uint16, "cuda:0")
     box = Box((0, 1, 1), (2, 3, 2))
-    there = volume.read_on_gpu(box)
+    there = volume.read_in_place(box)
     assert is_cupy_array(there)
-    assert address(volume.read_on_gpu(Box.of_shape(volume.shape))) == address(array)
+    assert address(volume.read_in_place(Box.of_shape(volume.shape))) == address(array)
     np.testing.assert_array_equal(asnumpy(there), voxels()[box.slices])
     np.testing.assert_array_equal(volume.read(box), voxels()[box.slices])
 
 
 def test_a_run_stays_where_its_array_is(cupy: Any) -> None:
     volume = as_volume(cupy.asarray(voxels()), 0.01)
-    assert [device_for(volume, device) for device in ("auto", "cuda:0", "cpu")] == ["cuda:0", "cuda:0", "cpu"]
+    assert [volume.device_for(device) for device in ("auto", "cuda:0", "cpu")] == ["cuda:0", "cuda:0", "cpu"]
     with pytest.raises(InputError, match="the array is on cuda:0, the run on cuda:1"):
-        device_for(volume, "cuda:1")
-    assert device_for(as_volume(voxels(), 0.01), "auto") == "auto"
+        volume.device_for("cuda:1")
+    assert as_volume(voxels(), 0.01).device_for("auto") == "auto"
 
 
 def balls() -> Any:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ps3d_rt.engines import gpus, tensorrt_build
-from ps3d_rt.engines.gpus import Gpu
+from ps3d_rt.devices import gpus
+from ps3d_rt.devices.gpus import Gpu
+from ps3d_rt.engines import tensorrt_build
 from ps3d_rt.io.volume_writer import write_volume
 
 GPU = Gpu(0, "H200", (9, 0), 139 * 2**30, (13, 0))

@@ -21,10 +21,11 @@ from ps3d_rt.core.normalize import GrayScale, normalized_shape, zscore
 from ps3d_rt.core.pieces import find_pieces
 from ps3d_rt.core.resample import PlaneStream
 from ps3d_rt.core.stitch import relabel
+from ps3d_rt.devices import GpuDevice, device_named
+from ps3d_rt.devices.several import LimitedTask
 from ps3d_rt.errors import CapabilityError, InputError, Ps3dError
-from ps3d_rt.stages.device import DeviceStore, LimitedTask, finish, memory_limit, use
 from ps3d_rt.stages.particles import to_instances_chunked
-from ps3d_rt.stages.storage import BORDER_CORE, INSTANCES, MemoryStore
+from ps3d_rt.stages.storage import BORDER_CORE, INSTANCES, DeviceStore, MemoryStore
 
 # A fixture that is made once for all examples is what is wanted: CuPy, or its stand-in.
 ONE_FIXTURE = [HealthCheck.function_scoped_fixture]
@@ -187,10 +188,10 @@ def test_particles_of_grains_are_those_of_the_cpu(cupy, halo):
 
 def assert_same_particles(classes: Any, chunk: tuple[int, int, int], halo: int) -> None:
     found = []
-    for on_gpu in (False, True):
+    for name in ("cpu", "cuda:0"):
         store = MemoryStore(classes.shape)
         store.arrays[BORDER_CORE] = classes
-        used = DeviceStore(store, "cuda:0") if on_gpu else store
+        used = DeviceStore(store, device_named(name))
         count = to_instances_chunked(used, classes.shape, chunk, min_relative_volume=0, halo=halo)
         found.append((count, store.arrays[INSTANCES]))
     assert found[0][0] == found[1][0]
@@ -278,19 +279,20 @@ def test_without_cupy_a_gpu_cannot_be_used(monkeypatch):
 
 def test_a_gpu_that_is_not_there_is_refused(cupy):
     with pytest.raises(CapabilityError, match="cuda:99 cannot be used"):
-        use("cuda:99")
+        device_named("cuda:99").start()
 
 
 def test_the_memory_limit_holds_inside_and_running_out_is_explained(cupy):
     pool = cupy.get_default_memory_pool()
-    with memory_limit("cuda:0", 2**30):
+    with device_named("cuda:0").limited(2**30):
         assert pool.get_limit() == 2**30
     assert pool.get_limit() == 0
-    with pytest.raises(CapabilityError, match=r"1\.0 GiB.*--gpu-memory"), memory_limit("cuda:0", 2**30):
+    with pytest.raises(CapabilityError, match=r"1\.0 GiB.*--gpu-memory"), device_named("cuda:0").limited(2**30):
         raise cupy.cuda.memory.OutOfMemoryError(2**31, 0, 2**30)
-    with memory_limit("cpu", 1):
-        use("cpu")
-        finish("cpu")
+    cpu = device_named("cpu")
+    with cpu.limited(1):
+        cpu.start()
+        cpu.finish()
 
 
 def test_a_process_with_a_gpu_of_its_own_keeps_the_limit_too(cupy):
@@ -300,8 +302,8 @@ def test_a_process_with_a_gpu_of_its_own_keeps_the_limit_too(cupy):
         raise cupy.cuda.memory.OutOfMemoryError(2**31, 0, 2**30)
 
     try:
-        assert LimitedTask(lambda item: (item, pool.get_limit()), "cuda:0", 2**30)(7) == (7, 2**30)
+        assert LimitedTask(lambda item: (item, pool.get_limit()), GpuDevice("cuda:0"), 2**30)(7) == (7, 2**30)
         with pytest.raises(CapabilityError, match=r"1\.0 GiB.*--gpu-memory"):
-            LimitedTask(too_much, "cuda:0", 2**30)(7)
+            LimitedTask(too_much, GpuDevice("cuda:0"), 2**30)(7)
     finally:
         pool.set_limit(size=0)

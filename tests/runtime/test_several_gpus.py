@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 import ps3d_rt.plan
-from ps3d_rt.engines import gpus, open_engine
+from ps3d_rt.devices import gpus
+from ps3d_rt.devices.gpus import Gpu, find_gpus
+from ps3d_rt.devices.several import find_devices
+from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.fake import FakeEngine
-from ps3d_rt.engines.gpus import Gpu, find_devices, find_gpus
 from ps3d_rt.engines.shared import SharedEngine
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.io.base import ArrayVolume

@@ -89,7 +89,9 @@ def _models() -> list[dict[str, Any]]:
 
 def _engines(model: str | None) -> list[dict[str, Any]]:
     """Open every engine with a bundled model and let it run one patch."""
-    from ps3d_rt.core.arrays import asnumpy, namespace_of  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    from ps3d_rt.devices import device_named  # noqa: PLC0415
     from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES, open_engine  # noqa: PLC0415
     from ps3d_rt.model import load_model  # noqa: PLC0415
 
@@ -99,8 +101,8 @@ def _engines(model: str | None) -> list[dict[str, Any]]:
         if model is not None:
             try:
                 with open_engine(load_model(model), engine=name) as engine:
-                    spec, xp = engine.spec, namespace_of(engine.spec.device)
-                    asnumpy(engine.infer(xp.zeros((1, 1, *spec.patch), dtype=xp.float32)))
+                    spec, device = engine.spec, device_named(engine.spec.device)
+                    device.download(engine.infer(device.upload(np.zeros((1, 1, *spec.patch), np.float32))))
                 row |= {"ok": True, "device": spec.device, "precision": spec.precision, "detail": ""}
             except (CapabilityError, InputError) as error:
                 row["detail"] = str(error)
@@ -109,7 +111,7 @@ def _engines(model: str | None) -> list[dict[str, Any]]:
 
 
 def _devices() -> list[dict[str, Any]]:
-    from ps3d_rt.engines.gpus import find_gpus  # noqa: PLC0415
+    from ps3d_rt.devices.gpus import find_gpus  # noqa: PLC0415
 
     rows = [{"device": "cpu", "name": platform.processor() or platform.machine(), "detail": f"{os.cpu_count()} cores"}]
     try:

@@ -65,8 +65,9 @@ def asnumpy(x: Any) -> NDArray[Any]:
     """
     if not is_cupy_array(x):
         return cast(NDArray[Any], x)
-    out = import_module("cupyx").empty_pinned(x.shape, x.dtype)
-    return cast(NDArray[Any], array_namespace(x).ascontiguousarray(x).get(out=out))
+    with x.device:
+        out = import_module("cupyx").empty_pinned(x.shape, x.dtype)
+        return cast(NDArray[Any], array_namespace(x).ascontiguousarray(x).get(out=out))
 
 
 def borrowed(x: Any) -> Any:

@@ -8,7 +8,6 @@
     tensorrt_build.py     ONNX → TensorRT engine; tensorrt-rtx needs no GPU for it
     onnxruntime_cuda.py   the second on a GPU
     batches.py            patches in calls of one size, for the engines on a GPU
-    gpus.py               which GPUs are there
     cache.py              built engines, with the accuracy gate's verdict
     ensemble.py           several networks as one
     mirrored.py           a network and its mirror images as one

@@ -13,10 +13,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from ps3d_rt.core.arrays import gpu_index
+from ps3d_rt.devices.gpus import Gpu, find_gpu
+from ps3d_rt.devices.several import ONLY_GPU, find_devices
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.batches import DeviceLimits
 from ps3d_rt.engines.ensemble import EnsembleEngine
-from ps3d_rt.engines.gpus import ONLY_GPU, Gpu, find_devices, find_gpu
 from ps3d_rt.engines.mirrored import MirroredEngine
 from ps3d_rt.engines.onnxruntime import OnnxRuntimeEngine
 from ps3d_rt.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine

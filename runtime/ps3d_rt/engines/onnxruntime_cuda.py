@@ -12,9 +12,9 @@ from typing import Any, final
 import numpy as np
 
 from ps3d_rt.core.grid import Zyx
+from ps3d_rt.devices.gpus import Gpu, find_gpu, load_cupy
 from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
 from ps3d_rt.engines.batches import DeviceLimits, score_in_batches, try_once
-from ps3d_rt.engines.gpus import Gpu, find_gpu, load_cupy
 from ps3d_rt.engines.onnxruntime import errors_of_onnxruntime, load_onnxruntime, open_session
 from ps3d_rt.engines.tensorrt import arithmetic
 from ps3d_rt.errors import CapabilityError, InputError

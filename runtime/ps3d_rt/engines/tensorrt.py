@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, final
 
 from ps3d_rt.core.grid import Zyx
+from ps3d_rt.devices.gpus import Gpu, find_gpu, load_cupy
 from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
 from ps3d_rt.engines.batches import ALIGNMENT_BYTES, DeviceLimits, call_bytes, largest_batch, score_in_batches, try_once
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey, replace_file
-from ps3d_rt.engines.gpus import Gpu, find_gpu, load_cupy
 from ps3d_rt.engines.tensorrt_build import build_into, engine_key, load_tensorrt, log_of
 from ps3d_rt.errors import CapabilityError, Ps3dError
 

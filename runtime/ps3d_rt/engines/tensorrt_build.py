@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from ps3d_rt.core.grid import Zyx
+from ps3d_rt.devices.gpus import Gpu
 from ps3d_rt.engines.base import CLASSES
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey
-from ps3d_rt.engines.gpus import Gpu
 from ps3d_rt.errors import CapabilityError, InputError
 
 logger = logging.getLogger(__name__)

@@ -100,6 +100,18 @@ class Volume(ABC):
         self._read_into(out, box)
         return out
 
+    def read_in_place(self, box: Box) -> Any:
+        """Give the voxels of ``box`` where they lie: read, or a view of an array that lies on a GPU."""
+        return self.read(box)
+
+    def device_for(self, device: str) -> str:
+        """Choose where a run works: where it is told to, unless the voxels lie on a GPU.
+
+        Raises:
+            InputError: if they lie on another GPU.
+        """
+        return device
+
     @abstractmethod
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
         """Fill ``out`` with the voxels of ``box``, which is inside the volume but may be empty."""

@@ -10,6 +10,6 @@
 
 Each is a list of tasks: pure functions of a description, safe to repeat, that read and write stores. What the stages
 share: prediction (what decides the labels), storage (where a run keeps what it makes), run (its state), boxes (of the
-source grid), device and several_gpus (what a thread or a process needs on a GPU), summary (what was found).
+source grid), summary (what was found). Where it is computed: ps3d_rt.devices.
 label_slabs does for labels from elsewhere what table does for ours.
 """

@@ -28,13 +28,13 @@ from ps3d_rt.core.size_trials import (
     mean_diameter_mm,
     sizes_to_try,
 )
+from ps3d_rt.devices import device_named
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.events import Listener, SizeEstimated, SizeTried
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.crop import Crop
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import PredictConfig
-from ps3d_rt.stages.device import memory_limit
 from ps3d_rt.stages.particles import to_particles
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, Segmentation, segment
 from ps3d_rt.stages.storage import MemoryStore, read_ids
@@ -86,7 +86,7 @@ def estimate_particle_size(search: SizeSearch, on_event: Listener) -> SizeEstima
             on_event(SizeTried(value.assumed_mm, value.found_mm, value.particles))
 
     start = time.perf_counter()
-    limit = memory_limit(search.engine.spec.device, search.config.gpu_memory_bytes)
+    limit = device_named(search.engine.spec.device).limited(search.config.gpu_memory_bytes)
     # In a thread of our own, as all that works on a GPU.
     with limit, Workers(threads=1) as worker:
         (found,) = worker.map(_estimate, [search], heard)

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.planes import PlaneChoice
-from ps3d_rt.engines.gpus import ONLY_GPU
+from ps3d_rt.devices import device_named
+from ps3d_rt.devices.placement import Mapper, Placement, RunLimits, placed
 from ps3d_rt.events import Listener, RunStarted, Warned
 from ps3d_rt.journal import Journal
 from ps3d_rt.stages.boxes import SourceGrid
-from ps3d_rt.stages.device import DeviceStore, memory_limit
 from ps3d_rt.stages.prediction import Prediction
-from ps3d_rt.stages.several_gpus import GpuProcesses, gpu_processes
-from ps3d_rt.stages.storage import RunStorage, Store
-from ps3d_rt.workers import Workers, usable_cores
-
-
-class Mapper(Protocol):
-    """What maps tasks as :meth:`ps3d_rt.workers.Workers.map` does."""
-
-    def map(
-        self,
-        task: Callable[[Any], Any],
-        items: Iterable[Any],
-        on_progress: Callable[[Any], object] | None = None,
-        *,
-        at_once: int | None = None,
-    ) -> Iterator[Any]:
-        """Yield the results in the order of the items."""
+from ps3d_rt.stages.storage import DeviceStore, RunStorage, Store
+from ps3d_rt.workers import Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +62,8 @@ class Run:
     clock: Clock
     workers: Workers
     """Do what is computed on the CPU."""
-    gpus: GpuProcesses | None
-    """Do what is computed on several GPUs."""
+    placement: Placement
+    """Where the network and the particles are computed."""
     began: datetime
     warnings: tuple[str, ...]
     """Of the scan and the model."""
@@ -127,25 +112,18 @@ class Run:
     @contextmanager
     def chunk_stage(self, name: str, total: int, *, at_once: int) -> Iterator[tuple[Store, Stage]]:
         """Time a stage whose tasks run where the network does; the store reads to that place."""
-        store, gpu = self.storage.store, self.prediction.plan.gpu
-        if gpu is None:
-            with self.stage(name, total, at_once=at_once) as stage:
-                yield store, stage
-            return
-        own = ONLY_GPU if self.gpus else self.prediction.engine.spec.device
-        # On one GPU no more threads than chunks fit its memory.
-        threads = min(gpu.tasks, self.prediction.config.threads or usable_cores())
-        with (
-            nullcontext(self.gpus) if self.gpus else Workers(threads=threads) as workers,
-            self.stage(name, total, at_once=at_once, workers=workers) as stage,
-        ):
-            yield DeviceStore(store, own), stage
+        with self.stage(name, total, at_once=at_once, workers=self.placement.chunks) as stage:
+            yield DeviceStore(self.storage.store, self.placement.device), stage
 
-    def sweepers(self) -> AbstractContextManager[Mapper]:
-        """Choose who runs the sweeps: in one process the engine has all cores or the GPU, so they take turns."""
-        if self.prediction.config.workers == len(self.prediction.plan.devices) == 1:
-            return Workers(threads=1)
-        return nullcontext(self.gpus or self.workers)
+
+def _limits(prediction: Prediction) -> RunLimits:
+    config, gpu = prediction.config, prediction.plan.gpu
+    return RunLimits(
+        processes=config.workers,
+        threads=config.threads,
+        chunks_at_once=0 if gpu is None else gpu.tasks,
+        gpu_bytes=config.gpu_memory_bytes,
+    )
 
 
 @contextmanager
@@ -159,16 +137,16 @@ def started(prediction: Prediction, storage: RunStorage, on_event: Listener) -> 
     for text in warnings:
         on_event(Warned(text))
     with (
-        memory_limit(spec.device, config.gpu_memory_bytes),
+        device_named(spec.device).limited(config.gpu_memory_bytes),
         Workers(config.workers, threads=config.threads) as workers,
-        gpu_processes(prediction) as gpus,
+        placed(plan.devices, workers, _limits(prediction)) as placement,
     ):
         yield Run(
             prediction=prediction,
             storage=storage,
             clock=Clock(on_event, dict(prediction.seconds)),
             workers=workers,
-            gpus=gpus,
+            placement=placement,
             began=began,
             warnings=warnings,
         )

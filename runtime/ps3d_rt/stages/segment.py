@@ -17,24 +17,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import pairwise
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ps3d_rt.core.arrays import array_namespace, asnumpy, namespace_of
+from ps3d_rt.core.arrays import array_namespace
 from ps3d_rt.core.blend import BlendRing
 from ps3d_rt.core.contrast import is_empty
 from ps3d_rt.core.grid import Box, PatchLattice, Sweep, Zyx
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, network_input
 from ps3d_rt.core.resample import PlaneStream, Zoom
+from ps3d_rt.devices import Device, device_named
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
-from ps3d_rt.io.gpu_volume import GpuVolume
 from ps3d_rt.journal import Journal
 from ps3d_rt.prefetch import prefetch
-from ps3d_rt.stages.device import finish, use
 from ps3d_rt.stages.run import Run
 from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, Store
 from ps3d_rt.workers import check_stop, report_progress
@@ -43,10 +41,6 @@ Array = np.ndarray[Any, Any]
 
 NETWORK_ARRAYS = (BORDER_CORE, FOREGROUND, CORE_SCORE)
 """What :func:`segment` writes to the store, uint8 each."""
-
-_BATCHES_PER_CALL = 2
-"""On a CPU, where streams that end early wait for the others; more are not faster, and a run stops after a call.
-On a GPU one batch is enough, and holds less memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +65,9 @@ class Segmentation:
     """Planes written at a time: the depth of a shard of the store."""
 
     @property
-    def device(self) -> str:
+    def device(self) -> Device:
         """Where the engine works, and all that comes before and after it."""
-        return self.engine.spec.device
+        return device_named(self.engine.spec.device)
 
 
 @dataclass(frozen=True)
@@ -113,8 +107,8 @@ def segment_volume(run: Run) -> PatchCount:
         core_bias=prediction.model.core_bias,
         slab_planes=plan.shard[0],
     )
-    with run.clock.stage("network", run.voxels, plan.patches, "patches") as advance, run.sweepers() as sweepers:
-        counts = list(sweepers.map(partial(segment, stage), plan.sweeps, on_progress=advance))
+    with run.clock.stage("network", run.voxels, plan.patches, "patches") as advance:
+        counts = list(run.placement.sweeps.map(partial(segment, stage), plan.sweeps, on_progress=advance))
     return PatchCount(*(sum(column) for column in zip(*(astuple(count) for count in counts), strict=True)))
 
 
@@ -124,7 +118,7 @@ def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:
     Raises:
         InputError: if the volume cannot be read, or holds NaN or Inf.
     """
-    use(stage.device)
+    stage.device.start()
     first, *_ = sweep.write.start
     slabs = list(pairwise([*range(first, sweep.write.stop[0], stage.slab_planes), sweep.write.stop[0]]))
     layers: LayerCounts = {}
@@ -136,7 +130,7 @@ def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:
     for (z, stop), planes, blended in _planes(stage, sweep, slabs, clock):
         box = Box((z, *sweep.write.start[1:]), (stop, *sweep.write.stop[1:]))
         for name, values in zip(NETWORK_ARRAYS, planes, strict=True):
-            stage.store.write(name, box, asnumpy(values))
+            stage.store.write(name, box, stage.device.download(values))
         if stage.journal is not None:
             stage.journal.record(_key(sweep, z), blended)
         layers |= blended
@@ -163,7 +157,7 @@ def _planes(
     if not slabs:
         return
     write = Box((slabs[0][0], *sweep.write.start[1:]), sweep.write.stop)
-    xp = namespace_of(stage.device)
+    xp = stage.device.namespace
     ring = BlendRing(stage.lattice, write, core_bias=stage.core_bias, scores=True, xp=xp)
     planes = xp.empty((len(NETWORK_ARRAYS), 0, *write.shape[1:]), np.uint8)
     layers: LayerCounts = {}
@@ -174,7 +168,7 @@ def _planes(
                 ring.skip(at)
             else:
                 ring.add(scores, at)
-        finish(stage.device)
+        stage.device.finish()
         live = sum(scores is not None for _, scores in scored.patches)
         computed, skipped = layers.get(scored.z, (0, 0))
         layers[scored.z] = (computed + live, skipped + len(scored.patches) - live)
@@ -198,12 +192,12 @@ class _Layer:
 
 def _layers(stage: Segmentation, ring: BlendRing, write: Box) -> Iterator[_Layer]:
     """Read, resample and standardize, a layer of patches at a time; no voxel is resampled twice."""
-    use(stage.device)
-    xp = namespace_of(stage.device)
+    stage.device.start()
+    xp = stage.device.namespace
     lattice, shape, source = stage.lattice, stage.shape, stage.volume.shape
     region = lattice.read_box(write).intersect(Box.of_shape(shape))
     stream = PlaneStream(
-        lambda box: _finite(stage.volume, box, xp),
+        lambda box: _finite(stage, box),
         region,
         source,
         shape,
@@ -219,7 +213,7 @@ def _layers(stage: Segmentation, ring: BlendRing, write: Box) -> Iterator[_Layer
             kept = xp.concatenate([kept, network_input(stream.take(missing), stage.scale)])
         at = Box((z, *region.start[1:]), (z, *region.start[1:]))
         patches = [(box, _patch(kept, box, at, lattice.patch, stage.skip_empty)) for box in boxes]
-        finish(stage.device)
+        stage.device.finish()
         yield _Layer(z, patches)
 
 
@@ -232,11 +226,11 @@ def _patch(planes: Any, box: Box, at: Box, shape: Zyx, skip_empty: bool) -> Any 
     return None if skip_empty and is_empty(patch) else patch
 
 
-def _finite(volume: Volume, box: Box, xp: ModuleType) -> Any:
-    """Read as an array of ``xp``; what lies on the GPU already stays there."""
+def _finite(stage: Segmentation, box: Box) -> Any:
+    """Read to the device; what lies there already stays there."""
     check_stop()
-    on_gpu = xp is not np
-    planes = volume.read_on_gpu(box) if on_gpu and isinstance(volume, GpuVolume) else xp.asarray(volume.read(box))
+    volume, xp = stage.volume, stage.device.namespace
+    planes = stage.device.upload(volume.read_in_place(box))
     if planes.dtype.kind == "f" and not bool(xp.isfinite(planes).all()):
         raise InputError(
             f"{volume.source}: planes {box.start[0]} to {box.stop[0] - 1} hold NaN or Inf; "
@@ -256,9 +250,9 @@ class _Scored:
 
 def _scored(stage: Segmentation, layers: Iterator[_Layer], clock: _Clock) -> Iterator[_Scored]:
     """Score the patches, some batches a call: the engine rests between calls, blending and writing go on meanwhile."""
-    use(stage.device)
-    xp = namespace_of(stage.device)
-    size = stage.engine.spec.batch * (_BATCHES_PER_CALL if xp is np else 1)
+    stage.device.start()
+    xp = stage.device.namespace
+    size = stage.engine.spec.batch * stage.device.batches_per_call
     for layer in layers:
         left = len(layer.patches)
         for group in calls(layer.patches, size):
@@ -267,7 +261,7 @@ def _scored(stage: Segmentation, layers: Iterator[_Layer], clock: _Clock) -> Ite
             check_stop()
             start = time.perf_counter()
             scores = iter(stage.engine.infer(xp.stack(live)[:, None]) if live else ())
-            finish(stage.device)
+            stage.device.finish()
             clock.seconds += time.perf_counter() - start
             found = [(box, None if patch is None else next(scores)) for box, patch in group]
             yield _Scored(layer.z, found, not left)

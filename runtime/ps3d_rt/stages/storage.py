@@ -16,6 +16,7 @@ from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.rows import joined, renamed
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.core.stitch import relabel
+from ps3d_rt.devices import Device
 from ps3d_rt.journal import Journal
 from ps3d_rt.plan import SHARD
 
@@ -65,6 +66,27 @@ class MemoryStore:
     def write(self, name: str, box: Box, values: NDArray[Any]) -> None:
         """Set the values of ``name`` in ``box``."""
         self.arrays[name][box.slices] = values
+
+
+@dataclass(frozen=True)
+class DeviceStore:
+    """A store whose arrays are on a device while a task has them."""
+
+    store: Store
+    device: Device
+
+    def create(self, name: str, dtype: DTypeLike) -> None:
+        """Make sure that ``name`` is there."""
+        self.store.create(name, dtype)
+
+    def read(self, name: str, box: Box) -> Any:
+        """Return the values of ``name`` in ``box`` as an array of the device."""
+        self.device.start()
+        return self.device.upload(self.store.read(name, box))
+
+    def write(self, name: str, box: Box, values: Any) -> None:
+        """Set the values of ``name`` in ``box``."""
+        self.store.write(name, box, self.device.download(values))
 
 
 def read_ids(store: Store, parts: Sequence[Part], box: Box, dtype: DTypeLike = np.int64) -> NDArray[Any]:

@@ -7,9 +7,10 @@ from typing import Any, final
 
 import numpy as np
 
-from ps3d_rt.core.arrays import asnumpy
+from ps3d_rt.core.arrays import Twins, asnumpy
 from ps3d_rt.core.grid import Box
-from ps3d_rt.io.base import Volume
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import ArrayVolume, Volume
 
 
 @final
@@ -30,10 +31,30 @@ class GpuVolume(Volume):
         self.device = f"cuda:{array.device.id}"
         """``cuda:N``."""
 
-    def read_on_gpu(self, box: Box) -> Any:
+    def read_in_place(self, box: Box) -> Any:
         """Give the voxels of ``box`` as a view of the array."""
         return self._array[box.slices]
 
+    def device_for(self, device: str) -> str:
+        """Choose where a run works: ``auto`` stays with the array, ``cpu`` reads it from there.
+
+        Raises:
+            InputError: if another GPU is named.
+        """
+        if device not in ("auto", "cpu", self.device):
+            raise InputError(f"the array is on {self.device}, the run on {device}; move it, or leave the device out.")
+        return self.device if device == "auto" else device
+
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
-        with self._array.device:
-            out[...] = asnumpy(self._array[box.slices])
+        out[...] = asnumpy(self._array[box.slices])
+
+
+@Twins
+def array_volume(array: Any, spacing_mm: float | Sequence[float] | None = None) -> Volume:
+    """See a (z, y, x) NumPy or CuPy array as a volume, in its own memory."""
+    return ArrayVolume(array, spacing_mm)
+
+
+@array_volume.on_gpu
+def _gpu_array_volume(array: Any, spacing_mm: float | Sequence[float] | None = None) -> Volume:
+    return GpuVolume(array, spacing_mm)

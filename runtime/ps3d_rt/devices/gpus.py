@@ -14,9 +14,6 @@ from typing import Any
 from ps3d_rt.core.arrays import gpu_index, namespace_of
 from ps3d_rt.errors import CapabilityError, InputError
 
-ONLY_GPU = "cuda:0"
-"""The GPU of a process that was started to work on one of several: it sees no other."""
-
 _LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
@@ -82,48 +79,6 @@ def find_gpu(device: str) -> Gpu:
         listed = ", ".join(f"{gpu.device} ({gpu.name})" for gpu in gpus)
         raise CapabilityError(f"device cuda:{index} is not there; this machine has {listed}.")
     return gpus[index]
-
-
-def find_devices(device: str) -> tuple[str, ...]:
-    """Take apart what a run is to work on: one device, or several GPUs of one kind.
-
-    Args:
-        device: ``auto``, ``cpu``, ``cuda:N``, several GPUs as ``cuda:0,cuda:1``, or ``cuda:all``.
-
-    Returns:
-        Each by its name; ``auto``, ``cpu`` and ``cuda:N`` as they are, and not looked for.
-
-    Raises:
-        CapabilityError: if one of several GPUs is not there.
-        InputError: if the text is none of these, names a GPU twice, or the GPUs differ: then labels would depend on
-            which GPU did what.
-    """
-    names = tuple(device.split(","))
-    if device == "cuda:all":
-        names = tuple(gpu.device for gpu in find_gpus())
-    if len(names) == 1:
-        return names
-    if None in map(gpu_index, names) or len(set(names)) < len(names):
-        raise InputError(f"device is {device!r}; several devices are GPUs, each named once: cuda:0,cuda:1.")
-    kinds = {name: find_gpu(name).identity for name in names}
-    if len(set(kinds.values())) > 1:
-        listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
-        raise InputError(f"a run takes several GPUs of one kind only; these are {listed}. Name one, or equal ones.")
-    return names
-
-
-def environment_of(device: str, visible: str | None) -> dict[str, str]:
-    """Give the environment of a process that sees one GPU only, as :data:`ONLY_GPU`.
-
-    Args:
-        device: ``cuda:N``, as this process numbers its GPUs.
-        visible: CUDA_VISIBLE_DEVICES of this process; None: not set.
-
-    >>> environment_of("cuda:1", None), environment_of("cuda:1", "4,6")
-    ({'CUDA_VISIBLE_DEVICES': '1'}, {'CUDA_VISIBLE_DEVICES': '6'})
-    """
-    number = gpu_index(device) or 0
-    return {"CUDA_VISIBLE_DEVICES": str(number) if visible is None else visible.split(",")[number].strip()}
 
 
 def load_cupy(gpu: Gpu) -> Any:

@@ -1,0 +1,77 @@
+"""Who does what in a run: the device that its stages see, and the workers that map what is done there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ps3d_rt.devices import Device, GpuDevice, device_named
+from ps3d_rt.devices.several import ONLY_GPU, gpu_processes
+from ps3d_rt.workers import Workers
+
+
+class Mapper(Protocol):
+    """What maps tasks as :meth:`ps3d_rt.workers.Workers.map` does."""
+
+    def map(
+        self,
+        task: Callable[[Any], Any],
+        items: Iterable[Any],
+        on_progress: Callable[[Any], object] | None = None,
+        *,
+        at_once: int | None = None,
+    ) -> Iterator[Any]:
+        """Yield the results in the order of the items."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the network and the particles are computed."""
+
+    device: Device
+    """As tasks see it."""
+    sweeps: Mapper
+    """Maps sweeps of the network."""
+    chunks: Mapper
+    """Maps chunks that are put together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLimits:
+    """What a run may take."""
+
+    processes: int
+    """On the CPU."""
+    threads: int | None
+    """None: one a core."""
+    chunks_at_once: int
+    """Chunks that the memory of a GPU holds at a time; of no meaning on a CPU."""
+    gpu_bytes: int
+    """Of each GPU."""
+
+
+@contextmanager
+def placed(devices: tuple[str, ...], workers: Workers, run: RunLimits) -> Iterator[Placement]:
+    """Place a run on its devices.
+
+    Args:
+        devices: ``cpu``, ``cuda:N`` or several GPUs.
+        workers: what does the rest of the run.
+        run: what the run may take.
+
+    Raises:
+        CapabilityError: if it takes more, or a GPU is not there.
+    """
+    if len(devices) > 1:
+        with gpu_processes(devices, run.gpu_bytes) as processes:
+            yield Placement(GpuDevice(ONLY_GPU), processes, processes)
+        return
+    device = device_named(devices[0])
+    with (
+        # In one process the engine has all cores or the GPU, so sweeps take turns.
+        Workers(threads=1) if run.processes == 1 else nullcontext(workers) as sweeps,
+        device.chunk_workers(workers, run.chunks_at_once, run.threads) as chunks,
+    ):
+        yield Placement(device, sweeps, chunks)
