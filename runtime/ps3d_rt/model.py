@@ -10,13 +10,15 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from hashlib import file_digest, sha256
 from importlib import resources
 from math import isfinite, pi
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import msgspec
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
@@ -33,6 +35,8 @@ CLASS_NAMES = ("background", "core", "border")
 GRAY_SCHEMES = ("volume", "constants", "embedding")
 LATER = frozenset({"gray_floor", "gray_ceiling", "mirror_axes", "core_bias", "min_confidence", "min_diameter_voxels"})
 """Fields that the first bundles did not have: where one is missing, its default is meant."""
+NOT_IN_MANIFEST = frozenset({"path", "warnings"})
+"""Fields of a bundle that say where it is and what is to be known of it."""
 RETIRED = {"max_doubt": "it dropped particles because they were large"}
 """Fields of earlier versions that have no effect any more, and why."""
 MAX_UNPACKED_BYTES = 16 * 2**30
@@ -161,7 +165,7 @@ class ModelBundle:
         told = (
             f
             for f in fields(self)
-            if f.name not in ("path", "warnings") and (f.name not in LATER or getattr(self, f.name) != f.default)
+            if f.name not in NOT_IN_MANIFEST and (f.name not in LATER or getattr(self, f.name) != f.default)
         )
         return {f.name: getattr(self, f.name) for f in told}
 
@@ -291,89 +295,45 @@ def _read_manifest(manifest: Path) -> ModelBundle:
         for name, why in RETIRED.items()
         if content.pop(name, 0)
     )
-    missing, unknown = _READERS.keys() - content.keys() - LATER, content.keys() - _READERS.keys()
+    kinds = _kinds()
+    missing, unknown = kinds.keys() - content.keys() - LATER, content.keys() - kinds.keys()
     if missing or unknown:
         raise InputError(
             f"{manifest}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}; "
             "export the model again, or update ps3d-rt if the model is newer."
         )
-    values = {}
-    for key, value in content.items():
-        try:
-            values[key] = _READERS[key](value)
-        except _UnreadableError as error:
-            raise InputError(f"{manifest}: {key} is {value!r}: {error} is needed; export the model again.") from error
-    return ModelBundle(**values, warnings=warnings)
+    return ModelBundle(**{key: _decode(manifest, key, kinds[key], content[key]) for key in content}, warnings=warnings)
 
 
-_JSON_NAMES = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
+def _kinds() -> dict[str, Any]:
+    """Type of every field of ``model.json``."""
+    hints = get_type_hints(ModelBundle)
+    return {f.name: hints[f.name] for f in fields(ModelBundle) if f.name not in NOT_IN_MANIFEST}
 
 
-class _UnreadableError(Exception):
-    """A value of a manifest is not what its field holds; the message is what it should be."""
+def _decode(manifest: Path, key: str, kind: Any, value: Any) -> Any:
+    """Take a value of JSON for what its field holds; nothing is turned into something else but 1 into 1.0."""
+    try:
+        found = msgspec.convert(value, kind)
+        if isinstance(found, float) and not isfinite(found):
+            raise ValueError(found)
+    except ValueError as error:  # msgspec's are, too
+        allowed = _ALLOWED[kind]
+        raise InputError(f"{manifest}: {key} is {value!r}, not {allowed}; export the model again.") from error
+    return found
 
 
-def _of_type(kind: type) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        if type(value) is not kind:  # not isinstance: True is an int
-            raise _UnreadableError(_JSON_NAMES[kind])
-        return value
-
-    return read
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float) or not isfinite(value):
-        raise _UnreadableError("a finite number")
-    return float(value)
-
-
-def _optional_number(value: Any) -> float | None:
-    return None if value is None else _number(value)
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(_of_type(str)(item) for item in _of_type(list)(value))
-
-
-def _integers(value: Any) -> tuple[int, ...]:
-    return tuple(_of_type(int)(item) for item in _of_type(list)(value))
-
-
-def _zyx(value: Any) -> Zyx:
-    sides = _integers(value)
-    if len(sides) != 3:
-        raise _UnreadableError("a list of three whole numbers")
-    return sides[0], sides[1], sides[2]
-
-
-def _text_map(value: Any) -> dict[str, str]:
-    return {_of_type(str)(key): _of_type(str)(item) for key, item in _of_type(dict)(value).items()}
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "schema_version": _of_type(int),
-    "name": _of_type(str),
-    "patch": _zyx,
-    "target_size_voxels": _number,
-    "border_thickness_voxels": _number,
-    "members": _texts,
-    "gray_scheme": _of_type(str),
-    "gray_mean": _optional_number,
-    "gray_std": _optional_number,
-    "gray_floor": _optional_number,
-    "gray_ceiling": _optional_number,
-    "lowpass": _of_type(bool),
-    "overlap": _number,
-    "min_relative_volume": _number,
-    "min_confidence": _number,
-    "min_diameter_voxels": _number,
-    "mirror_axes": _integers,
-    "core_bias": _number,
-    "classes": _texts,
-    "provenance": _of_type(dict),
-    "licence": _of_type(str),
-    "sha256": _text_map,
+_ALLOWED: dict[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    float: "a finite number",
+    float | None: "a finite number or null",
+    Zyx: "a list of three whole numbers",
+    tuple[int, ...]: "a list of whole numbers",
+    tuple[str, ...]: "a list of texts",
+    dict[str, Any]: "an object",
+    dict[str, str]: "an object of texts",
 }
 
 

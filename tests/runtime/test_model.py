@@ -123,28 +123,31 @@ def test_a_bundle_outside_its_bounds_is_refused(changes: dict[str, Any], says: s
     [
         ("schema_version", 2, "schema_version is 2, this ps3d-rt reads 1"),
         ("schema_version", None, "schema_version is None"),
-        ("name", 3, "name is 3: a text is needed"),
-        ("patch", [16, 16], r"patch is \[16, 16\]: a list of three whole numbers is needed"),
-        ("patch", [16, 16, 16.0], "a whole number is needed"),
-        ("patch", [16, 16, True], "a whole number is needed"),
-        ("patch", "168", "a list is needed"),
-        ("target_size_voxels", "60", "a finite number is needed"),
-        ("target_size_voxels", float("nan"), "a finite number is needed"),
-        ("overlap", True, "a finite number is needed"),
-        ("lowpass", 1, "true or false is needed"),
-        ("members", ["a.onnx", 3], "a text is needed"),
+        ("name", 3, "name is 3, not a text; export"),
+        ("patch", [16, 16], r"model\.json: patch is \[16, 16\], not a list of three whole numbers"),
+        ("patch", [16, 16, 16.0], "not a list of three whole numbers"),
+        ("patch", [16, 16, True], "not a list of three whole numbers"),
+        ("patch", "168", "not a list of three whole numbers"),
+        ("target_size_voxels", "60", "not a finite number;"),
+        ("target_size_voxels", float("nan"), "not a finite number;"),
+        ("overlap", True, "overlap is True, not a finite number;"),
+        ("lowpass", 1, "not true or false"),
+        ("members", ["a.onnx", 3], "not a list of texts"),
         ("members", ["../a.onnx"], "leaves the bundle's folder"),
         ("members", ["a.onnx", "b.onnx"], "no sha256 for b.onnx"),
-        ("mirror_axes", [0, True], "a whole number is needed"),
-        ("mirror_axes", 1, "a list is needed"),
-        ("mirror_axes", None, "a list is needed"),
+        ("mirror_axes", [0, True], "not a list of whole numbers"),
+        ("mirror_axes", 1, "not a list of whole numbers"),
+        ("mirror_axes", None, "not a list of whole numbers"),
         ("mirror_axes", [3], "mirror_axes is"),
-        ("core_bias", "0", "a finite number is needed"),
-        ("core_bias", None, "a finite number is needed"),
-        ("sha256", {"a.onnx": 5}, "a text is needed"),
-        ("sha256", [], "an object is needed"),
-        ("gray_mean", "x", "a finite number is needed"),
-        ("provenance", "mine", "an object is needed"),
+        ("core_bias", "0", "not a finite number;"),
+        ("core_bias", None, "not a finite number;"),
+        ("sha256", {"a.onnx": 5}, "not an object of texts"),
+        ("sha256", [], "not an object of texts"),
+        ("gray_mean", "x", "not a finite number or null"),
+        ("gray_ceiling", float("inf"), "not a finite number or null"),
+        ("path", "/elsewhere", "unknown fields"),
+        ("warnings", ["none"], "unknown fields"),
+        ("provenance", "mine", "not an object;"),
     ],
 )
 def test_a_wrong_value_in_the_manifest_is_named(tiny_bundle: ModelBundle, key: str, value: object, says: str) -> None:
@@ -307,3 +310,7 @@ def test_a_bundle_that_could_not_be_read_is_not_written(
     with pytest.raises(InputError, match=says):
         write_bundle(tmp_path / folder, draft(), dict.fromkeys(names, tiny_networks[0]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_type_of_a_field_has_its_words():
+    assert set(model_module._kinds().values()) <= model_module._ALLOWED.keys()
