@@ -77,6 +77,21 @@ def test_air_between_and_around_particles_is_the_embedding() -> None:
     assert find_embedding(whole(image), SHAPE).gray == pytest.approx(500, abs=0.5 * NOISE)
 
 
+def test_embedding_around_a_dense_packing_is_not_air() -> None:
+    image = scan(step=12, radius=7.1)
+    for axis in (1, 2):
+        rim = (GRID[axis] < 8) | (GRID[axis] > 55)
+        image[rim] = EMBEDDING + np.random.default_rng(axis).normal(0, NOISE, int(rim.sum()))
+    found = find_embedding(whole(image), SHAPE)
+    assert found.gray == pytest.approx(EMBEDDING, abs=0.5 * NOISE)
+    assert found.air is None
+
+
+@pytest.mark.parametrize(("step", "radius"), [(40, 6.0), (20, 6.0), (12, 6.0)])
+def test_the_contrast_does_not_depend_on_how_full_the_sample_is(step: int, radius: float) -> None:
+    assert find_embedding(whole(scan(step, radius=radius)), SHAPE).contrast == pytest.approx(4000, rel=0.1)
+
+
 def test_many_bubbles_are_not_the_embedding_but_a_doubt() -> None:
     image = scan(step=32)
     for z in (10, 32, 54):

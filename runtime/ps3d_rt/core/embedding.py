@@ -2,10 +2,12 @@
 
 1. The voxels are averaged in cubes of 2×2×2, and the flatter half of the cubes is taken: edges mix gray values.
 2. The histogram of these has a peak for every material. The darkest peak with 5 % of them or more is the embedding,
-3. unless it is air: it lies outside of all the others, as around a tube, or in bubbles. Then the next peak is it.
-4. What stands clearly above the embedding is particle; its geometric mean is the contrast, near the darker minerals.
+3. unless it is air: it lies outside of all the others, as around a tube, or in bubbles. Then the next peak is it. What
+   lies around a dense packing does not count as air: it goes on between the particles.
+4. What is brighter than the embedding by more than noise makes it darker is particle. Half of it, counted by the root
+   of how far it stands out, lies below the contrast: a few very bright grains count little, and so does noise.
 
-How full the sample is, and how bright its brightest mineral, changes none of this.
+How full the sample is, and how bright its brightest mineral, changes this little.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.outside import Part, directions, rim
+from ps3d_rt.core.outside import Part, Rim, directions, rim
 from ps3d_rt.errors import InputError
 
 SIDE = 2
@@ -29,10 +31,15 @@ LEAST_PEAK = 0.05
 """Share of the flat cubes; a darker peak with fewer is bubbles, cracks, an artifact."""
 _VALLEY = 0.8
 """Two peaks are one if the histogram between them does not fall below this share of the lower one."""
-_CLEAR = 3.0
-"""Standard deviations of the cubes of the embedding, from which on a cube counts as particle by half."""
 _MOST_BINS = 4096
-_LEAST_CUBES = 30
+_CONTRAST_BINS = 400
+"""Of equal ratios: 2 % each."""
+_PURE_AIR = 0.01
+"""Share of the inside that is as dark as air around it and need not be looked at closer."""
+_MOST_JOINED = 0.7
+"""Share of what is dark inside that may hang together with what lies around: more goes on between the particles."""
+_LEAST_CUBES, _LEAST_FILL = 30, 0.002
+"""Cubes of particles, and their share, without which there is nothing to measure."""
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +53,7 @@ class Embedding:
     noise: float
     """Standard deviation of a voxel inside it."""
     contrast: float
-    """How far the particles stand above it, geometric mean, > 0."""
+    """How far the particles stand above it, a typical one, > 0."""
     air: float | None = None
     """Peak of what is darker and lies outside the sample or in bubbles; None if there is little."""
     doubts: tuple[str, ...] = ()
@@ -94,7 +101,7 @@ def find_embedding(parts: Sequence[Part], shape: Zyx, given: float | None = None
     else:
         gray, air = given, None
     width, noise = _width_and_noise(cubes, gray, air)
-    contrast = _contrast(cubes, gray, max(_CLEAR * noise, 2 * width))
+    contrast = _contrast(cubes, gray, width)
     if contrast is None:
         doubts.append(
             f"hardly anything is brighter than the embedding, which was taken to be {gray:.5g}: "
@@ -104,17 +111,29 @@ def find_embedding(parts: Sequence[Part], shape: Zyx, given: float | None = None
     return Embedding(gray, noise, contrast, air, tuple(doubts))
 
 
-def _contrast(cubes: _Cubes, gray: float, limit: float) -> float | None:
-    """Give the geometric mean of how far particles stand above the embedding; None if there are hardly any.
+def _contrast(cubes: _Cubes, gray: float, width: float) -> float | None:
+    """Give how far particles stand above the embedding of that width; None if there are hardly any.
 
-    A cube counts the more the farther it is above ``limit``: a sharp limit would make the mean jump where filler of
-    little contrast passes it. Cubes on edges count too: which are flat depends on how much embedding there is.
+    Noise and streaks lie on both sides of the embedding, so the histogram of its dark side, mirrored, is taken from
+    that of its bright side. What is left are particles, edges included, however much embedding there is.
     """
-    above = cubes.mean[cubes.mean > gray + limit / 2] - gray
-    weight = above**4 / (above**4 + limit**4)
-    if weight.sum() < _LEAST_CUBES:
+    above = cubes.mean - gray
+    # Below three widths, an embedding that is found a little too dark would look like particles.
+    if not any(_is_brighter(above, k * width) for k in (3, 6, 12)):
         return None
-    return float(np.exp((weight * np.log(above)).sum() / weight.sum()))
+    top = float(np.quantile(np.abs(above), 0.9999))
+    edges = np.append(0.0, np.geomspace(top / 2000, top * 1.001, _CONTRAST_BINS))
+    bright, dark = (np.histogram(side, edges)[0] for side in (above[above > 0], -above[above < 0]))
+    middles = (edges[1:] + edges[:-1]) / 2
+    reached = np.cumsum(np.maximum(bright - dark, 0) * np.sqrt(middles))
+    return float(middles[np.searchsorted(reached, reached[-1] / 2)])
+
+
+def _is_brighter(above: Floats, limit: float) -> bool:
+    """Whether clearly more cubes are brighter by ``limit`` than are darker by it."""
+    bright, dark = np.count_nonzero(above > limit), np.count_nonzero(above < -limit)
+    chance = 4 * np.sqrt(bright + dark)
+    return bool(bright - dark >= max(_LEAST_CUBES, _LEAST_FILL * above.size, chance))
 
 
 def _cubes_of(part: Part) -> tuple[Floats, Floats]:
@@ -217,7 +236,8 @@ def _choose(
     places = [(part.start, mean.shape, _sides(part)) for part, (mean, _) in zip(parts, grids, strict=True)]
     around = rim(np.concatenate([d.ravel() for d in dark]), directions(places, shape), counts=counts, pure=0.9)
     if around.share >= 0.02 and around.inside <= 0.25:
-        return large[1].gray, darkest.gray
+        is_air = around.inside <= _PURE_AIR or _joined(dark, around) < _MOST_JOINED
+        return (large[1].gray, darkest.gray) if is_air else (darkest.gray, None)
     if _largest_piece(dark) < 0.5:
         doubts.append(
             f"gray values about {darkest.gray:.5g} were taken for bubbles, and {large[1].gray:.5g} for the embedding; "
@@ -241,6 +261,23 @@ def _largest_piece(dark: Sequence[NDArray[np.bool_]]) -> float:
         largest += int(counts.max(initial=0))
         total += int(counts.sum())
     return largest / max(1, total)
+
+
+def _joined(dark: Sequence[NDArray[np.bool_]], around: Rim) -> float:
+    """Share of the dark cubes well inside that hang together with dark ones outside, in parts that reach outside."""
+    joined = total = offset = 0
+    for mask in dark:
+        of_part = slice(offset, offset + mask.size)
+        beyond, inside = (mask & place[of_part].reshape(mask.shape) for place in (around.outer, around.inner))
+        offset += mask.size
+        if not beyond.any():
+            continue
+        labels, count = ndimage.label(mask)
+        reaches = np.zeros(count + 1, bool)
+        reaches[labels[beyond]] = True
+        joined += int(np.count_nonzero(reaches[labels[inside]]))
+        total += int(np.count_nonzero(inside))
+    return joined / max(1, total)
 
 
 def _width_and_noise(cubes: _Cubes, gray: float, air: float | None) -> tuple[float, float]:

@@ -74,6 +74,10 @@ class Rim:
     """Of all voxels that lie outside, in [0, 1]."""
     inside: float
     """Share of the kind among the voxels well inside, in [0, 1]; 1 if there is no inside."""
+    outer: NDArray[np.bool_]
+    """(n,) which voxels lie outside."""
+    inner: NDArray[np.bool_]
+    """(n,) which lie well inside."""
 
 
 def directions(grids: Sequence[tuple[Zyx, Zyx, Zyx]], shape: Zyx) -> Directions:
@@ -126,7 +130,8 @@ def rim(
     empty = passed[known].sum(axis=1) >= pure * total[known].sum(axis=1)
     scanned = of[within].any() and empty.sum() <= _MOST_EMPTY * known.sum()
     inside = found[within].sum() / of[within].sum() if scanned else 1.0
-    return Rim(float(found[outer].sum() / max(1, of.sum())), float(inside))
+    beyond, before = where.step >= begin[where.cell], where.step < _WELL_INSIDE * begin[where.cell]
+    return Rim(float(found[outer].sum() / max(1, of.sum())), float(inside), beyond, before)
 
 
 def leave_out_constant(parts: Sequence[Part], shape: Zyx) -> tuple[list[Part], Outside | None]:
