@@ -138,14 +138,14 @@ def test_a_gpu_holds_what_the_host_does_not(model: Any) -> None:
 def test_the_budget_of_a_gpu_is_an_option(cli: Any, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def opened(bundle: Any, *, use: Any, **options: Any) -> Any:
-        seen.append(use)
+    def opened(bundle: Any, *, limits: Any, **options: Any) -> Any:
+        seen.append(limits)
         return FakeEngine(bundle.patch)
 
     monkeypatch.setattr("ps3d_rt.api.open_engine", opened)
     for options in ((), ("--gpu-memory", "1.5")):
         assert cli("plan", scan, "--particle-size", "0.12", "--no-trial", *options)[0] == 0
-    assert [use.memory_bytes for use in seen] == [3 * 2**30, 3 * 2**27]
+    assert [limits.memory_bytes for limits in seen] == [3 * 2**30, 3 * 2**27]
 
 
 def test_the_piece_is_in_the_middle_and_as_large_as_asked(model: Any) -> None:
