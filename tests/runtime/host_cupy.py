@@ -27,6 +27,8 @@ from weakref import WeakSet
 import numpy as np
 
 COMPILER = shutil.which("g++")
+OPTIONS = ("-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+"""No contraction: on Arm, g++ would round a product and a sum as one, which --fmad=false forbids on a card."""
 JUMP = 7
 """Threads run from the last to the first, one in so many, again and again until all have run."""
 
@@ -80,8 +82,7 @@ def compiled(source: str, name: str) -> Any:
     parameters = " ".join(re.search(rf"__global__ void {name}\((.*?)\)", source, re.DOTALL)[1].split())
     folder = Path(tempfile.mkdtemp(prefix="ps3d-kernel-"))
     (folder / "kernel.cpp").write_text(SHIM + source + call_in_order(name, parameters))
-    command = [COMPILER, "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", "kernel.so", "kernel.cpp"]
-    subprocess.run(command, cwd=folder, check=True)
+    subprocess.run([COMPILER, *OPTIONS, "-o", "kernel.so", "kernel.cpp"], cwd=folder, check=True)
     run = ctypes.PyDLL(str(folder / "kernel.so")).run  # holds the GIL: a kernel keeps its state in static variables
     shutil.rmtree(folder)
     scalars = [not re.search(r"\*", parameter) for parameter in parameters.split(",")]
@@ -154,7 +155,8 @@ def pending(orders: dict[Stream, int], here: Stream) -> bool:
 class RawKernel:
     """A kernel by its source and name."""
 
-    def __init__(self, source: str, name: str) -> None:
+    def __init__(self, source: str, name: str, options: tuple[str, ...]) -> None:
+        assert options == ("--fmad=false",), "g++ gets nothing that stands for other options"
         self.source, self.name = source, name
 
     def __call__(self, grid: tuple[int], block: tuple[int], args: tuple[Any, ...]) -> None:

@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 import pytest
 
 from ps3d_rt import core
-from ps3d_rt.core.arrays import CudaKernel
+from ps3d_rt.core.arrays import KERNEL_OPTIONS, CudaKernel
 
 ARCHITECTURES = ("sm_75", "sm_86", "sm_90", "sm_120")
 """Turing, the oldest that CUDA 13 compiles for; Ampere and Ada workstations; Hopper; Blackwell workstations."""
@@ -33,21 +33,25 @@ def nvrtc() -> ctypes.CDLL:
     return ctypes.CDLL(str(found[0]))
 
 
-def compile_to_cubin(nvrtc: ctypes.CDLL, kernel: CudaKernel, architecture: str) -> tuple[int, str]:
-    """Give the size of the machine code, 0 if it does not compile, and what the compiler says."""
+def compile_to_cubin(nvrtc: ctypes.CDLL, kernel: CudaKernel, architecture: str) -> tuple[bytes, str]:
+    """Give the machine code, nothing if it does not compile, and what the compiler says."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     source, name = kernel.source.encode(), kernel.name.encode()
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, name, 0, None, None) == 0
-    options = (ctypes.c_char_p * 2)(f"--gpu-architecture={architecture}".encode(), b"--std=c++17")
-    failed = nvrtc.nvrtcCompileProgram(program, len(options), options)
+    options = [f"--gpu-architecture={architecture}", "--std=c++17", *KERNEL_OPTIONS]
+    array = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+    failed = nvrtc.nvrtcCompileProgram(program, len(options), array)
     nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(size.value)
     nvrtc.nvrtcGetProgramLog(program, log)
     size.value = 0
     if not failed:
         assert nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size)) == 0
+    code = ctypes.create_string_buffer(size.value)
+    if not failed:
+        assert nvrtc.nvrtcGetCUBIN(program, code) == 0
     nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
-    return size.value, log.value.decode()
+    return code.raw, log.value.decode()
 
 
 def test_the_kernels_are_all_here():
@@ -57,13 +61,23 @@ def test_the_kernels_are_all_here():
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_compiles_without_a_warning(nvrtc, name, architecture):
-    size, log = compile_to_cubin(nvrtc, KERNELS[name], architecture)
+    code, log = compile_to_cubin(nvrtc, KERNELS[name], architecture)
     assert log == ""
-    assert size > 1000
+    assert len(code) > 1000
 
 
 def test_a_kernel_that_is_wrong_does_not(nvrtc):
     wrong = CudaKernel("__global__ void wrong(long long count, int* at) { at[thread()] = nowhere; }")
-    size, log = compile_to_cubin(nvrtc, wrong, "sm_90")
-    assert size == 0
+    code, log = compile_to_cubin(nvrtc, wrong, "sm_90")
+    assert code == b""
     assert '"nowhere" is undefined' in log
+
+
+def test_a_product_and_a_sum_are_rounded_one_by_one(nvrtc):
+    def code(result: str) -> bytes:
+        source = f"__global__ void step(long long count, float* a) {{ a[0] = {result}; }}"
+        return compile_to_cubin(nvrtc, CudaKernel(source), "sm_90")[0]
+
+    plain = code("a[1] * a[2] + a[3]")
+    assert plain == code("__fadd_rn(__fmul_rn(a[1], a[2]), a[3])") != b""
+    assert plain != code("__fmaf_rn(a[1], a[2], a[3])")

@@ -204,6 +204,9 @@ class CudaKernel:
             _raw_kernel(self.source, self.name)((blocks,), (_BLOCK_THREADS,), (count, *args))
 
 
+KERNEL_OPTIONS = ("--fmad=false",)
+"""For CUDA's compiler: a product and a sum are rounded one by one, as on the CPU. So floats can be equal to the bit."""
+
 _BLOCK_THREADS = 256
 _THREAD = """
 __device__ inline long long thread() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }
@@ -212,4 +215,4 @@ __device__ inline long long thread() { return (long long)blockIdx.x * blockDim.x
 
 @cache
 def _raw_kernel(source: str, name: str) -> Any:
-    return import_module("cupy").RawKernel(source, name)
+    return import_module("cupy").RawKernel(source, name, KERNEL_OPTIONS)
