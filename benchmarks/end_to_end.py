@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     }
     for run in (runs["ours"], runs["plain"]):
         run()  # compiles what is compiled once
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, run in runs.items():
         seconds = []
         for _ in range(options.repeats):

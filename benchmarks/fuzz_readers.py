@@ -23,6 +23,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -93,7 +94,7 @@ def sidecar(folder: Path) -> tuple[Path, Path]:
     return folder / "a.raw", folder / "a.raw.json"
 
 
-def tiff(**options: object) -> Make:
+def tiff(**options: Any) -> Make:
     """Make a TIFF of another layout than ours."""
 
     def make(folder: Path) -> tuple[Path, Path]:

@@ -75,7 +75,9 @@ def steep(image: Array, found: Embedding) -> Array:
 def root(image: Array, found: Embedding) -> Array:
     """Compress less far above: a square root, straight around the embedding."""
     ratio = (image - found.gray) / found.contrast
-    return np.maximum(-0.5 + 1.8 * np.sign(ratio) * (np.sqrt(1 + 2 * np.abs(ratio)) - 1) / 0.9, FLOOR)
+    bent = -0.5 + 1.8 * np.sign(ratio) * (np.sqrt(1 + 2 * np.abs(ratio)) - 1) / 0.9
+    floored: Array = np.maximum(bent, FLOOR)
+    return floored
 
 
 CANDIDATES: dict[str, Scale] = {"straight": straight, "arsinh": arsinh, "steep": steep, "root": root}

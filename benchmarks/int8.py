@@ -116,7 +116,7 @@ def patches_of(case: Case, bundle: ModelBundle) -> Any:
     gray = network_input(case.image, scale)
     missing = [(0, max(0, p - n)) for p, n in zip(bundle.patch, gray.shape, strict=True)]
     gray = np.pad(gray, missing, mode="edge")
-    starts = np.random.default_rng(0).integers(0, np.array(gray.shape) - bundle.patch + 1, (8, 3))
+    starts = np.random.default_rng(0).integers(0, np.subtract(gray.shape, bundle.patch) + 1, (8, 3))
     cut = [gray[tuple(slice(a, a + n) for a, n in zip(at, bundle.patch, strict=True))] for at in starts]
     return np.ascontiguousarray(np.stack(cut)[:, None])
 

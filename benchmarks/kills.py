@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
         seconds = time.perf_counter() - start
         assert code == 0, "the undisturbed run failed"
         want = content(folder / "want")
-        trials = []
+        trials: list[dict[str, Any]] = []
         # A moment may come too late on a machine whose speed changes: such a trial is listed, and does not count.
         while sum(trial["killed"] for trial in trials) < options.kills:
             out = folder / f"out-{len(trials)}"

@@ -79,7 +79,8 @@ def race(case: Case, threads: ThreadPoolExecutor) -> Race:
         return table_in_boxes(case.reference, case.image, bins, threads)
 
     def theirs() -> dict[str, Array]:
-        return regionprops_table(case.reference, case.image, properties=PROPERTIES)
+        columns: dict[str, Array] = regionprops_table(case.reference, case.image, properties=PROPERTIES)
+        return columns
 
     about = f"{case.reference.shape[0]}³ uint32, {case.reference.max()} grains"
     runners = (Runner(f"{OURS}, all columns", ours), Runner("scikit-image regionprops_table", theirs))

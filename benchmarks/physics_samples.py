@@ -34,11 +34,12 @@ def samples(labels: Sequence[Path]) -> list[tuple[str, Sample]]:
         seed, left = FIRST_SEED + number, SIMULATED - number
         if left <= len(sources):
             source = sources[-left]
-            made = labelled_sample(source, labelled_spec(source, seed, shape=(112,) * 3))
-            shapes = f", shapes of {source.name}"
+            spec, shapes = labelled_spec(source, seed, shape=(112,) * 3), f", shapes of {source.name}"
+            made = labelled_sample(source, spec)
         else:
-            made, shapes = make_physics_sample(random_physics_spec(seed)), ""
-        found.append((f"{made.spec.material} in {made.spec.embedding}{shapes}", made))
+            spec, shapes = random_physics_spec(seed), ""
+            made = make_physics_sample(spec)
+        found.append((f"{spec.material} in {spec.embedding}{shapes}", made))
     return found
 
 

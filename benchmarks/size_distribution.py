@@ -57,13 +57,14 @@ def row(name: str, form: Sequence[int], median: int, count: int, seeds: int) -> 
         mean.append(float(truth.mean()))
         for key, error in found_errors(table, truth):
             errors.setdefault(key, []).append(error)
+    largest = {key: max(values, key=abs) for key, values in errors.items()}
     return {
         "form": name,
         "median_side_voxels": median,
         "mean_diameter_voxels": round(float(np.mean(mean)), 1),
         "particles_inside": round(float(np.mean(inside))),
         **{f"{key}_error": round(float(np.mean(values)), 4) for key, values in errors.items()},
-        **{f"{key}_error_largest": round(max(values, key=abs), 4) for key, values in errors.items()},
+        **{f"{key}_error_largest": round(value, 4) for key, value in largest.items()},
     }
 
 
@@ -102,6 +103,9 @@ def cut(start: Array, stop: Array) -> ParticleTable:
     seen = (stop > start).all(axis=1)
     start, stop = start[seen], stop[seen]
     voxels = (stop - start).prod(axis=1)
+    boxes: dict[str, Any] = {}
+    for i, axis in enumerate("zyx"):
+        boxes |= {f"box_{axis}_start_voxels": start[:, i], f"box_{axis}_stop_voxels": stop[:, i]}
     return replace(
         measure(np.ones((1, 1, 1), np.uint8), (1.0, 1.0, 1.0)),
         label=np.arange(len(start), dtype=np.uint64) + 1,
@@ -109,14 +113,15 @@ def cut(start: Array, stop: Array) -> ParticleTable:
         volume_mm3=voxels.astype(np.float64),
         equivalent_diameter_mm=np.cbrt(6 * voxels / pi),
         touches_edge=((start == 0) | (stop == SHAPE)).any(axis=1),
-        **{f"box_{axis}_start_voxels": start[:, i] for i, axis in enumerate("zyx")},
-        **{f"box_{axis}_stop_voxels": stop[:, i] for i, axis in enumerate("zyx")},
+        **boxes,
     )
 
 
 def rows_of(table: ParticleTable, kept: Array) -> ParticleTable:
     """Keep some rows of the columns that :func:`cut` fills in."""
-    columns = {name: column[kept] for name, column in table.columns().items() if len(column) == len(kept)}
+    columns: dict[str, Any] = {
+        name: column[kept] for name, column in table.columns().items() if len(column) == len(kept)
+    }
     return replace(table, **columns)
 
 

@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -89,8 +90,8 @@ def compare(case: Case, bundle: ModelBundle, engine: Engine) -> list[dict[str, A
                 zoom=job.plan.zoom,
             )
 
-    ways = {"nearest": lambda: resample_labels(labels, shape, zoom=job.plan.zoom)}
-    ways |= {f"smooth {surface}": (lambda surface=surface: smooth(surface)) for surface in SURFACES}
+    ways = {"nearest": partial(resample_labels, labels, shape, zoom=job.plan.zoom)}
+    ways |= {f"smooth {surface}": partial(smooth, surface) for surface in SURFACES}
     rows = []
     for method, way in ways.items():
         way()  # compiles

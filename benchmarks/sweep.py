@@ -38,11 +38,12 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     bundle = ps3d_rt.load_model(options.model)
     name, values = parse_setting(options.setting, bundle)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with open_engine(bundle) as engine:
         for sample_name, image, reference, sample in held_out(options.samples, options.prepared, options.largest):
             scan = ArrayVolume(image, sample.spacing_mm)
-            found = [judge(scan, reference, sample, replace(bundle, **{name: value}), engine) for value in values]
+            settings: list[dict[str, Any]] = [{name: value} for value in values]
+            found = [judge(scan, reference, sample, replace(bundle, **setting), engine) for setting in settings]
             rows.append({"name": sample_name, **{column: [row[column] for row in found] for column in COLUMNS}})
             print(sample_name, np.round(rows[-1]["f1_instance"], 3), file=sys.stderr, flush=True)
     means = {column: np.mean([row[column] for row in rows], axis=0).round(4).tolist() for column in COLUMNS}

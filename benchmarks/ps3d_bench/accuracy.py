@@ -167,4 +167,4 @@ def _middle(case: Case) -> Case:
 
 def _sha256(array: np.ndarray[Any, Any]) -> str:
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return sha256(little).hexdigest()
+    return sha256(little.data).hexdigest()

@@ -185,11 +185,11 @@ def windows(bench: Bench, kind: str) -> dict[str, Any]:
                     rows.append(row | {"precision": engine.spec.precision} | rate)
             except CapabilityError as error:
                 missing[f"{name} {precision}"] = str(error)
-    for what, row in _torch_rows(bench, whole, operations):
-        if isinstance(row, str):
-            missing[what] = row
+    for what, found in _torch_rows(bench, whole, operations):
+        if isinstance(found, str):
+            missing[what] = found
         else:
-            rows.append(row)
+            rows.append(found)
     for row in rows:
         row["share_of_matrix_ceiling"] = _share(row, limits)
     return {

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +20,8 @@ INTERRUPTED = 4
 """Exit code of a run that can be gone on with."""
 SECONDS_TO_STOP = 40
 _LOOK_EVERY_SECONDS = 0.25
+_CTRL_C: signal.Signals = getattr(signal, "CTRL_C_EVENT", signal.SIGINT)
+"""Of Windows, and of all others."""
 
 
 def run_predict(scan: Path, out: Path, options: list[str], limit_s: float, device: str) -> dict[str, Any] | None:
@@ -38,7 +39,9 @@ def run_predict(scan: Path, out: Path, options: list[str], limit_s: float, devic
     if not notes.exists():  # the first part of this measurement
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(out.parent / f".{out.name}.run", ignore_errors=True)
-    so_far = json.loads(notes.read_text()) if notes.exists() else {"seconds": 0.0, "parts": 0, "gpu_mib_before": None}
+    so_far: dict[str, Any] = {"seconds": 0.0, "parts": 0, "gpu_mib_before": None}
+    if notes.exists():
+        so_far = json.loads(notes.read_text())
     with tempfile.TemporaryFile() as said:
         before = gpu_mib(device)
         start = time.perf_counter()
@@ -77,7 +80,7 @@ def _watch(process: subprocess.Popen[bytes], limit_s: float, device: str) -> tup
             process.kill()
         elif time.perf_counter() > end and not stopping:
             stopping = True
-            process.send_signal(signal.CTRL_C_EVENT if sys.platform == "win32" else signal.SIGINT)
+            process.send_signal(_CTRL_C)
     return {"peak_rss_mib": rss or None, "peak_gpu_mib": gpu}, process.returncode
 
 

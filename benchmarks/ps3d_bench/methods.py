@@ -17,6 +17,7 @@ import numpy as np
 from ps3d_bench.accuracy_samples import TUNING
 from ps3d_bench.baselines import snow as snow_baseline
 from ps3d_bench.baselines import threshwater, unet2d, watershed
+from ps3d_bench.baselines.unet2d import SliceNetwork
 from ps3d_bench.samples import Case, load_cases
 from ps3d_rt.api import configure
 from ps3d_rt.engines import open_engine
@@ -210,10 +211,10 @@ class Lab:
         return _timed(run, case.image, **tuned)
 
     @cached_property
-    def _slice_network(self) -> unet2d.SliceNetwork:
+    def _slice_network(self) -> SliceNetwork:
         if self.unet2d is None:
             raise InputError("the 2-D U-Net has no network.")
-        return unet2d.SliceNetwork(self.unet2d, self.threads)
+        return SliceNetwork(self.unet2d, self.threads)
 
     @cached_property
     def _threshwater_cut(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Width:
 
     def channels(self, stage: int) -> int:
         """Features of a stage."""
-        return min(self.features * 2**stage, MOST_FEATURES)
+        return min(self.features << stage, MOST_FEATURES)
 
 
 def random_bundle(folder: Path, width: Width, **fields: Any) -> ModelBundle:
@@ -217,15 +217,15 @@ def _torch_layers() -> dict[str, Callable[..., Any]]:
     def pads(options: dict[str, Any]) -> list[int]:
         return list(options.get("pads", [0] * 6)[:3])
 
-    def convolve(options: dict[str, Any], x: Any, *weights: Any) -> Any:
-        return f.conv3d(x, *weights, stride=options.get("strides", 1), padding=pads(options))
+    def convolve(options: dict[str, Any], x: Any, weight: Any, bias: Any = None) -> Any:
+        return f.conv3d(x, weight, bias, stride=options.get("strides", 1), padding=pads(options))
 
     def pool(function: Callable[..., Any], **fixed: Any) -> Callable[..., Any]:
         return lambda o, x: function(x, o["kernel_shape"], stride=1, padding=pads(o), **fixed)
 
     return {
         "Conv": convolve,
-        "ConvTranspose": lambda o, x, *w: f.conv_transpose3d(x, *w, stride=o["strides"]),
+        "ConvTranspose": lambda o, x, w, b=None: f.conv_transpose3d(x, w, b, stride=o["strides"]),
         "InstanceNormalization": lambda o, x, s, b: f.instance_norm(x, weight=s, bias=b, eps=o.get("epsilon", 1e-5)),
         "LeakyRelu": lambda o, x: f.leaky_relu(x, o.get("alpha", 0.01)),
         "Concat": lambda o, *xs: torch.cat(xs, o["axis"]),

@@ -205,7 +205,7 @@ class Study:
     ) -> Row:
         """Read the row of everything that decides it; measure it first if it is not there."""
         manifest = {name: value for name, value in point.bundle.to_json().items() if name != "provenance"}
-        asked = {"engine": self.engine, "device": self.device, "threads": self.threads}
+        asked: dict[str, Any] = {"engine": self.engine, "device": self.device, "threads": self.threads}
         with open_engine(point.bundle, **asked, mirror=point.mirror) as engine:
             decides = {
                 "bundle": manifest,
@@ -228,7 +228,8 @@ class Study:
 def _labels(point: Point, engine: Engine, case: Case, size_mm: float, threads: int | None) -> np.ndarray[Any, Any]:
     scan = ArrayVolume(case.image, case.spacing_mm)
     config = configure(scan, point.bundle, particle_size=size_mm, overlap=point.overlap, threads=threads)
-    return predict_volume(scan, point.bundle, engine, config).labels
+    labels: np.ndarray[Any, Any] = predict_volume(scan, point.bundle, engine, config).labels
+    return labels
 
 
 def _what_ran(engine: Engine) -> Row:

@@ -79,8 +79,8 @@ def _resampling(image: Array) -> Iterator[Race]:
         if out < source.shape[0]:
             smooth = partial(_scipy_zoom, source, zoom, (1 / zoom - 1) / 2)
             library = partial(_skimage_resize, source, shape, True)
-            runners = (Runner(OURS, ours), Runner("scipy gaussian + zoom", smooth, 0.99))
-            yield Race(f"{what}, low-pass", **about, agreement=_close, runners=(*runners, _resize(library)))
+            runners = (Runner(OURS, ours), Runner("scipy gaussian + zoom", smooth, 0.99), _resize(library))
+            yield Race(f"{what}, low-pass", **about, agreement=_close, runners=runners)
             ours = partial(ours, lowpass=False)
         library = partial(_skimage_resize, source, shape, False)
         runners = (Runner(OURS, ours), Runner("scipy zoom", plainly, 0.99), _resize(library))
@@ -95,11 +95,15 @@ def _scipy_zoom(image: Array, zoom: float, sigma: float) -> Array:
     image = image.astype(np.float32)
     if sigma:
         image = ndimage.gaussian_filter(image, sigma, mode="nearest")
-    return ndimage.zoom(image, zoom, order=1, mode="nearest", grid_mode=True)
+    resized: Array = ndimage.zoom(image, zoom, order=1, mode="nearest", grid_mode=True)
+    return resized
 
 
 def _skimage_resize(image: Array, shape: Zyx, smooth: bool) -> Array:
-    return resize(image.astype(np.float32), shape, order=1, mode="edge", anti_aliasing=smooth, preserve_range=True)
+    resized: Array = resize(
+        image.astype(np.float32), shape, order=1, mode="edge", anti_aliasing=smooth, preserve_range=True
+    )
+    return resized
 
 
 def _blending(side: int) -> Race:
@@ -140,7 +144,8 @@ def _blend_plain(lattice: PatchLattice, scores: Array) -> Array:
         total[(slice(None), *at)] += scores[number % len(scores)] * window
         weight[at] += window
     total /= weight
-    return total.argmax(axis=0).astype(np.uint8)
+    classes: Array = total.argmax(axis=0).astype(np.uint8)
+    return classes
 
 
 def _particles(reference: Array) -> Race:
@@ -275,7 +280,7 @@ def _same_table(ours: ParticleTable, theirs: dict[str, Array]) -> float:
     """Share of the particles whose every column is the same."""
     if not np.array_equal(ours.label, theirs["label"]):
         return 0.0
-    same = (ours.volume_voxels == theirs["area"]) & np.isclose(ours.gray_mean, theirs["intensity_mean"])
+    same = (ours.volume_voxels == theirs["area"]) & np.isclose(ours.columns()["gray_mean"], theirs["intensity_mean"])
     for axis, spacing in zip("zyx", SPACING_MM, strict=True):
         at = "zyx".index(axis)
         centre = getattr(ours, f"centroid_{axis}_mm") / spacing - 0.5

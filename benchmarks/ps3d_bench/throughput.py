@@ -68,20 +68,24 @@ def measure(scan: Scan, repeats: int, options: Sequence[str] = ()) -> dict[str, 
         repeats: runs; every figure is the median of them, the peak their largest.
         options: more options of ``predict``.
     """
-    runs = []
+    seconds: list[float] = []
+    peaks: list[int | None] = []
+    reports: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(repeats):
             out = Path(folder) / str(number)
             size_mm = scan.particle_size_voxels * SPACING_MM
             sizes = ("--particle-size", f"{size_mm:.6g}", "--spacing", SPACING_MM)
-            seconds, peak_bytes = run_command("predict", scan.path, out, *sizes, *options)
-            runs.append((seconds, peak_bytes, json.loads((out / "run.json").read_text(encoding="utf-8"))))
+            run_seconds, peak_bytes = run_command("predict", scan.path, out, *sizes, *options)
+            seconds.append(run_seconds)
+            peaks.append(peak_bytes)
+            reports.append(json.loads((out / "run.json").read_text(encoding="utf-8")))
             shutil.rmtree(out)
-    seconds, peaks, reports = zip(*runs, strict=True)
     last = reports[-1]
     names = [name for name in last["seconds"] if name != "all"]
     stages = {name: median(report["seconds"][name] for report in reports) for name in names}
     wall = median(seconds)
+    known = [peak for peak in peaks if peak is not None]
     return {
         "particle_size_voxels": scan.particle_size_voxels,
         "shape": scan.shape,
@@ -97,7 +101,7 @@ def measure(scan: Scan, repeats: int, options: Sequence[str] = ()) -> dict[str, 
         "stages_seconds": {name: round(value, 3) for name, value in stages.items()},
         "engine_seconds": round(median(report["engine_seconds"] for report in reports), 3),
         "other_seconds": round(wall - sum(stages.values()), 3),
-        "peak_rss_mib": None if None in peaks else round(max(peaks) / 2**20),
+        "peak_rss_mib": round(max(known) / 2**20) if len(known) == len(peaks) else None,
         "mvoxels_per_s": round(prod(scan.shape) / wall / 1e6, 3),
     }
 

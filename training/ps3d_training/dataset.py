@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from ps3d_rt.core.border_core import BORDER, CORE, to_border_core
+from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.embedding import find_embedding
 from ps3d_rt.core.label_doubts import LabelCheck
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, gray_scale, network_input, normalized_shape, size_zoom
 from ps3d_rt.core.outside import Part, leave_out_constant
+from ps3d_rt.core.pieces import BORDER, CORE
 from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.samples import Sample, find_samples
@@ -151,7 +152,8 @@ def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[Pre
     image, scale = _scaled(image, plan)
     normalized = network_input(resample(image, shape, zoom=zoom, lowpass=plan.lowpass), scale)
     # resample_labels goes from normalized to source; labels come the other way here.
-    labels = resample_labels(instances, shape, zoom=tuple(1 / factor for factor in zoom))
+    z, y, x = zoom
+    labels = resample_labels(instances, shape, zoom=(1 / z, 1 / y, 1 / x))
     border_core = to_border_core(labels, plan.border_thickness_voxels)
     _save_case(folder / sample.name, normalized, border_core, plan)
     case = PreparedCase(

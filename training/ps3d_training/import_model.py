@@ -66,7 +66,7 @@ def import_model(
             f"{folder} does not say how large the particles of its training were. Give --target-size and --border: "
             "their mean diameter and the thickness of the class border, in voxels."
         )
-    mean, std = (None, None) if known.gray in (None, "volume") else known.gray
+    mean, std = known.gray if isinstance(known.gray, tuple) else (None, None)
     bundle = ModelBundle(
         name=out.stem,
         patch=model.patch,

@@ -15,11 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from math import prod
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_training.safe_pickle import read_pickle, read_torch
 from ps3d_training.trained_model import Normalization, TrainedModel, check_axes, find_checkpoints, patch_from
@@ -95,7 +97,7 @@ def load_network(checkpoint: Path, *, strides: Kernels, kernels: Kernels) -> nn.
         network.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{checkpoint} does not hold the weights of a plain U-Net of nnU-Net v1: {error}") from error
-    inputs, classes = network.first.in_channels, network.seg_outputs[-1].out_channels
+    inputs, classes = network.first.in_channels, cast(nn.Conv3d, network.seg_outputs[-1]).out_channels
     if (inputs, classes) != (1, 3):
         raise InputError(
             f"{checkpoint} takes {inputs} images and knows {classes} classes; ps3d-rt runs networks with one image "
@@ -131,9 +133,7 @@ class UNet(nn.Module):
         self.conv_blocks_context.append(
             nn.Sequential(_Blocks(weights, f"{deepest}.0", stages[-1]), _Blocks(weights, f"{deepest}.1"))
         )
-        self.tu = nn.ModuleList(
-            nn.ConvTranspose3d(*weight.shape[:2], weight.shape[2:], weight.shape[2:], bias=False) for weight in up
-        )
+        self.tu = nn.ModuleList(map(_upsampling, up))
         self.conv_blocks_localization = nn.ModuleList(
             nn.Sequential(*(_Blocks(weights, f"conv_blocks_localization.{u}.{half}") for half in (0, 1)))
             for u in range(len(up))
@@ -149,7 +149,8 @@ class UNet(nn.Module):
     def first_of_stages(self) -> list[nn.Conv3d]:
         """The first convolution of every encoder stage, finest first."""
         *stages, deepest = self.conv_blocks_context
-        return [stage.blocks[0].conv for stage in (*stages, deepest[0])]
+        finest_first = (*stages, cast(nn.Sequential, deepest)[0])
+        return [cast(_Blocks, stage).first for stage in finest_first]
 
     @property
     def first(self) -> nn.Conv3d:
@@ -170,6 +171,12 @@ class UNet(nn.Module):
         return scores
 
 
+def _upsampling(weight: torch.Tensor) -> nn.ConvTranspose3d:
+    inputs, features, *kernel = weight.shape
+    side = cast(Zyx, tuple(kernel))
+    return nn.ConvTranspose3d(inputs, features, side, side, bias=False)
+
+
 class _Blocks(nn.Module):
     """Convolutions in a row; the first one strides."""
 
@@ -181,6 +188,11 @@ class _Blocks(nn.Module):
         self.blocks = nn.Sequential(
             *(_Block(weight.shape, (1, 1, 1) if i else stride) for i, weight in enumerate(found))
         )
+
+    @property
+    def first(self) -> nn.Conv3d:
+        """The convolution that strides."""
+        return cast(_Block, self.blocks[0]).conv
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.blocks(x)  # type: ignore[no-any-return]
@@ -195,7 +207,8 @@ class _Block(nn.Module):
         if not set(kernel) <= {1, 3}:
             raise ValueError(f"a convolution of {kernel}; nnU-Net v1 has sides 1 and 3")
         padding = [side // 2 for side in kernel]
-        self.conv = nn.Conv3d(inputs, features, kernel, tuple(stride), padding)
+        sides, steps, around = (cast(Zyx, tuple(numbers)) for numbers in (kernel, stride, padding))
+        self.conv = nn.Conv3d(inputs, features, sides, steps, around)
         self.instnorm = nn.InstanceNorm3d(features, eps=1e-5, affine=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

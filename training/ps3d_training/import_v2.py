@@ -113,7 +113,7 @@ def _check_names(configuration: ConfigurationManager, source: Path) -> None:
     """
     options = configuration.network_arch_init_kwargs
     layers = [options[key] for key in configuration.network_arch_init_kwargs_req_import]
-    wanted = [(configuration.network_arch_class_name, (ARCHITECTURES,))]
+    wanted: list[tuple[Any, tuple[str, ...]]] = [(configuration.network_arch_class_name, (ARCHITECTURES,))]
     wanted += [(name, LAYERS) for name in layers if name is not None]
     for name, packages in wanted:
         # The name first: to look for a module is to import it.

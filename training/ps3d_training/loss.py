@@ -25,7 +25,9 @@ class WeightedLoss(torch.nn.Module):
             one number; −1 is perfect.
         """
         if target.shape[1] == 1:
-            return self.plain(output, target)
+            plain: torch.Tensor = self.plain(output, target)
+            return plain
         classes, weights = target[:, :1], target[:, 1:].to(output.dtype)
         each = cross_entropy(output, classes[:, 0].long(), reduction="none")
-        return self.plain.dc(output, classes, loss_mask=weights) + (each * weights[:, 0]).sum() / weights.sum()
+        dice: torch.Tensor = self.plain.dc(output, classes, loss_mask=weights)
+        return dice + (each * weights[:, 0]).sum() / weights.sum()

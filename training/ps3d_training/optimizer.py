@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -37,7 +37,7 @@ def averaged(network: torch.nn.Module) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=_average, use_buffers=True)
 
 
-def _average(averages: list[torch.Tensor], current: list[torch.Tensor], steps: torch.Tensor) -> None:
+def _average(averages: Sequence[torch.Tensor], current: Sequence[torch.Tensor], steps: torch.Tensor | int) -> None:
     """Move every average towards the current value; at first faster, to forget the initial weights."""
     share = max(1 - AVERAGE_DECAY, 9 / (10 + int(steps)))
     for average, value in zip(averages, current, strict=True):

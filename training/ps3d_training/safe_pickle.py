@@ -15,6 +15,8 @@ from numpy._core import multiarray, numeric
 
 from ps3d_rt.errors import InputError
 
+# numpy's types leave it out.
+_frombuffer: Callable[..., Any] = numeric._frombuffer  # type: ignore[attr-defined]
 _ALLOWED: dict[str, Callable[..., Any]] = {
     "builtins.frozenset": frozenset,
     "builtins.set": set,
@@ -26,8 +28,8 @@ _ALLOWED: dict[str, Callable[..., Any]] = {
     "numpy._core.multiarray._reconstruct": multiarray._reconstruct,
     "numpy.core.multiarray.scalar": multiarray.scalar,
     "numpy._core.multiarray.scalar": multiarray.scalar,
-    "numpy.core.numeric._frombuffer": numeric._frombuffer,
-    "numpy._core.numeric._frombuffer": numeric._frombuffer,
+    "numpy.core.numeric._frombuffer": _frombuffer,
+    "numpy._core.numeric._frombuffer": _frombuffer,
 }
 """Everything a pickle of Python 3 may call. Lists, dicts, tuples, texts and numbers need no call."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnx
 import torch
@@ -111,7 +111,8 @@ def exported_weights(member: Path, network: torch.nn.Module) -> Weights:
     }
     norms = {name: module for name, module in network.named_modules(remove_duplicate=False) if is_batch_norm(module)}
     folded = {weight for norm in norms.values() for weight in norm.parameters()}
-    elsewhere = folded | set(network.decoder.seg_layers[:-1].parameters())
+    coarse = cast(torch.nn.ModuleList, network.get_submodule("decoder.seg_layers"))[:-1]
+    elsewhere = folded | set(coarse.parameters())
     missing = [name for name, weight in network.named_parameters() if weight not in values and weight not in elsewhere]
     if missing or not folded.isdisjoint(values):
         raise InputError(

@@ -62,7 +62,7 @@ def export(
     check_patch(patch, plan.stages)
     with tempfile.TemporaryDirectory() as scratch:
         files, folds = {}, {}
-        inherited: dict[str, float] = {}
+        inherited: dict[str, Any] = {}
         for checkpoint in checkpoints:
             fold = checkpoint.parent.name
             network, trained = load_network(checkpoint, plan)
@@ -125,7 +125,7 @@ def write_onnx(network: torch.nn.Module, patch: Zyx, path: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch about itself
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             network,
             (torch.zeros((2, 1, *patch)),),
             input_names=["patches"],

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from time import perf_counter, time
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -49,14 +49,22 @@ PLOT = "training.svg"
 class Ps3dTrainer(nnUNetTrainer):
     """See the module."""
 
+    network: Any
+    """A torch.nn.Module: what is trained. :meth:`initialize` makes it, and the average."""
+    average: AveragedModel
+
     def __init__(
-        self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any], device: torch.device
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int | str,
+        dataset_json: dict[str, Any],
+        device: torch.device,
     ) -> None:
         super().__init__(plans | {"continue_training": False}, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = plans["ps3d"]["deep_supervision"]
         self.use_schedule(Schedule())
         self.oversample_foreground_percent = 0.5
-        self.average: AveragedModel | None = None
         self.f1_instance: dict[int, float] = {}
         """Epoch, counted from 1 → F1_instance of the validation sample."""
         self.started_from: dict[str, Any] | None = None
@@ -98,10 +106,10 @@ class Ps3dTrainer(nnUNetTrainer):
 
     def _build_loss(self) -> torch.nn.Module:
         """Wrap nnU-Net's, so that voxels may have weights."""
-        loss = super()._build_loss()
+        loss: torch.nn.Module = super()._build_loss()
         if isinstance(loss, DeepSupervisionWrapper):
             loss.loss = WeightedLoss(loss.loss)
-            return loss
+            return cast(torch.nn.Module, loss)
         return WeightedLoss(loss)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
@@ -216,7 +224,8 @@ class Ps3dTrainer(nnUNetTrainer):
         with self._autocast() if self.device.type == "cpu" else torch.autocast(self.device.type):
             output = self.network(patch)
         finest = output[0] if isinstance(output, list) else output
-        return finest[0].float().softmax(dim=0).contiguous().cpu().numpy()
+        scores: np.ndarray[Any, Any] = finest[0].float().softmax(dim=0).contiguous().cpu().numpy()
+        return scores
 
     def _plot(self) -> None:
         logged = self.logger.get_checkpoint()
@@ -234,7 +243,7 @@ class Ps3dTrainer(nnUNetTrainer):
     def train_step(self, batch: Batch) -> dict[str, Any]:
         """One step; on a GPU nnU-Net's own (float16 with a scaled loss)."""
         if self.device.type != "cpu":
-            result = super().train_step(batch)
+            result: dict[str, Any] = super().train_step(batch)
         else:
             self.optimizer.zero_grad(set_to_none=True)
             with self._autocast():
@@ -257,7 +266,8 @@ class Ps3dTrainer(nnUNetTrainer):
     @property
     def plain_network(self) -> torch.nn.Module:
         """What is trained, without the wrapper of a compiler."""
-        return getattr(self.network, "_orig_mod", self.network)
+        network: torch.nn.Module = getattr(self.network, "_orig_mod", self.network)
+        return network
 
     @contextmanager
     def _averaged_network(self) -> Iterator[None]:
@@ -304,7 +314,8 @@ class Ps3dTrainer(nnUNetTrainer):
         self.current_epoch = content["current_epoch"]
 
     def _log_values(self) -> dict[str, list[Any]]:
-        return self.logger.get_checkpoint()
+        values: dict[str, list[Any]] = self.logger.get_checkpoint()
+        return values
 
     def print_to_log_file(self, *args: Any, also_print_to_console: bool = True, add_timestamp: bool = True) -> None:
         """To the log file only: the console belongs to the command."""

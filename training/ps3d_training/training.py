@@ -164,7 +164,7 @@ def _check_same_run(content: dict[str, Any], checkpoint: Path, run: TrainingRun)
 
 
 def _differs(one: TrainingPlan, other: TrainingPlan, name: str) -> bool:
-    return getattr(one, name) != getattr(other, name)
+    return bool(getattr(one, name) != getattr(other, name))
 
 
 def _device(name: str) -> torch.device:

@@ -39,7 +39,7 @@ def voxel_weights(instances: NDArray[Any], target_size_voxels: float) -> NDArray
     sizes = np.maximum(np.bincount(inside.ravel()), 1)
     of_particle = np.clip(np.round(np.sqrt(pi / 6 * target_size_voxels**3 / sizes)), 1, MOST).astype(np.int16)
     of_particle[0] = 1
-    weights = maximum_filter(of_particle[inside], REACH)
+    weights: NDArray[np.int16] = maximum_filter(of_particle[inside], REACH)
     last = np.iinfo(np.int32).max
     highest = maximum_filter(inside, REACH)
     lowest = minimum_filter(np.where(inside > 0, inside, last), REACH)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from ps3d_rt.core.border_core import BACKGROUND, CORE
+from ps3d_rt.core.pieces import BACKGROUND, CORE
 
 Array = np.ndarray[Any, Any]
 

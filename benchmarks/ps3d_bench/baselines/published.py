@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from ps3d_rt.core.border_core import BACKGROUND, CORE
 from ps3d_rt.core.grid import Box
+from ps3d_rt.core.pieces import BACKGROUND, CORE
 
 Array = np.ndarray[Any, Any]
 
@@ -33,7 +33,8 @@ CUBE = np.ones((3, 3, 3), np.bool_)
 def resample(volume: Array, shape: tuple[int, int, int], *, order: int) -> Array:
     """Resize a volume by scipy, voxel centres aligned: linear (order 1) for a scan, nearest (0) for labels."""
     zoom = [want / have for want, have in zip(shape, volume.shape, strict=True)]
-    return ndimage.zoom(volume, zoom, order=order, mode="nearest", grid_mode=True)
+    resized: Array = ndimage.zoom(volume, zoom, order=order, mode="nearest", grid_mode=True)
+    return resized
 
 
 def particles(border_core: Array, *, min_relative_volume: float = 0.005) -> Array:

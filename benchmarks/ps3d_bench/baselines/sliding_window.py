@@ -106,7 +106,7 @@ def _load_network(bundle: ModelBundle, plan: TrainingPlan) -> torch.nn.Module:
     from ps3d_training.start import exported_weights  # noqa: PLC0415 - heavy
 
     architecture = nnunet_plans(plan)["configurations"][CONFIGURATION]["architecture"]
-    network = get_network_from_plans(
+    network: torch.nn.Module = get_network_from_plans(
         architecture["network_class_name"],
         architecture["arch_kwargs"],
         architecture["_kw_requires_import"],

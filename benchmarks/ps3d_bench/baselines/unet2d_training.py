@@ -151,7 +151,7 @@ def draw_batch(scans: Sequence[Scan], recipe: Recipe, step: int) -> tuple[Array,
         (batch, 1, side, side) float32, standardized and varied; (batch, side, side) int64, 1 where a particle is.
     """
     draw = np.random.default_rng((recipe.seed, step))
-    crops = [_crop(scans[draw.integers(len(scans))], recipe.side, draw) for _ in range(recipe.batch)]
+    crops = [_crop(scans[int(draw.integers(len(scans)))], recipe.side, draw) for _ in range(recipe.batch)]
     images, targets = zip(*crops, strict=True)
     return np.stack(images)[:, None], np.stack(targets).astype(np.int64)
 
@@ -354,7 +354,7 @@ def write_onnx(network: PlainConvUNet, path: Path) -> float:
     sides = {axis + 2: MULTIPLE * torch.export.Dim(f"{name}_tiles", min=2) for axis, name in enumerate("yx")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch about itself
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             scored,
             (torch.zeros((1, 1, 3 * MULTIPLE, 4 * MULTIPLE)),),
             input_names=["image"],

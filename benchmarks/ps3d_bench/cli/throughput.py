@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -38,7 +38,7 @@ def throughput(
     from ps3d_bench.throughput import as_table, extrapolate, measure, scans  # noqa: PLC0415
     from ps3d_rt.cli.options import sides  # noqa: PLC0415
 
-    voxels = sides(shape)
+    voxels = cast(tuple[int, int, int], sides(shape))  # None stands for no text
     options = ["--model", model, "--engine", engine, *(["--threads", str(threads)] if threads else [])]
     content: dict[str, Any] = {
         "benchmark": "throughput",

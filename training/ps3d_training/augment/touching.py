@@ -100,7 +100,7 @@ def contact(still: NDArray[np.bool_], moving: NDArray[np.bool_], direction: NDAr
     apart = sum(float(np.linalg.norm(v - m, axis=1).max()) for v, m in ((inner, middle), (outer, own))) + 2
     end = np.rint(middle - own).astype(np.int64)
     start = np.rint(middle - own + direction / np.linalg.norm(direction) * apart).astype(np.int64)
-    place = start
+    place: NDArray[np.int64] = start
     for step in face_steps(end - start):
         if _meets(still, surface + (place + step - low)):
             return place

@@ -205,7 +205,8 @@ class OneOfTwo(BasicTransform):
 
     def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
         """Call the one that is drawn."""
-        return self.choices[int(torch.rand(1).item() < 0.5)](**data_dict)
+        changed: dict[str, Any] = self.choices[int(torch.rand(1).item() < 0.5)](**data_dict)
+        return changed
 
 
 @dataclass(frozen=True)

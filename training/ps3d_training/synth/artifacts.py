@@ -34,7 +34,8 @@ def scan(ideal: Array, spec: SampleSpec, rng: np.random.Generator) -> Array:
     counts = image * (_RESIN_COUNTS - _AIR_COUNTS) + _AIR_COUNTS
     if spec.clipped or spec.bits < 16:
         _export(counts, spec)
-    return np.clip(np.rint(counts), 0, 65535).astype(np.uint16)
+    clipped: Array = np.clip(np.rint(counts), 0, 65535)
+    return clipped.astype(np.uint16)
 
 
 def _sharpen(image: Array, spec: SampleSpec) -> None:

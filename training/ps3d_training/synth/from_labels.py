@@ -179,4 +179,5 @@ def _components(grains: Array, least_voxels: int) -> Array:
     labels, _ = ndimage.label(grains)
     keep = voxels_by_label(labels) >= least_voxels
     keep[0] = False
-    return (np.cumsum(keep) * keep).astype(np.uint32)[labels]
+    kept: Array = (np.cumsum(keep) * keep).astype(np.uint32)[labels]
+    return kept

@@ -120,7 +120,7 @@ def _add_bubbles(image: Array, spec: SampleSpec, rng: np.random.Generator) -> No
     target = spec.bubbles * image.size
     while target > 0:
         radius = spec.particle_size_voxels * rng.uniform(0.1, 0.6)
-        center = rng.uniform(0, image.shape)
+        center = rng.uniform(0, image.shape, 3)
         low = np.maximum(np.floor(center - radius - 1), 0).astype(int)
         high = np.minimum(np.ceil(center + radius + 2), image.shape).astype(int)
         z, y, x = np.ogrid[low[0] : high[0], low[1] : high[1], low[2] : high[2]]

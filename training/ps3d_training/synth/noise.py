@@ -48,4 +48,5 @@ def view_noise(rng: np.random.Generator, shape: tuple[int, int, int], views: int
         profiles -= ndimage.uniform_filter1d(profiles, 7, axis=1, mode="wrap")
         for z in range(depth):
             noise[z] += profiles[z][at]
-    return noise / noise.std()
+    noise /= noise.std()
+    return noise

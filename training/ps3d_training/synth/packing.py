@@ -155,7 +155,8 @@ class Packer:
         wanted &= self._inside[at[:, 0], at[:, 1], at[:, 2]]
         # Deep in a gap between neighbours first: that is how grains come to rest.
         order = np.argsort(-sunk[wanted]) if touching and self._spec.touching > 0.5 else slice(None)
-        return centers[wanted][order][:6]
+        found: Array = centers[wanted][order][:6]
+        return found
 
     def _beside_hosts(self, grain: Grain, count: int) -> Array:
         rng, packing = self._rng, self.packing
@@ -192,7 +193,7 @@ class Packer:
             return False
         hosts = np.unique(owner[overlap])
         small = min(self.packing.radii[host - 1] for host in hosts)
-        return int(overlap.sum()) < MAX_OVERLAP * 4.19 * small**3
+        return bool(overlap.sum() < MAX_OVERLAP * 4.19 * small**3)
 
 
 def particle_diameters(spec: SampleSpec, rng: np.random.Generator, voxels: float, shrink: float = 1.0) -> Array:

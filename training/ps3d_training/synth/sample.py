@@ -118,6 +118,6 @@ def _spacers(spec: SampleSpec, particles: Surfaces, rng: np.random.Generator, in
     if not spec.spacers:
         return Packing.empty(spec.shape)
     free = inside & (particles.level > 0)
-    compact = {"touching": 0.3, "roundness": 0.4, "elongation": 0.15, "size_spread": 0.2}
-    alike = {"fines": 0.0, "flakes": 0.0, "needles": 0.0}
-    return Packer(replace(spec, fill=spec.spacers, **compact, **alike), rng, free).run()
+    compact = replace(spec, fill=spec.spacers, touching=0.3, roundness=0.4, elongation=0.15, size_spread=0.2)
+    alike = replace(compact, fines=0.0, flakes=0.0, needles=0.0)
+    return Packer(alike, rng, free).run()

@@ -122,4 +122,5 @@ def _even_directions(rng: np.random.Generator, count: int) -> Array:
     even = np.stack([z, ring * np.sin(angle), ring * np.cos(angle)], 1)
     even += rng.normal(0, 0.5 / np.sqrt(count), even.shape)
     turned = even @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    return (turned / np.linalg.norm(turned, axis=1, keepdims=True)).astype(np.float32)
+    unit: Array = turned / np.linalg.norm(turned, axis=1, keepdims=True)
+    return unit.astype(np.float32)

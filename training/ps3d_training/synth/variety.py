@@ -58,7 +58,8 @@ def random_spec(seed: int, **fixed: Any) -> SampleSpec:
         "cupping": 0.0 if rng.random() < 0.4 else rng.uniform(0, 0.25),
         "streaks": 0.0 if rng.random() < 0.5 else rng.uniform(0, 0.12),
     }
-    size = float(fixed.get("particle_size_voxels", np.exp(rng.uniform(np.log(12), np.log(40)))))
+    usual = float(np.exp(rng.uniform(np.log(12), np.log(40))))
+    size = float(fixed.get("particle_size_voxels", usual))
     drawn |= {"particle_size_voxels": size, "shape": (max(96, round(6 * size)),) * 3}
     drawn |= _drawn_later(np.random.default_rng([seed, 311]), size)
     if (drawn | fixed)["spacers"]:

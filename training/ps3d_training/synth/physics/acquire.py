@@ -62,7 +62,8 @@ def expose(through: Array, scan: Scan, sigma_per_cm: float, pixel_cm: float, rng
     photons = _exposure(through, sigma_per_cm, pixel_cm)
     counts = through
     counts *= np.float32(photons)
-    noise = rng.standard_normal(counts.shape, dtype=np.float32)
+    shape: tuple[int, ...] = counts.shape
+    noise = rng.standard_normal(shape, dtype=np.float32)
     noise *= np.sqrt(np.maximum(counts, np.float32(1)))
     counts += noise
     _smooth(counts, scan.detector_blur)

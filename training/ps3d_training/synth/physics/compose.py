@@ -159,7 +159,7 @@ def _add_bubbles(air: Array, spec: PhysicsSpec, rng: np.random.Generator) -> Non
     target = spec.grains.bubbles * air.size
     while target > 0:
         radius = spec.grains.particle_size_voxels * rng.uniform(0.08, 0.6)
-        center = rng.uniform(0, air.shape)
+        center = rng.uniform(0, air.shape, 3)
         low = np.maximum(np.floor(center - radius - 1), 0).astype(int)
         high = np.minimum(np.ceil(center + radius + 2), air.shape).astype(int)
         z, y, x = np.ogrid[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
@@ -170,7 +170,7 @@ def _add_bubbles(air: Array, spec: PhysicsSpec, rng: np.random.Generator) -> Non
 
 
 @numba.njit(cache=True, fastmath=True)
-def _share(value: float) -> float:
+def _share(value: np.float32) -> np.float32:
     return min(max(value + np.float32(0.5), np.float32(0)), np.float32(1))
 
 
@@ -216,8 +216,8 @@ def _mix(
 
 @numba.njit(cache=True, fastmath=True)
 def _share_of_second(
-    textures: _Textures, filling: _Filling, grain: int, at: tuple[int, int, int], level: float
-) -> float:
+    textures: _Textures, filling: _Filling, grain: int, at: tuple[int, int, int], level: np.float32
+) -> np.float32:
     style, amount = filling.style[grain], filling.level[grain]
     if style == _GROWN:
         return _share((textures.coarse[at] - amount) * 2)

@@ -225,7 +225,7 @@ def _draw_one(field: _Field, index: int, center: Array, body: _Body) -> None:
 
 
 @numba.njit(cache=True, fastmath=True)
-def _level(body: _Body, dz: float, dy: float, dx: float) -> float:
+def _level(body: _Body, dz: np.float32, dy: np.float32, dx: np.float32) -> np.float32:
     """:meth:`Grain.level` of one offset."""
     total = np.float32(0)
     for f in range(len(body.facets)):

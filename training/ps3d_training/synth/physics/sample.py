@@ -82,8 +82,9 @@ def _scanned(
     place, fill, scan = generators
     spacers = None
     if spec.grains.spacers:
-        sugar = {"fill": spec.grains.spacers, "touching": 0.9, "roundness": 0.5, "size_spread": 0.3, "coarse": 0.0}
-        spacers = pack(replace(spec.grains, elongation=0.2, flakes=0.0, needles=0.0, **sugar), inside, place)
+        compact = replace(spec.grains, roundness=0.5, elongation=0.2, flakes=0.0, needles=0.0)
+        sugar = replace(compact, fill=spec.grains.spacers, touching=0.9, size_spread=0.3, coarse=0.0)
+        spacers = pack(sugar, inside, place)
     attenuation = np.stack([attenuation_of(name) for name in materials_in(spec)])
     found = channels(spec.scan.beam, attenuation)
     basis, phases = compose(spec, grains, spacers, found.coefficients, fill)
@@ -153,4 +154,5 @@ def _export(volume: Array, spec: PhysicsSpec, found: Channels) -> Array:
     gray = np.clip((volume - low) * (levels / max(high - low, 1e-6)), 0, levels)
     if scan.masked:
         gray[:, axis_distance(spec.grains.shape) > spec.grains.shape[1] / 2] = 0
-    return np.rint(gray).astype(np.uint16)
+    rounded: Array = np.rint(gray)
+    return rounded.astype(np.uint16)
