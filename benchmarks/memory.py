@@ -25,9 +25,9 @@ from math import prod
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
-from ps3d_rt.core.particles import Survey, number, to_seeds
 
 from ps3d_bench.environment import environment, write_result
 from ps3d_rt import pipeline
@@ -36,8 +36,9 @@ from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, partial_sums
+from ps3d_rt.core.numbering import number
 from ps3d_rt.core.particle_filter import ParticleFilter
-from ps3d_rt.core.rows import stream_rows
+from ps3d_rt.core.seeds import Survey, to_seeds
 from ps3d_rt.core.sureness import Sureness
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.io.base import ArrayVolume
@@ -47,7 +48,9 @@ from ps3d_rt.model import ModelBundle
 from ps3d_rt.output import predict_to_folder
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.report import Pictures, draw_report
+from ps3d_rt.stages.run import Run
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, PatchCount
+from ps3d_rt.stages.table import stream_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = (2154, 2154, 2154)
@@ -158,7 +161,6 @@ def _threads(threads: int, gib: float) -> dict[str, Any]:
     """Run all but the network on 1280 × 512 × 512 voxels."""
     shape, side = (1280, 512, 512), 16
     image = np.broadcast_to(np.random.default_rng(0).integers(0, 60_000, (1, 1, shape[2]), np.uint16), shape)
-    pipeline._segment = partial(_stand_in, side)
     model = ModelBundle(
         name="stand-in",
         patch=(64, 64, 64),
@@ -175,24 +177,25 @@ def _threads(threads: int, gib: float) -> dict[str, Any]:
         threads=threads,
         memory_bytes=int(gib * 2**30),
     )
-    with tempfile.TemporaryDirectory(dir=ROOT / "work") as folder:
+    network = patch.object(pipeline, "segment_volume", partial(_stand_in, side))
+    with network, tempfile.TemporaryDirectory(dir=ROOT / "work") as folder:
         run = predict_to_folder(ArrayVolume(image), model, FakeEngine((64, 64, 64)), config, Path(folder) / "out")
     return {"budget_gib": gib, "threads": threads, "shape": shape, "stages_seconds": run["seconds"]}
 
 
-def _stand_in(side: int, job: Any, places: Any, workers: Any, advance: Any) -> PatchCount:
+def _stand_in(side: int, run: Run) -> PatchCount:
     """Write balls in a grid: cores with a border, sure of all."""
-    whole = ChunkGrid(job.plan.shape, job.plan.shard)
-    z, y, x = ((np.arange(n) % side - side / 2 + 0.5) ** 2 for n in job.plan.shard)
+    plan, store = run.prediction.plan, run.storage.store
+    whole = ChunkGrid(plan.shape, plan.shard)
+    z, y, x = ((np.arange(n) % side - side / 2 + 0.5) ** 2 for n in plan.shard)
     distance = z[:, None, None] + y[:, None] + x
     classes = np.where(distance <= (side * 0.3) ** 2, 1, np.where(distance <= (side * 0.48) ** 2, 2, 0))
     planes = (classes, 95 * (classes > 0), 90 * (classes == 1))
     for name, values in zip(NETWORK_ARRAYS, planes, strict=True):
-        places.store.create(name, np.uint8)
+        store.create(name, np.uint8)
         for box in whole.boxes:
-            places.store.write(name, box, values.astype(np.uint8)[tuple(map(slice, box.shape))])
-    advance(job.plan.patches)
-    return PatchCount(job.plan.patches)
+            store.write(name, box, values.astype(np.uint8)[tuple(map(slice, box.shape))])
+    return PatchCount(plan.patches)
 
 
 def _parser() -> argparse.ArgumentParser:
