@@ -26,7 +26,7 @@ import pytest
 from ps3d_rt.devices import gpus
 from ps3d_rt.engines import DeviceLimits, onnxruntime_cuda, open_engine, tensorrt
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey, Verdict
-from ps3d_rt.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine, provider_options
+from ps3d_rt.engines.onnxruntime_cuda import provider_options
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.model import ModelBundle
 
@@ -461,16 +461,14 @@ def test_onnxruntime_computes_in_place_and_in_order(tiny_bundle: ModelBundle, ca
 
 
 def test_the_providers_options_are_texts() -> None:
-    options = provider_options(GPU, 77, "EXHAUSTIVE", DeviceLimits(memory_bytes=2**30))
+    options = provider_options(GPU, 77, DeviceLimits(memory_bytes=2**30))
     assert options == {
         "device_id": "0",
         "user_compute_stream": "77",
-        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
         "gpu_mem_limit": "1073741824",
     }
-    with pytest.raises(InputError, match="use HEURISTIC or EXHAUSTIVE"):
-        OnnxRuntimeCudaEngine(Path("a.onnx"), PATCH, search="DEFAULT")
 
 
 @pytest.mark.usefixtures("ort_cuda")

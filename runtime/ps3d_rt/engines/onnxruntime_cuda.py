@@ -17,11 +17,11 @@ from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
 from ps3d_rt.engines.batches import DeviceLimits, score_in_batches, try_once
 from ps3d_rt.engines.onnxruntime import errors_of_onnxruntime, load_onnxruntime, open_session
 from ps3d_rt.engines.tensorrt import arithmetic
-from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.errors import CapabilityError
 
 PROVIDER = "CUDAExecutionProvider"
-SEARCHES = ("HEURISTIC", "EXHAUSTIVE")
-"""How cuDNN chooses its convolutions; DEFAULT is left out: since ONNX Runtime 1.20 it means cuDNN's slow fallback."""
+SEARCH = "HEURISTIC"
+"""How cuDNN chooses its convolutions. ONNX Runtime's DEFAULT has meant cuDNN's slow fallback since 1.20."""
 
 
 @final
@@ -36,7 +36,6 @@ class OnnxRuntimeCudaEngine(Engine):
         precision: str = "fp32",
         device: str = "auto",
         limits: DeviceLimits | None = None,
-        search: str = "HEURISTIC",
     ) -> None:
         """Load the network and run it once, which is when convolutions are chosen.
 
@@ -46,14 +45,11 @@ class OnnxRuntimeCudaEngine(Engine):
             precision: what the network is exported in: ``fp32``, ``fp16`` or ``int8``.
             device: ``cuda:N``; ``auto`` is the first GPU.
             limits: batch and memory; None: the defaults.
-            search: one of :data:`SEARCHES`.
 
         Raises:
             CapabilityError: if GPU, driver, CuPy or ONNX Runtime's CUDA build is missing, or the network does not run.
             InputError: if the file is not such a network.
         """
-        if search not in SEARCHES:
-            raise InputError(f"search is {search!r}; use {' or '.join(SEARCHES)}.")
         limits = limits or DeviceLimits()
         self._gpu = find_gpu(device)
         runtime = load_onnxruntime()
@@ -65,7 +61,7 @@ class OnnxRuntimeCudaEngine(Engine):
         self._cupy = load_cupy(self._gpu)
         runtime.preload_dlls()  # CUDA and cuDNN from the packages of the extra, where the system has none
         self._stream = self._cupy.cuda.Stream(non_blocking=True)
-        options = provider_options(self._gpu, self._stream.ptr, search, limits)
+        options = provider_options(self._gpu, self._stream.ptr, limits)
         failures: tuple[type[Exception], ...] = (
             RuntimeError,
             *errors_of_onnxruntime("EPFail", "Fail", "RuntimeException"),
@@ -108,12 +104,12 @@ class OnnxRuntimeCudaEngine(Engine):
         self._session = None
 
 
-def provider_options(gpu: Gpu, stream: int, search: str, limits: DeviceLimits) -> dict[str, str]:
+def provider_options(gpu: Gpu, stream: int, limits: DeviceLimits) -> dict[str, str]:
     """Write the options of the CUDA provider; all of them are texts."""
     options = {
         "device_id": str(gpu.index),
         "user_compute_stream": str(stream),
-        "cudnn_conv_algo_search": search,
+        "cudnn_conv_algo_search": SEARCH,
         "arena_extend_strategy": "kSameAsRequested",  # the other doubles what it takes
     }
     if limits.memory_bytes is not None:
