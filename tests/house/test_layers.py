@@ -214,3 +214,26 @@ def test_the_wheel_holds_of_the_benchmarks_what_the_command_imports():
         waiting = (waiting & files.keys()) - needed
     packaged = {module: path for module, path in files.items() if module.startswith("ps3d_bench")}
     assert {path for module, path in packaged.items() if module not in needed} == left_out
+
+
+def test_a_run_reads_as_its_stages_in_their_order():
+    """``stages/__init__.py`` names the way of the data; ``pipeline.py`` goes it, one call a stage, and does no more."""
+    page = ast.get_docstring(ast.parse((ROOT / "runtime/ps3d_rt/stages/__init__.py").read_text(encoding="utf-8")))
+    order = re.findall(r"^    (\w+)  ", page, re.MULTILINE)
+    assert order == ["gray_scale", "particle_size", "segment", "particles", "confidence", "table", "labels"]
+    assert not [name for name in order if not (ROOT / f"runtime/ps3d_rt/stages/{name}.py").exists()]
+    path = ROOT / "runtime/ps3d_rt/pipeline.py"
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert len(text.splitlines()) < 150
+    stage_of = {
+        name.rpartition(".")[2]: name.split(".")[2] for name in imports(path) if name.startswith("ps3d_rt.stages.")
+    }
+    called = sorted(
+        (node.end_lineno, node.end_col_offset, node.func.id)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    )
+    # An argument ends before the call that it is given to, as it runs.
+    went = [stage_of[name] for *_, name in called if name[0].islower() and stage_of.get(name) in order]
+    assert went == order
