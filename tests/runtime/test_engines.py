@@ -244,6 +244,25 @@ def test_bf16_runs_only_where_the_cpu_has_it(tiny_bundle: ModelBundle) -> None:
             open_engine(tiny_bundle, engine="openvino", precision="bf16")
 
 
+def test_bf16_that_fails_to_build_becomes_fp32_with_a_warning(
+    tiny_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    compile_model = openvino.Core.compile_model
+
+    def without_bf16(core: Any, model: Any, device: str, settings: dict[str, Any]) -> Any:
+        if settings["INFERENCE_PRECISION_HINT"] == "bf16":
+            raise RuntimeError("could not create\na primitive descriptor")
+        return compile_model(core, model, device, settings)
+
+    monkeypatch.setattr(openvino.Core, "get_property", lambda core, device, name: ["FP32", "BF16"])
+    monkeypatch.setattr(openvino.Core, "compile_model", without_bf16)
+    with open_engine(tiny_bundle, engine="openvino") as ready:
+        assert ready.spec.precision == "fp32"
+    assert "runs in fp32. — OpenVINO says: could not create a primitive descriptor" in caplog.text
+    with pytest.raises(CapabilityError, match="use precision auto or fp32"):
+        open_engine(tiny_bundle, engine="openvino", precision="bf16")
+
+
 def test_a_cpu_without_bf16_gets_fp32(tiny_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("ps3d_rt.engines.openvino")
     real = openvino.Core

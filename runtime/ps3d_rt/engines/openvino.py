@@ -7,6 +7,7 @@ Measured on 2 cores (U-Net, width 16, 4 stages, 64³ and 96³): batches of 2 or 
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from pathlib import Path
 from typing import Any, final
@@ -16,6 +17,8 @@ import numpy as np
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
 from ps3d_rt.errors import CapabilityError, InputError
+
+logger = logging.getLogger(__name__)
 
 # Our names of the arithmetic against OpenVINO's: what can be asked for, and what a layer says of itself.
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -54,7 +57,7 @@ class OpenVinoEngine(Engine):
                 raise InputError(f"threads is {threads}; at least 1 is needed, or leave it out to use every core.")
             settings["INFERENCE_NUM_THREADS"] = threads
         model = _read(core, onnx_path, patch)
-        compiled = core.compile_model(model, "CPU", settings)
+        compiled = _compile(core, model, settings, required=precision != "auto")
         requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [compiled.create_infer_request() for _ in range(requests)]
         self.spec = EngineSpec(
@@ -113,6 +116,25 @@ def _read(core: Any, onnx_path: Path, patch: Zyx) -> Any:
     if result != (1, CLASSES, *patch):
         raise InputError(f"{onnx_path} gives {result} for one patch, not {(1, CLASSES, *patch)}; export it again.")
     return model
+
+
+def _compile(core: Any, model: Any, settings: dict[str, Any], *, required: bool) -> Any:
+    """Compile in the wanted precision, or in fp32 if bf16 fails and is not ``required``.
+
+    A CPU has bf16, and oneDNN may still be told not to use it (ONEDNN_MAX_CPU_ISA): then it finds no kernel.
+    """
+    try:
+        return core.compile_model(model, "CPU", settings)
+    except RuntimeError as error:
+        if settings["INFERENCE_PRECISION_HINT"] != "bf16":
+            raise
+        reason = " ".join(str(error).split())
+        if required:
+            raise CapabilityError(
+                f"OpenVINO does not build the network in bf16; use precision auto or fp32. — OpenVINO says: {reason}"
+            ) from error
+    logger.warning("OpenVINO does not build the network in bf16, so it runs in fp32. — OpenVINO says: %s", reason)
+    return core.compile_model(model, "CPU", settings | {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def _actual_precision(compiled: Any) -> str:
