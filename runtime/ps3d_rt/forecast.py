@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.devices import device_named
+from ps3d_rt.devices.budget import RunNeeds
 from ps3d_rt.engines.base import Engine, EngineSpec
 from ps3d_rt.events import ignore
 from ps3d_rt.io.base import Volume
@@ -18,7 +20,7 @@ from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.memory import HALO
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import run_stages
-from ps3d_rt.plan import GPU_BYTES_PER_VOXEL, SHARD, PredictConfig, RunPlan
+from ps3d_rt.plan import SHARD, PredictConfig, RunPlan
 from ps3d_rt.stages.gray_scale import look_at_gray
 from ps3d_rt.stages.prediction import Prediction
 from ps3d_rt.stages.segment import NETWORK_ARRAYS
@@ -27,11 +29,6 @@ from ps3d_rt.workers import usable_cores
 
 TRIAL_SIDE = 176
 """Side of the piece, voxels of the normalized grid: a few dozen patches, some seconds."""
-
-GPU_BASE_BYTES = 2 * 2**30
-"""The same with CUDA, CuPy and an engine for a GPU; not measured."""
-GPU_HOST_BYTES_PER_VOXEL = 10
-"""Of a chunk with its halo on its way to a GPU and back, in pinned memory; not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,17 +115,7 @@ def memory_bytes(plan: RunPlan, config: PredictConfig, bytes_per_voxel: int, par
         bytes_per_voxel: of the scan.
         particles: how many there will be; None takes as many as fill the scan.
     """
-    side = _chunk_voxels(plan)
-    particles = plan.particles if particles is None else particles
-    at_once = config.workers if config.workers > 1 else config.threads or usable_cores()
-    on_host = plan.memory.peak_bytes(0, at_once, len(plan.chunks.boxes), particles)
-    if plan.gpu is not None:
-        # On a GPU lies all but the slabs of the scan that are read, and the classes and scores that are written.
-        slab = plan.shard[0] * (prod(plan.source[1:]) * bytes_per_voxel + len(NETWORK_ARRAYS) * prod(plan.shape[1:]))
-        chunks = min(plan.gpu.tasks, len(plan.chunks.boxes)) * side * GPU_HOST_BYTES_PER_VOXEL
-        return len(plan.devices) * (GPU_BASE_BYTES + max(slab, chunks))
-    sweeps = config.workers * plan.widest_plane * plan.column_bytes(bytes_per_voxel)
-    return max(on_host, plan.memory.base_bytes + sweeps)
+    return device_named(plan.devices[0]).host_peak_bytes(_needs(plan, config, bytes_per_voxel, particles=particles))
 
 
 def gpu_bytes(plan: RunPlan, config: PredictConfig, spec: EngineSpec, bytes_per_voxel: int) -> int:
@@ -140,12 +127,26 @@ def gpu_bytes(plan: RunPlan, config: PredictConfig, spec: EngineSpec, bytes_per_
         spec: of the engine; what it does not say of its memory is taken as all that it may use.
         bytes_per_voxel: of the scan.
     """
-    if plan.gpu is None:
-        return 0
-    sweep = plan.widest_plane * plan.column_bytes(bytes_per_voxel)
-    at_once = min(1 if len(plan.devices) > 1 else plan.gpu.tasks, len(plan.chunks.boxes))
-    particles = at_once * _chunk_voxels(plan) * GPU_BYTES_PER_VOXEL
-    return (spec.memory_bytes or config.network_bytes) + max(sweep, particles)
+    needs = _needs(plan, config, bytes_per_voxel, network_bytes=spec.memory_bytes or config.network_bytes)
+    return device_named(plan.devices[0]).peak_bytes(needs)
+
+
+def _needs(
+    plan: RunPlan, config: PredictConfig, bytes_per_voxel: int, *, particles: int | None = None, network_bytes: int = 0
+) -> RunNeeds:
+    particles = plan.particles if particles is None else particles
+    at_once = config.workers if config.workers > 1 else config.threads or usable_cores()
+    chunks, planes = len(plan.chunks.boxes), plan.shard[0]
+    return RunNeeds(
+        sweep_bytes=plan.widest_plane * plan.column_bytes(bytes_per_voxel),
+        slab_bytes=planes * (prod(plan.source[1:]) * bytes_per_voxel + len(NETWORK_ARRAYS) * prod(plan.shape[1:])),
+        chunk_voxels=_chunk_voxels(plan),
+        chunks=min(plan.budget.chunks_at_once, chunks),
+        processes=plan.budget.processes,
+        base_bytes=plan.memory.base_bytes,
+        tasks_bytes=plan.memory.peak_bytes(0, at_once, chunks, particles),
+        network_bytes=network_bytes,
+    )
 
 
 def _chunk_voxels(plan: RunPlan) -> int:

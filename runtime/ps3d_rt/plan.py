@@ -10,16 +10,15 @@ from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.grid import PatchLattice, Sweep, Zyx, plan_sweeps
 from ps3d_rt.core.normalize import normalized_shape, size_zoom
 from ps3d_rt.core.resample import Zoom
+from ps3d_rt.devices.budget import DeviceBudget, RunBudget
+from ps3d_rt.devices.placement import budget_of
 from ps3d_rt.errors import InputError, Ps3dError
 from ps3d_rt.io.base import SpacingMm
-from ps3d_rt.memory import BASE_BYTES, DEFAULT_BYTES, HALO, SWEEP_SHARE, MemoryPlan, most_particles, task_bytes
+from ps3d_rt.memory import DEFAULT_BYTES, MemoryPlan, most_particles
 from ps3d_rt.model import ModelBundle
 
 SHARD: Zyx = (64, 256, 256)
 """Voxels that a task writes whole in the working arrays: sweeps and chunks start at multiples of it."""
-
-GPU_BYTES_PER_VOXEL = 36
-"""Of a chunk with its halo on a GPU: labels, roots, two numberings and what is made in between; all voxels free."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,55 +62,6 @@ class PredictConfig:
         return self.gpu_memory_bytes // 4
 
 
-@dataclass(frozen=True)
-class GpuPlan:
-    """How a budget of GPU memory is spent.
-
-    Half goes to the planes of a sweep, a quarter to the network (:attr:`PredictConfig.network_bytes`). Chunks are put
-    together after all sweeps and may take half too. The rest is for what was freed in pieces too small to use again.
-    """
-
-    sweep_bytes: int
-    """For the planes of a sweep."""
-    chunk: Zyx
-    """Voxels."""
-    tasks: int
-    """Chunks at a time."""
-
-    @classmethod
-    def of(cls, budget_bytes: int, chunk: Zyx) -> GpuPlan:
-        """Spend a budget.
-
-        Args:
-            budget_bytes: of GPU memory.
-            chunk: the largest chunk wanted, whole shards.
-
-        Raises:
-            InputError: if the budget is too small for a chunk of one shard.
-
-        >>> GpuPlan.of(4 * 2**30, (256, 256, 256))
-        GpuPlan(sweep_bytes=2147483648, chunk=(256, 256, 256), tasks=2)
-        """
-        half = budget_bytes // 2
-        z, y, x = chunk
-        while z > SHARD[0] and chunk_bytes((z, y, x)) > half:
-            z -= SHARD[0]
-        while y > SHARD[1] and chunk_bytes((z, y, x)) > half:
-            y, x = y - SHARD[1], x - SHARD[2]
-        tasks = half // chunk_bytes((z, y, x))
-        if tasks < 1:
-            raise InputError(
-                f"a budget of {budget_bytes / 2**30:.2f} GiB of GPU memory holds no chunk of {(z, y, x)} voxels; "
-                f"pass --gpu-memory {ceil(2 * chunk_bytes(SHARD) / 2**30)} or more, or use --device cpu."
-            )
-        return cls(half, (z, y, x), tasks)
-
-
-def chunk_bytes(chunk: Zyx) -> int:
-    """Memory on a GPU of a task of a chunk."""
-    return prod(n + 2 * HALO for n in chunk) * GPU_BYTES_PER_VOXEL
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
     """Grids, patches, sweeps and chunks of one run: follows from the shape of the volume, the model and the config."""
@@ -128,8 +78,8 @@ class RunPlan:
     """Of the normalized volume, for the particles."""
     shard: Zyx
     """Of the working arrays."""
-    gpu: GpuPlan | None
-    """None if the run uses no GPU."""
+    budget: DeviceBudget
+    """Memory of the devices."""
     devices: tuple[str, ...]
     """What the network and the particles are computed on: ``cpu``, or GPUs, a process each if there are several."""
     memory: MemoryPlan
@@ -159,32 +109,22 @@ class RunPlan:
                 processes are asked for beside GPUs.
         """
         size_mm = check_particle_size(source, config)
-        on_gpus = devices != ("cpu",)
-        if on_gpus and config.workers > 1:
-            raise InputError(
-                f"workers is {config.workers}, but a GPU has one process, and no more help; leave --workers out, "
-                "use several GPUs (--device cuda:0,cuda:1), or the CPU (--device cpu)."
-            )
+        budget = budget_of(devices, _run_budget(config))
         zoom = size_zoom(config.spacing_mm, size_mm, model.target_size_voxels)
         shape = normalized_shape(source, zoom)
         lattice = PatchLattice.plan(shape, model.patch, config.overlap)
-        chunk = _whole_shards(config.chunk) if on_gpus else _chunk_that_fits(config)
-        gpu = GpuPlan.of(config.gpu_memory_bytes, chunk) if on_gpus else None
-        processes = len(devices) if on_gpus else config.workers
         column_bytes = _column_bytes(model.patch[0], zoom, bytes_per_voxel)
-        on_host = min(int(config.memory_bytes * SWEEP_SHARE), config.memory_bytes - config.workers * BASE_BYTES)
-        sweep_bytes = on_host // processes if gpu is None else gpu.sweep_bytes
-        plane_voxels = max(1, sweep_bytes // column_bytes)
-        chunks = ChunkGrid(shape, chunk if gpu is None else gpu.chunk)
+        plane_voxels = max(1, budget.sweep_bytes // column_bytes)
+        chunks = ChunkGrid(shape, budget.chunk)
         plan = cls(
             source=source,
             zoom=zoom,
             shape=shape,
             lattice=lattice,
-            sweeps=plan_sweeps(lattice, shape, SHARD, workers=processes, most_plane_voxels=plane_voxels),
+            sweeps=plan_sweeps(lattice, shape, SHARD, workers=budget.processes, most_plane_voxels=plane_voxels),
             chunks=chunks,
             shard=SHARD,
-            gpu=gpu,
+            budget=budget,
             devices=devices,
             particles=most_particles(source, config.spacing_mm, size_mm),
             memory=MemoryPlan.of(config.memory_bytes, config.workers, chunks, source, bytes_per_voxel),
@@ -195,7 +135,7 @@ class RunPlan:
     def _check_memory(self, column_bytes: int) -> None:
         """Refuse a budget that does not hold the narrowest sweep of every process, or the smallest chunk."""
         memory = self.memory
-        sweeps = 0 if self.gpu is not None else memory.workers * self.widest_plane * column_bytes
+        sweeps = self.budget.host_sweeps * self.widest_plane * column_bytes
         need = memory.base_bytes + max(sweeps, memory.chunk_bytes)
         if need > memory.budget_bytes:
             fewer = ", or fewer --workers" if memory.workers > 1 else ""
@@ -247,16 +187,6 @@ def _column_bytes(patch_planes: int, zoom: Zoom, bytes_per_voxel: int) -> int:
     return ring + layers + ceil(64 * bytes_per_voxel / (zoom[1] * zoom[2]))
 
 
-def _chunk_that_fits(config: PredictConfig) -> Zyx:
-    """Make a chunk of whole shards, less deep and then less wide if the budget does not hold a task of it."""
-    z, y, x = _whole_shards(config.chunk)
-    smaller = [(depth, y, x) for depth in range(z, 0, -SHARD[0])]
-    smaller += [(SHARD[0], width, width) for width in range(y - SHARD[1], 0, -SHARD[1])]
-    needed = [config.workers * BASE_BYTES + task_bytes(chunk) for chunk in smaller]
-    fitting = (chunk for chunk, size in zip(smaller, needed, strict=True) if size <= config.memory_bytes)
-    return next(fitting, smaller[-1])
-
-
 def _next_tenth(size: int) -> float:
     """Round up to tenths of a GiB.
 
@@ -264,6 +194,16 @@ def _next_tenth(size: int) -> float:
     1.1
     """
     return ceil(10 * size / 2**30) / 10
+
+
+def _run_budget(config: PredictConfig) -> RunBudget:
+    return RunBudget(
+        memory_bytes=config.memory_bytes,
+        gpu_memory_bytes=config.gpu_memory_bytes,
+        workers=config.workers,
+        chunk=_whole_shards(config.chunk),
+        shard=SHARD,
+    )
 
 
 def _whole_shards(side: int) -> Zyx:

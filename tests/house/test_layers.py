@@ -29,11 +29,11 @@ LAYERS = {
     "model": {"core", "errors", "io"},
     "report": {"core", "errors"},
     "workers": {"errors"},
-    "devices": {"core", "errors", "io", "workers"},
+    "devices": {"core", "errors", "io", "memory", "workers"},
     "engines": {"core", "devices", "errors", "io", "model"},
     "journal": {"core", "errors", "io", "workers"},
     "memory": {"core", "errors"},
-    "plan": {"core", "errors", "io", "memory", "model"},
+    "plan": {"core", "devices", "errors", "io", "memory", "model"},
     "clock": {"events"},
     "run_record": {"errors"},
     "stages": {

@@ -1,10 +1,13 @@
 """Devices: where a run computes. Stages get a :class:`Device` and never ask what it is.
 
-base.py      what every device is
-cpu.py       the CPU: its arrays are NumPy arrays, its memory is the machine's
-gpu.py       one NVIDIA GPU: a stream a thread, CuPy's memory pool, a budget of its own
-gpus.py      which GPUs are there
-several.py   all that several GPUs need beside that: a process each
+base.py        what every device is
+cpu.py         the CPU: its arrays are NumPy arrays, its memory is the machine's
+gpu.py         one NVIDIA GPU: a stream a thread, CuPy's memory pool, a budget of its own
+gpu_volume.py  a scan that lies on a GPU already
+gpus.py        which GPUs are there
+budget.py      memory, planned before a run
+placement.py   who does what in a run
+several.py     all that several GPUs need beside that: a process each
 """
 
 from __future__ import annotations

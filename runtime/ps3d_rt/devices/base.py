@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import asnumpy
+from ps3d_rt.devices.budget import DeviceBudget, RunBudget, RunNeeds
 from ps3d_rt.workers import Workers
 
 
@@ -74,6 +75,22 @@ class Device(ABC):
         Raises:
             CapabilityError: if what is done inside needs more.
         """
+
+    @abstractmethod
+    def budget(self, run: RunBudget) -> DeviceBudget:
+        """Spend a budget of memory.
+
+        Raises:
+            InputError: if it is too small, or worker processes are asked for where they cannot help.
+        """
+
+    @abstractmethod
+    def host_peak_bytes(self, needs: RunNeeds) -> int:
+        """Forecast the peak of all processes of a run in the machine's memory."""
+
+    @abstractmethod
+    def peak_bytes(self, needs: RunNeeds) -> int:
+        """Forecast the peak in memory of the device's own; 0 if it has none."""
 
     @abstractmethod
     def chunk_workers(self, workers: Workers, at_once: int, threads: int | None) -> AbstractContextManager[Workers]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ps3d_rt.devices import Device, GpuDevice, device_named
+from ps3d_rt.devices.budget import DeviceBudget, RunBudget
 from ps3d_rt.devices.several import ONLY_GPU, gpu_processes
 from ps3d_rt.workers import Workers
 
@@ -36,6 +37,16 @@ class Placement:
     """Maps sweeps of the network."""
     chunks: Mapper
     """Maps chunks that are put together."""
+
+
+def budget_of(devices: tuple[str, ...], run: RunBudget) -> DeviceBudget:
+    """Spend a budget on the devices of a run: ``cpu``, ``cuda:N`` or several GPUs, which have a process each.
+
+    Raises:
+        InputError: as :meth:`Device.budget`.
+    """
+    budget = device_named(devices[0]).budget(run)
+    return budget if len(devices) == 1 else replace(budget, processes=len(devices), chunks_at_once=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,11 +117,11 @@ class Run:
 
 
 def _limits(prediction: Prediction) -> RunLimits:
-    config, gpu = prediction.config, prediction.plan.gpu
+    config = prediction.config
     return RunLimits(
         processes=config.workers,
         threads=config.threads,
-        chunks_at_once=0 if gpu is None else gpu.tasks,
+        chunks_at_once=prediction.plan.budget.chunks_at_once,
         gpu_bytes=config.gpu_memory_bytes,
     )
 
