@@ -14,8 +14,8 @@ from ps3d_rt.devices import GpuDevice
 from ps3d_rt.devices.budget import DeviceBudget, RunBudget
 from ps3d_rt.devices.gpu import BYTES_PER_VOXEL
 from ps3d_rt.errors import InputError
+from ps3d_rt.memory import HALO
 from ps3d_rt.plan import (
-    HALO,
     SHARD,
     PredictConfig,
     RunPlan,

@@ -26,6 +26,11 @@ def is_cupy_array(x: Any) -> bool:
     return type(x).__module__.partition(".")[0] == "cupy"
 
 
+def is_array(x: Any) -> bool:
+    """Whether ``x`` is a NumPy or CuPy array."""
+    return isinstance(x, np.ndarray) or is_cupy_array(x)
+
+
 def gpu_index(device: str) -> int | None:
     """Tell the number of the GPU that ``device`` names; None for the CPU.
 

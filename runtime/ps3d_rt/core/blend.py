@@ -8,6 +8,7 @@ the weight, which is a product of three 1-D sums: two classes are summed, backgr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import chain
 from types import ModuleType
 from typing import Any, cast
@@ -173,7 +174,6 @@ class BlendRing:
         self._sums = xp.zeros((2, lattice.patch[0], height, width), dtype=xp.float32)
         weights = [_axis_weight(*axis) for axis in zip(lattice.padded, lattice.patch, lattice.starts, strict=True)]
         self._weights = [weight[part] for weight, part in zip(weights, self.write.slices, strict=True)]
-        self._plane_weight: Any = None if xp is np else _outer(self._weights[1:], xp)
         self._coming = chain.from_iterable(patches for _, patches in self.layers())
         self._next: Box | None = next(self._coming)
         self._base = 0  # planes taken; plane z of the write box lies at z % patch_z in the ring
@@ -229,6 +229,11 @@ class BlendRing:
             for n, weight in enumerate(weight_z):
                 self._take_plane(first + n, weight, taken, n)
         return z, taken
+
+    @cached_property
+    def _plane_weight(self) -> Any:
+        """Weight of a plane, where no kernel multiplies as it goes: (Y, X) of the write box."""
+        return _outer(self._weights[1:], self._xp)
 
     def _take_plane(self, z: int, weight_z: np.float32, taken: Any, n: int) -> None:
         at = z % self._lattice.patch[0]

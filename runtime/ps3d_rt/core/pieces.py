@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.arrays import CudaKernel, Twins, array_namespace, asnumpy, compiled, is_cupy_array
+from ps3d_rt.core.arrays import CudaKernel, Twins, array_namespace, asnumpy, compiled, is_array
 from ps3d_rt.core.components import component_roots, numbered
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
@@ -25,8 +25,7 @@ DEEP_REACH = 2
 
 def check_border_core(border_core: Any) -> None:
     """Refuse what is not a border-core map, in a numpy or CuPy array."""
-    is_array = isinstance(border_core, np.ndarray) or is_cupy_array(border_core)
-    if not is_array or border_core.ndim != 3 or border_core.dtype != np.uint8:
+    if not is_array(border_core) or border_core.ndim != 3 or border_core.dtype != np.uint8:
         got = f"{getattr(border_core, 'dtype', type(border_core))} of shape {getattr(border_core, 'shape', '?')}"
         raise InputError(f"a border-core map is a (Z, Y, X) uint8 numpy array, got {got}.")
     largest = int(border_core.max()) if border_core.size else 0
