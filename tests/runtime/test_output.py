@@ -21,6 +21,7 @@ from ps3d_rt.errors import InputError, InterruptedRun
 from ps3d_rt.events import RunResumed
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.hashed import place_of
+from ps3d_rt.io.selected import select
 from ps3d_rt.io.table import read_table
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.io.zarr_store import ZarrStore
@@ -231,6 +232,26 @@ def test_a_run_goes_on_with_the_same_file_only(
     voxels[volume.shape[0] // 2, 4, 4] += 1
     np.save(tmp_path / "a" / "ore.npy", voxels)
     assert begun("ore.npy", "5")["voxels"] != specs[0]["voxels"]
+
+
+def test_a_run_goes_on_with_the_same_mask_only(
+    tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, predict: Any
+) -> None:
+    def begun(mask: np.ndarray, out: str) -> dict[str, Any]:
+        np.save(tmp_path / "mask.npy", mask)
+        os.utime(tmp_path / "mask.npy", ns=(0, 0))
+        with monkeypatch.context() as patched, ps3d_rt.open_volume(tmp_path / "mask.npy") as where:
+            patched.setattr("ps3d_rt.stages.particles.to_particles", Stop(0, KeyboardInterrupt()).before(None))
+            with pytest.raises(KeyboardInterrupt):
+                predict(select(volume, None, where), tmp_path / out)
+        return json.loads((tmp_path / f".{out}.run" / "run-spec.json").read_text())["ps3d-rt run"]["scan"]
+
+    mask = np.ones(volume.shape, np.uint8)
+    first, again = begun(mask, "1"), begun(mask, "2")
+    assert first == again
+    assert first["mask"]["path"] == str(tmp_path / "mask.npy")
+    mask[volume.shape[0] // 2, 4, 4] = 0
+    assert begun(mask, "3")["voxels"] != first["voxels"]
 
 
 def test_a_folder_is_another_one_when_a_file_in_it_has_changed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What tells one scan from another: where it lies, how large and how old it is, and some of its voxels."""
+"""What tells one scan, and its mask, from another: where it lies, how large and how old it is, some of its voxels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from ps3d_rt.core.grid import Box
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.names import file_and_inside
+from ps3d_rt.io.selected import Selected
 
 _EVERY = 4
 """One voxel in so many along y and x is hashed: all are read anyway, and the hash is not to take longer than that."""
@@ -39,7 +40,7 @@ class HashedReads(Volume):
         return self._inner.inside(box)
 
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
-        out[...] = self._inner.read(box)
+        out[...] = self._inner.read(box)  # with one gray value where a mask is 0: the hash is of both
         digest = blake2b(repr((box.start, box.stop)).encode(), digest_size=16)
         digest.update(np.ascontiguousarray(out[:, ::_EVERY, ::_EVERY]).data)
         with self._adding:  # a sum, so that the order of the reads does not matter
@@ -57,8 +58,10 @@ class HashedReads(Volume):
 def place_of(volume: Volume) -> dict[str, Any]:
     """Say where a volume lies: the absolute path, bytes in all, and the time of the last change, ns.
 
-    Those of a folder are of all files in it. An array has no place.
+    Those of a folder are of all files in it. An array has no place. If there is a mask, so much of it under ``mask``.
     """
+    if isinstance(volume, Selected) and volume.mask is not None:
+        return place_of(volume.whole) | {"mask": place_of(volume.mask)}
     if volume.path is None:
         return {"path": None}
     file, _ = file_and_inside(volume.path)

@@ -51,7 +51,8 @@ class Selected(Volume):
             )
         self.warn(*whole.warnings, *(() if mask is None else mask.warnings))
         self.path = whole.path
-        self._whole, self._gray, self._roi, self._mask, self._constant = whole, gray, roi, mask, constant
+        self.whole, self.mask = whole, mask
+        self._gray, self._roi, self._constant = gray, roi, constant
         if roi is not None or mask is not None:
             box = None if roi is None else [roi.start, roi.stop]
             self.selection = {"roi": box, "mask": None if mask is None else mask.source}
@@ -59,16 +60,16 @@ class Selected(Volume):
 
     def with_outside(self, gray: float, constant: float | None) -> Selected:
         """Give the same selection with another gray value outside, and without a constant."""
-        return Selected(self._whole, gray=gray, roi=self._roi, mask=self._mask, constant=constant)
+        return Selected(self.whole, gray=gray, roi=self._roi, mask=self.mask, constant=constant)
 
     def inside(self, box: Box) -> Array | None:
         """Tell which voxels are in the roi and the mask."""
-        if self._roi is None and self._mask is None:
+        if self._roi is None and self.mask is None:
             return None
         here = np.zeros(box.shape, bool)
         common = box if self._roi is None else box.intersect(self._roi)
         if common.size:
-            here[common.relative_to(box).slices] = True if self._mask is None else self._mask.read(common) != 0
+            here[common.relative_to(box).slices] = True if self.mask is None else self.mask.read(common) != 0
         return here
 
     def _read_into(self, out: Array, box: Box) -> None:
@@ -79,9 +80,9 @@ class Selected(Volume):
         if not common.size:
             return
         part = out[common.relative_to(box).slices]
-        part[...] = self._whole.read(common)
-        if self._mask is not None:
-            part[self._mask.read(common) == 0] = gray
+        part[...] = self.whole.read(common)
+        if self.mask is not None:
+            part[self.mask.read(common) == 0] = gray
         if self._constant is not None:
             part[part == self._constant] = gray
 
