@@ -120,10 +120,26 @@ def test_nothing_is_replaced_unless_asked(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / CASES / "stale.pkl").exists()
 
 
+def test_a_spacing_that_contradicts_the_image_is_said(tmp_path: Path) -> None:
+    write_sample(tmp_path / "in", "a")
+    listing = tmp_path / "in" / "metadata.json"
+    listing.write_text(json.dumps({"a": {"spacing": 0.02, "particle_size": 0.24}}))
+    cases = []
+    prepare(tmp_path / "in", tmp_path / "out", PLAN, on_case=cases.append)
+    (said,) = cases[0].warnings
+    assert said.startswith("metadata.json says 0.02 mm a voxel, ")
+    assert "a.zarr 0.01: metadata.json counts" in said
+
+
 @pytest.mark.parametrize(
     ("breaking", "message"),
     [
-        (lambda folder: (folder / "metadata.json").unlink(), "metadata.json cannot be read"),
+        (lambda folder: (folder / "metadata.json").unlink(), "metadata.json is not there; a folder of samples holds"),
+        (
+            lambda folder: (folder / "metadata.json").write_text("{"),
+            "metadata.json is no JSON; a folder of samples holds",
+        ),
+        (lambda folder: (folder / "metadata.json").write_text('{"a": {"spacing": 1, "particle_size": 0}}'), "above 0"),
         (lambda folder: (folder / "metadata.json").write_text("{}"), "names no sample"),
         (lambda folder: (folder / "metadata.json").write_text('{"a": {"spacing": 1}}'), "particle_size"),
         (lambda folder: (folder / "instance_seg" / "a.npy").unlink(), "holds 0 volumes called a"),

@@ -59,7 +59,7 @@ class PreparedCase:
     core_share: float
     border_share: float
     warnings: tuple[str, ...] = ()
-    """What makes its labels doubtful."""
+    """What makes its labels or its spacing doubtful."""
 
 
 def prepare(
@@ -144,7 +144,8 @@ def _move_into(new: Path, dataset: Path) -> None:
 
 
 def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[PreparedCase, Listing]:
-    image, instances = sample.read()
+    doubts: list[str] = []
+    image, instances = sample.read(doubts.append)
     check = LabelCheck(sample.name, instances.dtype)
     check.add(instances)
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, plan.target_size_voxels)
@@ -162,7 +163,7 @@ def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[Pre
         len(np.setdiff1d(labels, [0])),
         float(np.mean(border_core == CORE)),
         float(np.mean(border_core == BORDER)),
-        tuple(check.warnings()),
+        (*doubts, *check.warnings()),
     )
     return case, save_instances(folder, sample.name, labels, plan.patch)
 

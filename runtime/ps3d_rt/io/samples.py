@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, check_spacing
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.open import open_volume
+from ps3d_rt.io.spacing import contradicted
+
+_LAYOUT = (
+    'a folder of samples holds images, instance_seg and metadata.json: {"NAME": {"spacing": mm, "particle_size": mm}}'
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,11 @@ class Sample:
     particle_size_mm: float
     """Mean diameter of the particles."""
 
-    def read(self) -> tuple[NDArray[Any], NDArray[Any]]:
+    def read(self, on_warning: Callable[[str], object] = lambda text: None) -> tuple[NDArray[Any], NDArray[Any]]:
         """Read gray values and particle ids.
+
+        Args:
+            on_warning: told what a person must know of the files, and which has another spacing than ``metadata.json``.
 
         Returns:
             (z, y, x) gray values and (z, y, x) integers, 0 is no particle. Labels saved as whole floats, as the
@@ -39,7 +48,7 @@ class Sample:
         Raises:
             InputError: if their shapes differ, or the labels are no whole numbers.
         """
-        image, instances = read_whole(self.image), read_whole(self.instances)
+        image, instances = (self._read(path, on_warning) for path in (self.image, self.instances))
         if image.shape != instances.shape:
             raise InputError(f"sample {self.name}: the image is {image.shape} voxels, its labels {instances.shape}.")
         if instances.dtype.kind in "iu":
@@ -51,6 +60,13 @@ class Sample:
             )
         return image, whole
 
+    def _read(self, path: Path, on_warning: Callable[[str], object]) -> NDArray[Any]:
+        with open_volume(path) as volume:
+            contradictions = contradicted(self.spacing_mm, "metadata.json", volume.spacing_mm, str(path))
+            for text in (*volume.warnings, *contradictions):
+                on_warning(text)
+            return volume.read(Box.of_shape(volume.shape))
+
 
 def find_samples(folder: Path) -> Iterator[Sample]:
     """List the samples that ``folder/metadata.json`` names, in its order.
@@ -61,12 +77,14 @@ def find_samples(folder: Path) -> Iterator[Sample]:
     listing = folder / "metadata.json"
     try:
         metadata = json.loads(listing.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f'{listing} cannot be read ({error}). It is {{"NAME": {{"spacing": mm, "particle_size": mm}}}}.'
-        ) from error
+    except FileNotFoundError as error:
+        raise InputError(f"{listing} is not there; {_LAYOUT}.") from error
+    except OSError as error:
+        raise InputError(f"{listing} cannot be read; look after it – {error.strerror or error}") from error
+    except ValueError as error:  # no text, or no JSON
+        raise InputError(f"{listing} is no JSON; {_LAYOUT} – {error}") from error
     if not isinstance(metadata, dict) or not metadata:
-        raise InputError(f"{listing} names no sample.")
+        raise InputError(f"{listing} names no sample; {_LAYOUT}.")
     for name, entry in metadata.items():
         try:
             # The published tools write one number; a scanner may differ per axis.
@@ -74,6 +92,8 @@ def find_samples(folder: Path) -> Iterator[Sample]:
             size = float(entry["particle_size"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{listing}: {name} needs numbers spacing and particle_size, in mm.") from error
+        if not (isfinite(size) and size > 0):
+            raise InputError(f"{listing}: {name} has particle_size {size:g}; it is a diameter in mm, above 0.")
         image, instances = _find(folder / "images", name), _find(folder / "instance_seg", name)
         yield Sample(name, image, instances, check_spacing(spacing, f"{listing}: {name}"), size)
 
