@@ -28,7 +28,7 @@ import numpy as np
 
 COMPILER = shutil.which("g++")
 OPTIONS = ("-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
-"""No contraction: on Arm, g++ would round a product and a sum as one, which --fmad=false forbids on a card."""
+"""No contraction: on Arm, g++ would round a product and a sum as one, which --fmad=false forbids on a GPU."""
 JUMP = 7
 """Threads run from the last to the first, one in so many, again and again until all have run."""
 

@@ -446,7 +446,7 @@ def ort_cuda(built: list[EngineKey], monkeypatch: pytest.MonkeyPatch) -> None:
 def test_onnxruntime_computes_in_place_and_in_order(tiny_bundle: ModelBundle, caplog: pytest.LogCaptureFixture) -> None:
     patches = some_patches(5)
     with (
-        caplog.at_level(logging.DEBUG),
+        caplog.at_level(logging.DEBUG, "ps3d_rt"),
         open_engine(tiny_bundle, limits=DeviceLimits(batch=2)) as ready,
         Stream() as stream,
     ):
