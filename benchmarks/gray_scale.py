@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,37 +111,61 @@ class Trial:
         return {name: _scores(labels, sample.labels) for name, labels in runs.items()}
 
 
+@dataclass(frozen=True)
+class Form:
+    """The same scene in another form."""
+
+    image: Array
+    factor: float = 1.0
+    offset: float = 0.0
+    """Gray values of the scene are those of the first form times ``factor``, plus ``offset``."""
+    scene: Array | None = None
+    """(z, y, x) of the first form: what of it is still to be seen; None: all."""
+
+
+def forms_of(image: Array, plain: Embedding) -> dict[str, Form]:
+    """Put a scene into twice the resin, fill its corners, save it as 8 bit, and so on.
+
+    Args:
+        image: (z, y, x) gray values.
+        plain: the embedding found in it.
+    """
+    radius, side = _radius(image.shape), image.shape[1]
+    low, high = np.percentile(image, [0.1, 99.9])
+    step = 255 / (high - low)
+    within = radius <= side / 2 - 0.5
+    clipped = np.clip((image - low) * step, 0, 255).round().astype(np.uint8)
+    # The last plane touches the resin that is put beside it, and particles there are no longer cut by a face.
+    all_but_last = np.ones(image.shape, bool)
+    all_but_last[:, :, -1] = False
+    return {
+        "corners 0": Form(np.where(within, image, 0.0), scene=within),
+        "corners 65535": Form(np.where(within, image, 65535.0), scene=within),
+        "scaled and shifted": Form(image * 0.15 - 1000, 0.15, -1000.0),
+        "8 bit": Form(clipped, step, -low * step),
+        "twice the resin": Form(_embedded(image, plain), scene=all_but_last),
+        "saturated": Form(np.minimum(image, plain.gray + 1.5 * plain.contrast)),
+        "bright container": Form(_walled(image, plain), scene=radius <= 0.42 * side),
+    }
+
+
 def changes(sample: Sample) -> dict[str, dict[str, float]]:
     """Tell how the scale follows the same scene in other forms: shift of the embedding, ratio of the contrasts."""
     image = sample.image.astype(np.float64)
-    plain = _found(image)
-    low, high = np.percentile(image, [0.1, 99.9])
-    forms = {
-        "corners 0": (_corners(image, 0.0), 1.0, 0.0),
-        "corners 65535": (_corners(image, 65535.0), 1.0, 0.0),
-        "scaled and shifted": (image * 0.15 - 1000, 0.15, -1000.0),
-        "8 bit": (
-            np.clip((image - low) / (high - low) * 255, 0, 255).round(),
-            255 / (high - low),
-            -low * 255 / (high - low),
-        ),
-        "twice the resin": (_embedded(image, plain), 1.0, 0.0),
-        "saturated": (np.minimum(image, plain.gray + 1.5 * plain.contrast), 1.0, 0.0),
-        "bright container": (_walled(image, plain), 1.0, 0.0),
-    }
+    plain = embedding_of(image)
     rows = {}
-    for name, (form, factor, offset) in forms.items():
-        found = _found(form)
+    for name, form in forms_of(image, plain).items():
+        found = embedding_of(form.image)
+        moved = found.gray - (plain.gray * form.factor + form.offset)
         rows[name] = {
-            "embedding_moves_in_noise": round(
-                (found.gray - (plain.gray * factor + offset)) / (plain.noise * factor), 3
-            ),
-            "contrast_ratio": round(found.contrast / (plain.contrast * factor), 3),
+            "embedding_moves_in_noise": round(moved / (plain.noise * form.factor), 3),
+            "contrast_ratio": round(found.contrast / (plain.contrast * form.factor), 3),
         }
     return rows
 
 
-def _found(image: Array) -> Embedding:
+def embedding_of(image: Array) -> Embedding:
+    """Find the embedding as a run does, without what lies outside."""
     parts, _ = leave_out_constant([Part((0, 0, 0), image)], image.shape)
     return find_embedding(parts, image.shape)
 
@@ -150,10 +174,6 @@ def _radius(shape: tuple[int, ...]) -> Array:
     _, height, width = shape
     y, x = np.ogrid[:height, :width]
     return np.broadcast_to(np.hypot(y - (height - 1) / 2, x - (width - 1) / 2), shape)
-
-
-def _corners(image: Array, fill: float) -> Array:
-    return np.where(_radius(image.shape) > image.shape[1] / 2 - 0.5, fill, image)
 
 
 def _embedded(image: Array, found: Embedding) -> Array:
@@ -174,7 +194,7 @@ def _scores(labels: Array, reference: Array) -> dict[str, float]:
     return {"f1": round(metrics.f1, 4), "f1_instance": round(metrics.f1_instance, 4)}
 
 
-def _chosen(words: str) -> Iterator[tuple[str, Sample]]:
+def chosen(words: str) -> Iterator[tuple[str, Sample]]:
     for name in SAMPLES if words == "all" else words.split(","):
         yield name, make_sample(SAMPLES[name])
 
@@ -188,7 +208,7 @@ def main(arguments: Sequence[str]) -> None:
     bundle = load_model(options.model)
     rows, moved = [], []
     with nullcontext() if options.only_changes else open_engine(bundle) as engine:
-        for name, sample in _chosen(options.samples):
+        for name, sample in chosen(options.samples):
             head = {"sample": name, "fill": round(sample.facts["fill"], 3)}
             moved.append(head | changes(sample))
             if engine is not None:

@@ -105,6 +105,19 @@ def test_many_bubbles_are_not_the_embedding_but_a_doubt() -> None:
     assert "bubbles" in found.doubts[0]
 
 
+def slabs(image: Array) -> list[Part]:
+    """Give what a run looks at of a large scan that is stored in planes."""
+    return [Part((z, 0, 0), image[z : z + 4]) for z in range(4, 64, 16)]
+
+
+def test_narrow_pores_in_slabs_are_no_bubbles() -> None:
+    packing = scan(contrasts=(-4000.0,))
+    found = find_embedding(slabs(packing), SHAPE)
+    assert found.gray == pytest.approx(EMBEDDING - 4000, abs=0.5 * NOISE)
+    assert found.air is None
+    assert not found.doubts
+
+
 def test_nothing_brighter_than_the_embedding_is_a_doubt() -> None:
     dark = 2 * EMBEDDING - scan(step=32)
     assert "--dark" in find_embedding(whole(dark), SHAPE).doubts[0]

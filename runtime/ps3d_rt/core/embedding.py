@@ -32,6 +32,8 @@ LEAST_PEAK = 0.05
 _VALLEY = 0.8
 """Two peaks are one if the histogram between them does not fall below this share of the lower one."""
 _MOST_BINS = 4096
+_CLEAR, _LEAST_BRIGHTER = 3.0, 0.15
+"""Noise deviations that particles beside bubbles stand out, and how much they take at least, over the bubbles."""
 _CONTRAST_BINS = 400
 """Of equal ratios: 2 % each."""
 _PURE_AIR = 0.01
@@ -97,7 +99,7 @@ def find_embedding(parts: Sequence[Part], shape: Zyx, given: float | None = None
     peaks = _peaks(cubes)
     doubts: list[str] = []
     if given is None:
-        gray, air = _choose(peaks, grids, parts, shape, doubts)
+        gray, air = _choose(peaks, cubes, grids, parts, shape, doubts)
     else:
         gray, air = given, None
     width, noise = _width_and_noise(cubes, gray, air)
@@ -224,7 +226,12 @@ def _merged(tops: list[int], smooth: Floats) -> list[int]:
 
 
 def _choose(
-    peaks: list[_Peak], grids: Sequence[tuple[Floats, Floats]], parts: Sequence[Part], shape: Zyx, doubts: list[str]
+    peaks: list[_Peak],
+    cubes: _Cubes,
+    grids: Sequence[tuple[Floats, Floats]],
+    parts: Sequence[Part],
+    shape: Zyx,
+    doubts: list[str],
 ) -> tuple[float, float | None]:
     """Tell the embedding from air outside the sample, or in bubbles: its gray value, and that of such air."""
     large = [peak for peak in peaks if peak.share >= LEAST_PEAK] or [max(peaks, key=lambda peak: peak.share)]
@@ -238,13 +245,21 @@ def _choose(
     if around.share >= 0.02 and around.inside <= 0.25:
         is_air = around.inside <= _PURE_AIR or _joined(dark, around) < _MOST_JOINED
         return (large[1].gray, darkest.gray) if is_air else (darkest.gray, None)
-    if _largest_piece(dark) < 0.5:
+    # Parts of a larger volume cut apart what hangs together: the narrow pores of a packing then look like bubbles.
+    if _largest_piece(dark) < 0.5 and (len(parts) == 1 or _has_particles(cubes, darkest, large[1])):
         doubts.append(
             f"gray values about {darkest.gray:.5g} were taken for bubbles, and {large[1].gray:.5g} for the embedding; "
             "if the particles lie in the darker, give its gray value with --embedding."
         )
         return large[1].gray, darkest.gray
     return darkest.gray, None
+
+
+def _has_particles(cubes: _Cubes, dark: _Peak, embedding: _Peak) -> bool:
+    """Tell whether enough is brighter than ``embedding``, if ``dark`` is taken for bubbles in it."""
+    _, noise = _width_and_noise(cubes, embedding.gray, dark.gray)
+    brighter = np.count_nonzero(cubes.mean > embedding.gray + _CLEAR * noise)
+    return bool(brighter >= _LEAST_BRIGHTER * np.count_nonzero(cubes.mean < dark.above))
 
 
 def _sides(part: Part) -> Zyx:
