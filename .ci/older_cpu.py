@@ -37,7 +37,7 @@ NUMERICAL = (
     "tests/runtime/test_pipeline.py",
     "tests/runtime/test_resample.py",
     "tests/runtime/test_run_sums.py",
-    "tests/runtime/test_sureness.py",
+    "tests/runtime/test_confidence.py",
     "tests/training/test_augment.py",
     "tests/training/test_synth.py",
 )

@@ -35,13 +35,13 @@ from ps3d_bench.baselines import published
 from ps3d_bench.baselines.sliding_window import SlidingWindow
 from ps3d_bench.environment import environment, write_result
 from ps3d_bench.samples import Case, choose, load_cases
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.normalize import network_input, normalized_shape, size_zoom
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.stages.gray_scale import scale_and_bins
 
 ROOT = Path(__file__).resolve().parents[1]
-Array = np.ndarray[Any, Any]
 
 
 def main(arguments: Sequence[str]) -> None:

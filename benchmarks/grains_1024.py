@@ -36,7 +36,7 @@ from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.memory import HALO
-from ps3d_rt.plan import SHARD
+from ps3d_rt.plan import WORK_SHARD
 from ps3d_rt.stages.boxes import SourceGrid, box_tasks
 from ps3d_rt.stages.labels import write_box
 from ps3d_rt.stages.particles import to_instances, to_particles
@@ -80,9 +80,9 @@ def border_core_of(grains: Path) -> np.ndarray[Any, Any]:
 
 
 def write_map(folder: Path, tile: np.ndarray[Any, Any], shape: tuple[int, int, int]) -> None:
-    store = ZarrStore(folder / "arrays", shape, SHARD)
+    store = ZarrStore(folder / "arrays", shape, WORK_SHARD)
     store.create(BORDER_CORE, np.uint8)
-    for box in ChunkGrid(shape, SHARD).boxes:
+    for box in ChunkGrid(shape, WORK_SHARD).boxes:
         z, y, x = (np.arange(a, b) % n for a, b, n in zip(box.start, box.stop, tile.shape, strict=True))
         store.write(BORDER_CORE, box, tile[np.ix_(z, y, x)])
 
@@ -90,7 +90,7 @@ def write_map(folder: Path, tile: np.ndarray[Any, Any], shape: tuple[int, int, i
 def run(folder: Path, side: int) -> dict[str, Any]:
     """Particles of the map in ``folder``, written with all levels; seconds and peak memory of this process."""
     shape = (side,) * 3
-    store, path = ZarrStore(folder / "arrays", shape, SHARD), folder / "grains.ome.zarr"
+    store, path = ZarrStore(folder / "arrays", shape, WORK_SHARD), folder / "grains.ome.zarr"
     start = time.perf_counter()
     create_labels(path, "grains", shape, (0.01,) * 3)
     labels, chunks = LabelsZarr(path), ChunkGrid(shape, CHUNK)

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from gray_scale import Array, Trial, chosen, embedding_of, forms_of
+from gray_scale import Trial, chosen, embedding_of, forms_of
 from ps3d_bench.environment import write_result
 from ps3d_bench.script import add_model, result_head, run_script, script_parser
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.metrics import evaluate
 from ps3d_rt.engines import open_engine
 from ps3d_rt.model import load_model
-from ps3d_training.synth import Sample
+from ps3d_training.synth import SimulatedSample
 from ps3d_training.synth.physics import make_physics_sample, random_physics_spec
 
 MOST_CHANGE = 0.01
@@ -34,7 +35,7 @@ PHYSICS: dict[str, dict[str, Any]] = {
 SAMPLES = ("loose", "dense-a", *PHYSICS)
 
 
-def samples(names: Sequence[str]) -> Iterator[tuple[str, Sample]]:
+def samples(names: Sequence[str]) -> Iterator[tuple[str, SimulatedSample]]:
     """Make the samples, one at a time."""
     for name in names:
         if name in PHYSICS:
@@ -44,7 +45,7 @@ def samples(names: Sequence[str]) -> Iterator[tuple[str, Sample]]:
             yield from chosen(name)
 
 
-def compare(sample: Sample, trial: Trial) -> dict[str, dict[str, float]]:
+def compare(sample: SimulatedSample, trial: Trial) -> dict[str, dict[str, float]]:
     """Score every form of a sample, beside the sample as it is on the same particles."""
     plain = trial.labels(sample.image, sample, trial.bundle)
     found = embedding_of(sample.image)

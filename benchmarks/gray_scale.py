@@ -20,17 +20,17 @@ import numpy as np
 
 from ps3d_bench.environment import write_result
 from ps3d_bench.script import add_model, result_head, run_script, script_parser
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.embedding import Embedding, find_embedding
 from ps3d_rt.core.metrics import evaluate
-from ps3d_rt.core.outside import Part, leave_out_constant
+from ps3d_rt.core.outside import SampledVoxels, leave_out_constant
 from ps3d_rt.engines import Engine, open_engine
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig
-from ps3d_training.synth import Sample, SampleSpec, make_sample, random_spec
+from ps3d_training.synth import SampleSpec, SimulatedSample, make_sample, random_spec
 
-Array = np.ndarray[Any, Any]
 Scale = Callable[[Array, Embedding], Array]
 LOOSE: dict[str, Any] = {"touching": 0.08, "fill": 0.25}
 DENSE: dict[str, Any] = {"touching": 0.9, "fill": 0.7}
@@ -92,7 +92,7 @@ class Trial:
             bundle, gray_scheme="constants", gray_mean=0.0, gray_std=1.0, gray_floor=None, gray_ceiling=None
         )
 
-    def labels(self, image: Array, sample: Sample, bundle: ModelBundle) -> Array:
+    def labels(self, image: Array, sample: SimulatedSample, bundle: ModelBundle) -> Array:
         config = PredictConfig(
             spacing_mm=(sample.spec.spacing_mm,) * 3,
             particle_size_mm=sample.particle_size_mm,
@@ -101,9 +101,9 @@ class Trial:
         found: Array = predict_volume(ArrayVolume(image), bundle, self.engine, config).labels
         return found
 
-    def compare(self, sample: Sample) -> dict[str, Any]:
+    def compare(self, sample: SimulatedSample) -> dict[str, Any]:
         """Score the model's own scale and the candidates."""
-        parts = [Part((0, 0, 0), sample.image)]
+        parts = [SampledVoxels((0, 0, 0), sample.image)]
         found = find_embedding(parts, sample.image.shape)
         shown = {name: scale(sample.image.astype(np.float64), found) for name, scale in CANDIDATES.items()}
         runs = {"volume": self.labels(sample.image, sample, self.bundle)}
@@ -149,7 +149,7 @@ def forms_of(image: Array, plain: Embedding) -> dict[str, Form]:
     }
 
 
-def changes(sample: Sample) -> dict[str, dict[str, float]]:
+def changes(sample: SimulatedSample) -> dict[str, dict[str, float]]:
     """Tell how the scale follows the same scene in other forms: shift of the embedding, ratio of the contrasts."""
     image = sample.image.astype(np.float64)
     plain = embedding_of(image)
@@ -166,7 +166,7 @@ def changes(sample: Sample) -> dict[str, dict[str, float]]:
 
 def embedding_of(image: Array) -> Embedding:
     """Find the embedding as a run does, without what lies outside."""
-    parts, _ = leave_out_constant([Part((0, 0, 0), image)], image.shape)
+    parts, _ = leave_out_constant([SampledVoxels((0, 0, 0), image)], image.shape)
     return find_embedding(parts, image.shape)
 
 
@@ -194,7 +194,7 @@ def _scores(labels: Array, reference: Array) -> dict[str, float]:
     return {"f1": round(metrics.f1, 4), "f1_instance": round(metrics.f1_instance, 4)}
 
 
-def chosen(words: str) -> Iterator[tuple[str, Sample]]:
+def chosen(words: str) -> Iterator[tuple[str, SimulatedSample]]:
     for name in SAMPLES if words == "all" else words.split(","):
         yield name, make_sample(SAMPLES[name])
 

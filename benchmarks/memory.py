@@ -31,7 +31,8 @@ import numpy as np
 
 from ps3d_bench.environment import environment, write_result
 from ps3d_rt import pipeline
-from ps3d_rt.core.chunks import ChunkGrid, Part, Tally
+from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels, LabelStatistics
+from ps3d_rt.core.confidence import ParticleConfidence
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
@@ -39,7 +40,6 @@ from ps3d_rt.core.measure import PartialSums, partial_sums
 from ps3d_rt.core.numbering import number
 from ps3d_rt.core.particle_filter import ParticleFilter
 from ps3d_rt.core.seeds import Survey, to_seeds
-from ps3d_rt.core.sureness import Sureness
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.spilled_rows import SpilledRows
@@ -93,15 +93,15 @@ def _pieces(particles: int) -> dict[str, Any]:
     surveys = []
     for k in range(particles // a_chunk):
         home = np.concatenate([np.arange(a_chunk + 1) + a_chunk, np.arange(a_chunk + 1, count)]).astype(np.uint32)
-        firsts = np.arange(count, dtype=np.int64) + k * count
-        tally = Tally(np.full(count, 500, np.int64), firsts, np.zeros(count, np.uint8))
-        surveys.append(Survey(home, np.zeros(a_chunk + 1, np.int64), np.ones(a_chunk + 1, np.bool_), tally))
+        first_index = np.arange(count, dtype=np.int64) + k * count
+        label_statistics = LabelStatistics(np.full(count, 500, np.int64), first_index, np.zeros(count, np.uint8))
+        surveys.append(Survey(home, np.zeros(a_chunk + 1, np.int64), np.ones(a_chunk + 1, np.bool_), label_statistics))
     none = np.empty((0, 2), np.uint64)
     seeds = to_seeds(surveys, [(none, none)] * len(surveys))
     for ids in seeds:
         ids[a_chunk + 1 :] = ids[1 : a_chunk + 1]  # as after growth
     box = Box((0, 0, 0), (1, 1, 1))
-    labels = [(Part("pieces", box, ids), s.tally) for ids, s in zip(seeds, surveys, strict=True)]
+    labels = [(ChunkLabels("pieces", box, ids), s.statistics) for ids, s in zip(seeds, surveys, strict=True)]
     del surveys, seeds
     return {"pieces": 2 * particles, "particles": int(number(labels, SHAPE, ParticleFilter()).numbers.max())}
 
@@ -115,13 +115,13 @@ def _sums(particles: int) -> dict[str, Any]:
         ids = k * a_box + 1 + np.arange(a_box)
         last[ids] = k
         last[ids[-CELLS[1] * CELLS[2] :]] = min(k + below, used - 1)
-    sureness = Sureness(*np.full((3, last.size - 1), 0.95))
+    confidence = ParticleConfidence(*np.full((3, last.size - 1), 0.95))
     with tempfile.TemporaryDirectory(dir=ROOT / "work") as folder:
         rows = SpilledRows(Path(folder) / "rows", Path(folder), SHAPE, last.size - 1)
-        names = stream_rows(_box_sums(boxes[:used], below), last, SHAPE, SPACING_MM, sureness, rows)
-        del last, sureness
-        table = rows.finish(names)
-        del names
+        id_map = stream_rows(_box_sums(boxes[:used], below), last, SHAPE, SPACING_MM, confidence, rows)
+        del last, confidence
+        table = rows.finish(id_map)
+        del id_map
         sizes = size_facts(table, SHAPE)
         facts = {"scan": {"shape": SHAPE, "spacing_mm": SPACING_MM}, "size_distribution": sizes}
         page = draw_report(facts, table, Pictures())

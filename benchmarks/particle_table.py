@@ -25,14 +25,13 @@ from ps3d_bench.race import OURS, Race, Runner, as_table, judge
 from ps3d_bench.samples import Case, load_cases
 from ps3d_bench.script import result_head, run_script, script_parser
 from ps3d_bench.stages import sample_spec
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, ParticleTable, measure, merge_sums, partial_sums, to_table
 from ps3d_rt.core.normalize import gray_scale
-from ps3d_rt.plan import SHARD
-
-Array = np.ndarray[Any, Any]
+from ps3d_rt.plan import WORK_SHARD
 
 CORES = 2
 SPACING_MM = (1.0, 1.0, 1.0)
@@ -73,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def race(case: Case, threads: ThreadPoolExecutor) -> Race:
     """Ours in boxes on two threads beside scikit-image, which has one."""
-    bins = GrayBins.of(gray_scale(case.image))
+    bins = GrayBins.from_scale(gray_scale(case.image))
 
     def ours() -> ParticleTable:
         return table_in_boxes(case.reference, case.image, bins, threads)
@@ -94,7 +93,7 @@ def table_in_boxes(labels: Array, image: Array, bins: GrayBins, threads: ThreadP
     def sums(box: Box) -> PartialSums:
         return partial_sums(labels[box.grow(1, whole).slices], image[box.slices], box=box, shape=shape, bins=bins)
 
-    return to_table(merge_sums(threads.map(sums, ChunkGrid(shape, SHARD).boxes)), shape, SPACING_MM)
+    return to_table(merge_sums(threads.map(sums, ChunkGrid(shape, WORK_SHARD).boxes)), shape, SPACING_MM)
 
 
 def agreement(ours: ParticleTable, theirs: dict[str, Array]) -> float:

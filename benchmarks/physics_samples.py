@@ -20,13 +20,13 @@ from ps3d_rt.io.samples import read_whole
 from ps3d_training.synth.from_labels import open_labels
 from ps3d_training.synth.physics import make_physics_sample, random_physics_spec
 from ps3d_training.synth.physics.from_labels import labelled_sample, labelled_spec
-from ps3d_training.synth.sample import Sample
+from ps3d_training.synth.sample import SimulatedSample
 
 FIRST_SEED = 700_001
 COLUMNS, SIMULATED = 5, 20
 
 
-def samples(labels: Sequence[Path]) -> list[tuple[str, Sample]]:
+def samples(labels: Sequence[Path]) -> list[tuple[str, SimulatedSample]]:
     """Title and sample of every simulated slice."""
     sources = [open_labels(path, least_voxels=200) for path in labels]
     found = []

@@ -26,6 +26,7 @@ from skimage.filters import threshold_otsu
 import ps3d_rt
 from ps3d_bench.environment import write_result
 from ps3d_bench.script import add_model, result_head, run_script, script_parser
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.metrics import evaluate
 from ps3d_rt.io.base import ArrayVolume
 from real_sand import draw
@@ -37,8 +38,6 @@ SMOOTHING_VOXELS = 1.0
 INSIDE_VOXELS = 2
 """Missing voxels less deep in the threshold's foreground are a matter of where the surface lies."""
 _BINS = 1024
-
-Array = np.ndarray[Any, Any]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 
 import ps3d_rt
 from ps3d_bench.environment import environment, write_result
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
@@ -35,8 +36,6 @@ SPACING_MM = 0.01
 PARTICLE_SIZE_MM = 0.15
 """About 15 voxels, by eye."""
 PIXELS_PER_VOXEL, GAP_PIXELS = 2, 12
-
-Array = np.ndarray[Any, Any]
 
 
 def main(arguments: Sequence[str]) -> None:

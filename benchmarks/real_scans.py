@@ -15,17 +15,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nmc_labels import parted
+from ps3d_rt.core.arrays import Array
 from ps3d_training.synth.from_labels import LabelSource, open_labels
 from ps3d_training.synth.physics.from_labels import labelled_sample, labelled_spec
 from ps3d_training.synth.truth import mean_diameter
 from real_grains import LEAST_VOXELS, halves, unpacked
 
-Array = np.ndarray[Any, Any]
 SIDE, NMC_SIDE = 128, 160
 """Of a simulated sample, and of what it is cut from."""
 FIRST_SEED = 880_001

@@ -18,10 +18,9 @@ import numpy as np
 
 from ps3d_bench.environment import write_result
 from ps3d_bench.script import result_head, run_script, script_parser
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.distribution import size_distribution
 from ps3d_rt.core.measure import ParticleTable, measure
-
-Array = np.ndarray[Any, Any]
 
 SHAPE = (420, 500, 600)
 FORMS = {"cubes": (1, 1, 1), "boxes 1 : 2 : 3": (1, 2, 3)}

@@ -26,6 +26,7 @@ from ps3d_bench.environment import write_result
 from ps3d_bench.samples import Case, load_cases
 from ps3d_bench.script import add_model, add_sizes, result_head, run_script, script_parser
 from ps3d_rt.api import configure
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box, Sweep
 from ps3d_rt.core.measure import measure
 from ps3d_rt.core.resample import resample_labels, smooth_labels_box
@@ -37,15 +38,13 @@ from ps3d_rt.pipeline import prepare
 from ps3d_rt.stages.particles import to_particles
 from ps3d_rt.stages.prediction import Prediction
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, Segmentation, segment
-from ps3d_rt.stages.storage import FOREGROUND, MemoryStore, read_ids
+from ps3d_rt.stages.storage import FOREGROUND_SCORE, MemoryStore, read_ids
 from ps3d_training.synth import SampleSpec, random_spec
 
 SIZES = (34, 48, 68, 17)
 SEED = 972500
 SURFACES = (40, 43, 45, 50)
 PAIR_F1 = 0.7
-
-Array = np.ndarray[Any, Any]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -140,7 +139,7 @@ def on_normalized_grid(job: Prediction) -> tuple[Array, Array]:
         plan.shape,
         rules=model.rules.on_grid(plan.zoom),
     )
-    return read_ids(store, parts, whole, np.uint32), store.arrays[FOREGROUND]
+    return read_ids(store, parts, whole, np.uint32), store.arrays[FOREGROUND_SCORE]
 
 
 def shape_errors(found: Array, reference: Array) -> dict[str, Any]:

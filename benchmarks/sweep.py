@@ -25,7 +25,7 @@ from ps3d_rt.api import configure
 from ps3d_rt.engines import Engine, open_engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
-from ps3d_rt.io.samples import Sample
+from ps3d_rt.io.samples import LabelledScan
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
 
@@ -71,7 +71,9 @@ def parse_setting(text: str, bundle: ModelBundle) -> tuple[str, list[float]]:
     return name, found
 
 
-def judge(scan: ArrayVolume, reference: Any, sample: Sample, bundle: ModelBundle, engine: Engine) -> dict[str, float]:
+def judge(
+    scan: ArrayVolume, reference: Any, sample: LabelledScan, bundle: ModelBundle, engine: Engine
+) -> dict[str, float]:
     """Give the :data:`COLUMNS` of one sample under one setting."""
     config = configure(scan, bundle, particle_size=sample.particle_size_mm)
     result = predict_volume(scan, bundle, engine, config)

@@ -25,7 +25,7 @@ from ps3d_bench.gpu_bench import Bench
 from ps3d_bench.gpu_runs import run_predict
 from ps3d_bench.gpu_stages import stages
 from ps3d_bench.networks import Width, in_torch, operations_of, random_bundle
-from ps3d_bench.throughput import Scan, measure
+from ps3d_bench.throughput import SimulatedScan, measure
 from ps3d_bench.throughput import scans as throughput_scans
 from ps3d_rt.core.arrays import gpu_index, namespace_of
 from ps3d_rt.core.grid import Box, Zyx
@@ -274,7 +274,7 @@ def paper_scan(bench: Bench) -> dict[str, Any]:
     return {"scans": [{"path": scan.path.name, "shape": scan.shape} for scan in made]}
 
 
-def _tiled(bench: Bench, size: int) -> Scan:
+def _tiled(bench: Bench, size: int) -> SimulatedScan:
     shape: Zyx = (60, 72, 72) if bench.quick else (997, 1256, 1256)
     side = 48 if bench.quick else 256
     path = bench.work / "scans" / f"{'x'.join(map(str, shape))}-{size}.zarr"
@@ -283,7 +283,7 @@ def _tiled(bench: Bench, size: int) -> Scan:
         with open_volume(small.path) as sample:
             image = sample.read(Box.of_shape(sample.shape))
         write_volume(path, np.pad(image, [(0, n - side) for n in shape], mode="symmetric"), SPACING_MM)
-    return Scan(path, shape, size)
+    return SimulatedScan(path, shape, size)
 
 
 def paper(bench: Bench, size: int, kind: str, limit_s: float) -> dict[str, Any] | None:

@@ -20,14 +20,13 @@ from ps3d_bench.baselines import threshwater, unet2d, watershed
 from ps3d_bench.baselines.unet2d import SliceNetwork
 from ps3d_bench.samples import Case, load_cases
 from ps3d_rt.api import configure
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.engines import open_engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.samples import find_samples
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
-
-Array = np.ndarray[Any, Any]
 
 MOST_TRAINING_SAMPLES = 8
 """Of a folder: tuning on all of a hundred volumes would take a day and change little."""

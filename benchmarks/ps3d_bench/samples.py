@@ -9,9 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import ps3d_training.synth
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.open import open_volume
@@ -20,8 +19,6 @@ from ps3d_training.plan import DATASET_NAME
 from ps3d_training.synth import NEUTRAL, SampleSpec, random_spec
 from ps3d_training.synth.folder import read_metadata, sample_name, write_samples
 from ps3d_training.synth.physics import PhysicsSpec
-
-Array = np.ndarray[Any, Any]
 
 HELD_OUT = "simulated: samples that the network was not trained on"
 """What :func:`held_out` reads, for a result file."""

@@ -21,6 +21,7 @@ from skimage.transform import resize
 from ps3d_bench.baselines import plain, published
 from ps3d_bench.race import OURS, Race, Runner
 from ps3d_bench.samples import Case
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.blend import BlendRing, gaussian_window
 from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.grid import Box, PatchLattice, Zyx
@@ -33,8 +34,6 @@ from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.stages.particles import to_instances, to_instances_chunked
 from ps3d_rt.stages.storage import BORDER_CORE, INSTANCES, MemoryStore
 from ps3d_training.synth import SampleSpec
-
-Array = np.ndarray[Any, Any]
 
 BORDER_VOXELS = 2.5
 """Thickness of the class border in the bundled model."""

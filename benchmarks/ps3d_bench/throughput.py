@@ -35,7 +35,7 @@ SMALLEST_SIDE_IN_PARTICLES = 2
 
 
 @dataclass(frozen=True)
-class Scan:
+class SimulatedScan:
     """A synthetic scan on disk."""
 
     path: Path
@@ -43,7 +43,7 @@ class Scan:
     particle_size_voxels: float
 
 
-def scans(cache: Path, shape: Zyx, sizes: Sequence[int]) -> Iterator[Scan]:
+def scans(cache: Path, shape: Zyx, sizes: Sequence[int]) -> Iterator[SimulatedScan]:
     """Make the scans that ``cache`` does not hold yet, one at a time: ``shape``, and half its sides."""
     half = cast(Zyx, tuple(n // 2 for n in shape))
     for size in sizes:
@@ -52,15 +52,15 @@ def scans(cache: Path, shape: Zyx, sizes: Sequence[int]) -> Iterator[Scan]:
                 yield _scan(cache, sides, size)
 
 
-def _scan(cache: Path, shape: Zyx, size: int) -> Scan:
+def _scan(cache: Path, shape: Zyx, size: int) -> SimulatedScan:
     text, seed = ",".join(map(str, shape)), FIRST_SEED + size
     folder = cache / f"throughput-{text.replace(',', 'x')}-{generator_hash()[:12]}"
     # In a process of its own: this one has to stay small, see ps3d_bench/command.py.
     run_command("synth", folder, "--seed", seed, "--shape", text, "--particle-size", size)
-    return Scan(folder / "images" / f"synth_{seed}.zarr", shape, size)
+    return SimulatedScan(folder / "images" / f"synth_{seed}.zarr", shape, size)
 
 
-def measure(scan: Scan, repeats: int, options: Sequence[str] = ()) -> dict[str, Any]:
+def measure(scan: SimulatedScan, repeats: int, options: Sequence[str] = ()) -> dict[str, Any]:
     """Run ``ps3d-rt predict`` on a scan several times.
 
     Args:

@@ -12,12 +12,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_export.samples import Scan
+from ps3d_export.samples import CalibrationScan
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.normalize import network_input, normalized_shape, size_zoom
 from ps3d_rt.core.resample import resample, resample_labels
@@ -25,8 +26,6 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import CLASS_NAMES, ModelBundle
 from ps3d_rt.stages.gray_scale import scale_and_bins
-
-Array = NDArray[Any]
 
 CORE = CLASS_NAMES.index("core")
 
@@ -46,7 +45,7 @@ class Place(NamedTuple):
     """One number a stratum, in the order of :data:`STRATA`; higher is more of it."""
 
 
-def calibration_patches(samples: Iterable[Scan], bundle: ModelBundle, count: int = PATCHES) -> list[Array]:
+def calibration_patches(samples: Iterable[CalibrationScan], bundle: ModelBundle, count: int = PATCHES) -> list[Array]:
     """Choose ``count`` patches, as many of each stratum; equal arguments give equal patches.
 
     Returns:
@@ -78,7 +77,7 @@ def choose(places: list[Place], count: int) -> list[Place]:
     return chosen
 
 
-def _places(sample: Scan, bundle: ModelBundle, rng: np.random.Generator) -> Iterable[Place]:
+def _places(sample: CalibrationScan, bundle: ModelBundle, rng: np.random.Generator) -> Iterable[Place]:
     image, labels = normalized(sample, bundle)
     border_core = to_border_core(labels, bundle.border_thickness_voxels)
     touching = _contacts(labels)
@@ -96,7 +95,7 @@ def _places(sample: Scan, bundle: ModelBundle, rng: np.random.Generator) -> Iter
         yield Place(patch[None, None], measures)
 
 
-def normalized(sample: Scan, bundle: ModelBundle) -> tuple[Array, Array]:
+def normalized(sample: CalibrationScan, bundle: ModelBundle) -> tuple[Array, Array]:
     """Bring image and labels to the grid and gray scale of the model, filled up to one patch at least."""
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, bundle.target_size_voxels)
     shape = normalized_shape(sample.image.shape, zoom)

@@ -15,7 +15,7 @@ from typing import Any, final
 
 import numpy as np
 
-from ps3d_export.samples import Scan
+from ps3d_export.samples import CalibrationScan
 from ps3d_rt.core.arrays import array_namespace
 from ps3d_rt.core.metrics import evaluate
 from ps3d_rt.engines import Engine
@@ -33,7 +33,7 @@ LEAST_REFERENCE = 0.3
 MEASURES = ("f1_instance", "merger_ratio", "splitter_ratio")
 
 
-def judge(engine: Engine, reference: Engine, bundle: ModelBundle, samples: Iterable[Scan]) -> Verdict:
+def judge(engine: Engine, reference: Engine, bundle: ModelBundle, samples: Iterable[CalibrationScan]) -> Verdict:
     """Run both on every sample.
 
     Args:
@@ -85,7 +85,7 @@ def reason(verdict: Verdict) -> str:
     )
 
 
-def _measured(watched: Watched, bundle: ModelBundle, sample: Scan) -> dict[str, float]:
+def _measured(watched: Watched, bundle: ModelBundle, sample: CalibrationScan) -> dict[str, float]:
     config = PredictConfig(
         spacing_mm=sample.spacing_mm, particle_size_mm=sample.particle_size_mm, overlap=bundle.overlap
     )

@@ -39,7 +39,7 @@ GATE: tuple[Recipe, ...] = (
 
 
 @dataclass(frozen=True)
-class Scan:
+class CalibrationScan:
     """A labelled scan in memory."""
 
     name: str
@@ -71,7 +71,7 @@ def simulate(folder: Path, recipes: Sequence[Recipe]) -> Path:
     return folder
 
 
-def read_samples(folder: Path) -> Iterator[Scan]:
+def read_samples(folder: Path) -> Iterator[CalibrationScan]:
     """Read the samples of ``folder``, one at a time.
 
     Raises:
@@ -79,4 +79,6 @@ def read_samples(folder: Path) -> Iterator[Scan]:
     """
     for sample in find_samples(folder):
         image, instances = sample.read()
-        yield Scan(sample.name, image, instances.astype(np.int64), sample.spacing_mm, sample.particle_size_mm)
+        yield CalibrationScan(
+            sample.name, image, instances.astype(np.int64), sample.spacing_mm, sample.particle_size_mm
+        )

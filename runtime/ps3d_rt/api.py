@@ -8,11 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
-
 from ps3d_rt.core import measure as _measure
 from ps3d_rt.core import metrics as _metrics
-from ps3d_rt.core.arrays import borrowed
+from ps3d_rt.core.arrays import Array, borrowed
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.metrics import Metrics
 from ps3d_rt.devices import device_named
@@ -31,8 +29,6 @@ from ps3d_rt.pipeline import Result, predict_volume
 from ps3d_rt.plan import PredictConfig, check_particle_size
 from ps3d_rt.stages.gray_scale import volume_bins
 from ps3d_rt.workers import usable_cores
-
-Array = np.ndarray[Any, Any]
 
 AUTO: Final = "auto"
 """A particle size that is to be estimated."""

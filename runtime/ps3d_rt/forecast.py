@@ -20,7 +20,7 @@ from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.memory import HALO
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import run_stages
-from ps3d_rt.plan import SHARD, PredictConfig, RunPlan
+from ps3d_rt.plan import WORK_SHARD, PredictConfig, RunPlan
 from ps3d_rt.stages.gray_scale import look_at_gray
 from ps3d_rt.stages.prediction import Prediction
 from ps3d_rt.stages.segment import NETWORK_ARRAYS
@@ -61,17 +61,17 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
         InputError: as a run would.
     """
     devices = engine.spec.devices
-    whole = RunPlan.of(volume.shape, volume.dtype.itemsize, model, config, devices)
+    whole = RunPlan.for_shape(volume.shape, volume.dtype.itemsize, model, config, devices)
     clock = Clock(ignore)
     with clock.stage("gray scale", prod(volume.shape)):
         gray = look_at_gray(volume, model, embedding=config.embedding, dark=config.dark)
         volume = gray.shown(volume)
-    alone = replace(config, workers=1, chunk=SHARD[0])
+    alone = replace(config, workers=1, chunk=WORK_SHARD[0])
     with tempfile.TemporaryDirectory(prefix="ps3d-rt-plan-") as folder:
         # The first piece only loads what is compiled.
         for side, name in ((48, "warm-up"), (TRIAL_SIDE, "trial")):
             crop = Crop(volume, _middle(volume.shape, whole, side))
-            plan = RunPlan.of(crop.shape, volume.dtype.itemsize, model, alone, devices[:1])
+            plan = RunPlan.for_shape(crop.shape, volume.dtype.itemsize, model, alone, devices[:1])
             place = Path(folder) / name
             create_labels(place / "labels", "labels", crop.shape, config.spacing_mm)
             prediction = Prediction(volume=crop, model=model, engine=engine, config=alone, plan=plan, gray=gray)

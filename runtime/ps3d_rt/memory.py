@@ -104,7 +104,9 @@ class MemoryPlan:
     """Of boxes, along z."""
 
     @classmethod
-    def of(cls, budget_bytes: int, workers: int, chunks: ChunkGrid, source: Zyx, bytes_per_voxel: int) -> MemoryPlan:
+    def for_budget(
+        cls, budget_bytes: int, workers: int, chunks: ChunkGrid, source: Zyx, bytes_per_voxel: int
+    ) -> MemoryPlan:
         """Plan for the chunks of a normalized volume and the boxes of a scan."""
         layers, rows, columns = (-(-n // side) for n, side in zip(source, BOX, strict=True))
         box = prod(min(n, side) for n, side in zip(source, BOX, strict=True))

@@ -100,7 +100,7 @@ def prepare(
         model=model,
         engine=engine,
         config=config,
-        plan=RunPlan.of(volume.shape, volume.dtype.itemsize, model, config, engine.spec.devices),
+        plan=RunPlan.for_shape(volume.shape, volume.dtype.itemsize, model, config, engine.spec.devices),
         gray=gray,
         scan={**place_of(volume), "voxels": looked_at.hash},
         estimate=estimate,
@@ -119,6 +119,6 @@ def run_stages(prediction: Prediction, storage: RunStorage, on_event: Listener =
         patches = segment_volume(run)
         particles = find_particles(run)
         measured = measure_particles(run, particles, score_particles(run, particles))
-        write_labels(run, particles, measured.names)
+        write_labels(run, particles, measured.id_map)
     del particles  # the tables of all chunks: the sample's table takes their place in memory
     return summarize(run, patches, measured)

@@ -17,7 +17,7 @@ from ps3d_rt.io.base import SpacingMm
 from ps3d_rt.memory import DEFAULT_BYTES, MemoryPlan, most_particles
 from ps3d_rt.model import ModelBundle
 
-SHARD: Zyx = (64, 256, 256)
+WORK_SHARD: Zyx = (64, 256, 256)
 """Voxels that a task writes whole in the working arrays: sweeps and chunks start at multiples of it."""
 
 
@@ -87,7 +87,7 @@ class RunPlan:
     """That fill the scan if all are as large as the run was told; memory is planned for them until they are counted."""
 
     @classmethod
-    def of(
+    def for_shape(
         cls,
         source: Zyx,
         bytes_per_voxel: int,
@@ -121,13 +121,13 @@ class RunPlan:
             zoom=zoom,
             shape=shape,
             lattice=lattice,
-            sweeps=plan_sweeps(lattice, shape, SHARD, workers=budget.processes, most_plane_voxels=plane_voxels),
+            sweeps=plan_sweeps(lattice, shape, WORK_SHARD, workers=budget.processes, most_plane_voxels=plane_voxels),
             chunks=chunks,
-            shard=SHARD,
+            shard=WORK_SHARD,
             budget=budget,
             devices=devices,
             particles=most_particles(source, config.spacing_mm, size_mm),
-            memory=MemoryPlan.of(config.memory_bytes, config.workers, chunks, source, bytes_per_voxel),
+            memory=MemoryPlan.for_budget(config.memory_bytes, config.workers, chunks, source, bytes_per_voxel),
         )
         plan._check_memory(column_bytes)
         return plan
@@ -202,12 +202,12 @@ def _run_budget(config: PredictConfig) -> RunBudget:
         gpu_memory_bytes=config.gpu_memory_bytes,
         workers=config.workers,
         chunk=_whole_shards(config.chunk),
-        shard=SHARD,
+        shard=WORK_SHARD,
     )
 
 
 def _whole_shards(side: int) -> Zyx:
-    z, y, x = (-(-side // n) * n for n in SHARD)
+    z, y, x = (-(-side // n) * n for n in WORK_SHARD)
     return z, y, x
 
 

@@ -17,7 +17,7 @@ def case():
 
 
 def test_both_give_the_same_table(monkeypatch):
-    monkeypatch.setattr(script, "SHARD", (8, 16, 16))
+    monkeypatch.setattr(script, "WORK_SHARD", (8, 16, 16))
     with ThreadPoolExecutor(2) as threads:
         ours, theirs = judge(script.race(case(), threads), 1)
     assert ours["agreement"] == theirs["agreement"] == 1

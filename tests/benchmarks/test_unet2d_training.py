@@ -14,8 +14,8 @@ from ps3d_bench.baselines.unet2d import SliceNetwork
 from ps3d_bench.baselines.unet2d_training import (
     Budget,
     Recipe,
-    Scan,
     Training,
+    TrainingScan,
     build_network,
     draw_batch,
     hold_out,
@@ -58,10 +58,10 @@ def begin(samples, tmp_path):
     return lambda name, recipe=RECIPE: Training(recipe, scans, held_out, tmp_path / f"{name}.pth")
 
 
-def scan(shape: tuple[int, int, int]) -> Scan:
+def scan(shape: tuple[int, int, int]) -> TrainingScan:
     """Gray value of a voxel: its raster index plus 1; a particle where it is odd."""
     image = np.arange(1, 1 + np.prod(shape), dtype=np.uint16).reshape(shape)
-    return Scan("counted", image, image % 2 == 1, GrayScale(mean=0.0, std=1.0))
+    return TrainingScan("counted", image, image % 2 == 1, GrayScale(mean=0.0, std=1.0))
 
 
 def test_the_script_trains_and_the_benchmark_takes_the_network(samples, tmp_path, capsys):

@@ -13,10 +13,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from scipy import ndimage
 
-from ps3d_export.samples import Scan
+from ps3d_export.samples import CalibrationScan
 from ps3d_rt.model import ModelBundle, write_bundle
 
-Array = np.ndarray[Any, Any]
 PATCH = (16, 16, 16)
 SEAM = 0.15
 """Gray value of a contact over that of a ball."""
@@ -109,7 +108,7 @@ def bundle(tmp_path: Path) -> ModelBundle:
     return write_bundle(tmp_path / "tiny.ps3d", draft, files)
 
 
-def ball_sample(name: str, spacing_mm: float = 0.01) -> Scan:
+def ball_sample(name: str, spacing_mm: float = 0.01) -> CalibrationScan:
     """Two pairs of touching balls and two single ones, 12 voxels across, bright in the dark, contacts half dark."""
     z, y, x = np.indices((40, 40, 40))
     labels = np.zeros((40, 40, 40), np.int64)
@@ -121,11 +120,11 @@ def ball_sample(name: str, spacing_mm: float = 0.01) -> Scan:
     lowest = ndimage.minimum_filter(np.where(labels > 0, labels, 99), 3)
     share = np.where(labels == 0, 0, np.where(highest == lowest, 1, SEAM))
     image = (1000 + 3000 * share + noise).astype(np.uint16)
-    return Scan(name, image, labels, (spacing_mm,) * 3, 12 * spacing_mm)
+    return CalibrationScan(name, image, labels, (spacing_mm,) * 3, 12 * spacing_mm)
 
 
 @pytest.fixture(scope="session")
-def balls() -> Callable[..., Scan]:
+def balls() -> Callable[..., CalibrationScan]:
     """:func:`ball_sample`."""
     return ball_sample
 

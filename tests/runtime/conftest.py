@@ -17,11 +17,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional
 
 from ps3d_rt.core import arrays
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.devices import gpu
 from ps3d_rt.model import ModelBundle, write_bundle
 
 TINY_PATCH = (16, 16, 16)
-Array = np.ndarray[Any, Any]
 
 
 def write_tiny_network(path: Path, seed: int) -> None:

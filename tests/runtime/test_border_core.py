@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from ps3d_rt.core.border_core import BACKGROUND, BORDER, CORE, to_border_core
-from ps3d_rt.core.chunks import Part, tally
+from ps3d_rt.core.chunks import ChunkLabels, label_statistics
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.numbering import number
 from ps3d_rt.core.particle_filter import ParticleFilter
@@ -265,7 +265,7 @@ def keep_and_number(labels, min_relative_volume):
     """Drop the small labels of a volume, and number the others; gaps between them are no particles."""
     box = Box.of_shape(labels.shape)
     ids = np.arange(int(labels.max()) + 1)
-    chunks = [(Part("", box, ids), tally(labels, ids.size - 1, box, box.shape))]
+    chunks = [(ChunkLabels("", box, ids), label_statistics(labels, ids.size - 1, box, box.shape))]
     return number(chunks, box.shape, ParticleFilter(min_relative_volume=min_relative_volume)).numbers[labels]
 
 

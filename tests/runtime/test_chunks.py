@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ps3d_rt.core.chunks import ChunkGrid, Part, raster_index, tally
+from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels, label_statistics, raster_index
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.stages.storage import MemoryStore, read_ids
@@ -32,9 +32,9 @@ def test_chunks_that_cannot_be_used_are_refused(chunk):
 def test_ids_are_read_from_several_arrays_and_are_0_elsewhere():
     one, two = np.array([[[1, 2, 1, 1, 1, 1]]], np.uint32), np.array([[[1, 1, 1, 0, 1, 1]]], np.uint32)
     parts = (
-        Part("one", Box((0, 0, 0), (1, 1, 2)), np.array([0, 7, 2**40])),
-        Part("one", Box((0, 0, 9), (1, 1, 10)), np.array([0, 5])),
-        Part("two", Box((0, 0, 3), (1, 1, 5)), np.array([0, 8])),
+        ChunkLabels("one", Box((0, 0, 0), (1, 1, 2)), np.array([0, 7, 2**40])),
+        ChunkLabels("one", Box((0, 0, 9), (1, 1, 10)), np.array([0, 5])),
+        ChunkLabels("two", Box((0, 0, 3), (1, 1, 5)), np.array([0, 8])),
     )
     store = MemoryStore((1, 1, 6))
     store.arrays.update(one=one, two=two)
@@ -47,8 +47,8 @@ def test_first_voxels_past_2_to_the_31():
     box = Box((4990, 3980, 2970), (4991, 3982, 2972))
     corner = (4990 * 4000 + 3980) * 3000 + 2970
     assert raster_index(np.array([0]), box, volume).tolist() == [corner]
-    found = tally(np.array([[[1, 2], [2, 2]]], np.uint32), 2, box, volume)
-    assert found.firsts[1:].tolist() == [corner, corner + 1]
+    found = label_statistics(np.array([[[1, 2], [2, 2]]], np.uint32), 2, box, volume)
+    assert found.first_index[1:].tolist() == [corner, corner + 1]
     assert found.volumes[1:].tolist() == [1, 3]
 
 
@@ -65,11 +65,11 @@ def test_an_array_that_is_there_is_not_wiped():
 @settings(max_examples=40)
 def test_a_tally_is_what_a_look_at_every_voxel_says(shape, seed, reach):
     labels = np.random.default_rng(seed).integers(0, 4, shape).astype(np.uint32)
-    found = tally(labels, 5, Box.of_shape(shape), shape, reach)
+    found = label_statistics(labels, 5, Box.of_shape(shape), shape, reach)
     for label in range(1, 6):
         at = np.argwhere(labels == label)
         assert found.volumes[label] == len(at)
         if len(at):
-            assert found.firsts[label] == np.flatnonzero(labels == label)[0]
+            assert found.first_index[label] == np.flatnonzero(labels == label)[0]
         faces = [f for n, side in zip(at.T, shape, strict=True) for f in ((n < reach).any(), (n >= side - reach).any())]
         assert found.near[label] == sum(bool(near) << bit for bit, near in enumerate(faces))

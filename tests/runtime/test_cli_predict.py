@@ -11,10 +11,10 @@ import pytest
 import tifffile
 
 import ps3d_rt
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
 from ps3d_rt.io.volume_writer import write_volume
 
-Array = np.ndarray[Any, Any]
 SIZE = ("--particle-size", "0.12")
 FAKE = ("--engine", "fake")
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openvino
 import pytest
 from scipy import ndimage
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.engines import CPU_ENGINES, open_engine
 from ps3d_rt.model import ModelBundle, load_model
 
-Array = np.ndarray[Any, Any]
 Reference = Callable[[Path, Array], Array]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ps3d_rt.core.distribution import (
     PERCENTILES,
-    Sample,
+    SizeSample,
     confidence_interval,
     edge_weights,
     sieve_diameter_mm,
@@ -154,7 +154,7 @@ def test_intervals_are_the_same_every_time_and_follow_the_seed(cubes):
 
 
 def test_curves_end_at_all(cubes):
-    q0, q3 = Sample.of(measure(cubes(2, 4), (1, 1, 1))).curves()
+    q0, q3 = SizeSample.from_table(measure(cubes(2, 4), (1, 1, 1))).curves()
     assert q0.shares.tolist() == [0.5, 1.0]
     assert q3.shares.tolist() == [8 / 72, 1.0]
     assert q0.up_to(q0.diameters_mm * 0.999).tolist() == [0.0, 0.5]

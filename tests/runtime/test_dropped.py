@@ -170,11 +170,11 @@ def test_a_little_is_dropped_without_a_warning() -> None:
 
 def census() -> Census:
     """On a grid twice as fine as the scan of 3 × 4 × 5 voxels: four particles; the second and third are dropped."""
-    firsts = np.ravel_multi_index(([0, 5, 0, 2, 5], [0, 7, 1, 3, 0], [0, 9, 3, 4, 1]), (6, 8, 10))
+    first_index = np.ravel_multi_index(([0, 5, 0, 2, 5], [0, 7, 1, 3, 0], [0, 9, 3, 4, 1]), (6, 8, 10))
     return Census(
         shape=(6, 8, 10),
         volumes=np.array([0, 4, 8, 80, 8]),
-        firsts=firsts,
+        first_index=first_index,
         scores=np.array([0, 400, 400, 8000, 720]),
         reasons=np.array([0, 1, 2, 0, 0], np.uint8),
         numbers=np.array([0, 0, 0, 1, 2], np.uint32),

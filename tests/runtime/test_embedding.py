@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.embedding import find_embedding
-from ps3d_rt.core.outside import Part, leave_out_constant
+from ps3d_rt.core.outside import SampledVoxels, leave_out_constant
 from ps3d_rt.errors import InputError
 
-Array = np.ndarray[Any, Any]
 SHAPE = (64, 64, 64)
 EMBEDDING, NOISE = 9000.0, 300.0
 GRID = np.indices(SHAPE)
@@ -35,8 +33,8 @@ def around(radius: float) -> Array:
     return np.hypot(GRID[1] - 31.5, GRID[2] - 31.5) > radius
 
 
-def whole(image: Array) -> list[Part]:
-    return [Part((0, 0, 0), image)]
+def whole(image: Array) -> list[SampledVoxels]:
+    return [SampledVoxels((0, 0, 0), image)]
 
 
 @pytest.mark.parametrize(("step", "radius"), [(40, 6.0), (16, 6.0), (12, 6.0), (12, 6.6)])
@@ -105,9 +103,9 @@ def test_many_bubbles_are_not_the_embedding_but_a_doubt() -> None:
     assert "bubbles" in found.doubts[0]
 
 
-def slabs(image: Array) -> list[Part]:
+def slabs(image: Array) -> list[SampledVoxels]:
     """Give what a run looks at of a large scan that is stored in planes."""
-    return [Part((z, 0, 0), image[z : z + 4]) for z in range(4, 64, 16)]
+    return [SampledVoxels((z, 0, 0), image[z : z + 4]) for z in range(4, 64, 16)]
 
 
 def test_narrow_pores_in_slabs_are_no_bubbles() -> None:

@@ -14,6 +14,7 @@ import openvino
 import pytest
 from onnx import TensorProto, helper, save
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.devices import gpus
 from ps3d_rt.engines import CPU_ENGINES, open_engine
 from ps3d_rt.engines.fake import FakeEngine
@@ -25,7 +26,6 @@ from ps3d_rt.model import ModelBundle
 PATCH = (16, 16, 16)
 HAS_BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 BEST_PRECISION = "bf16" if HAS_BF16 else "fp32"
-Array = np.ndarray[Any, Any]
 Reference = Callable[[Path, Array], Array]
 
 

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.engines.base import EngineSpec
 from ps3d_rt.engines.batches import DeviceLimits, largest_batch, score_in_batches, try_once
 from ps3d_rt.errors import CapabilityError
 
 PATCH = (2, 3, 4)
-Array = np.ndarray[Any, Any]
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 11])

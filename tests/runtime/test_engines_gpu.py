@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.devices.gpus import Gpu, find_gpu, load_cupy
 from ps3d_rt.engines import GPU_ENGINES, DeviceLimits, Engine, open_engine, tensorrt
 from ps3d_rt.engines.cache import EngineCache
@@ -17,7 +18,6 @@ from ps3d_rt.errors import CapabilityError
 from ps3d_rt.model import ModelBundle, load_model
 
 pytestmark = pytest.mark.gpu
-Array = np.ndarray[Any, Any]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.devices import gpus
 from ps3d_rt.engines import DeviceLimits, onnxruntime_cuda, open_engine, tensorrt
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey, Verdict
@@ -32,7 +33,6 @@ from ps3d_rt.model import ModelBundle
 
 PATCH, BATCHES = (16, 16, 16), (1, 2, 4, 8)
 GPU = gpus.Gpu(0, "H200", (9, 0), 139 * 2**30, (13, 0))
-Array = np.ndarray[Any, Any]
 SCRATCH = {1: 1000, 2: 2000, 4: 4000, 8: 8000}
 
 

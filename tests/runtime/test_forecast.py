@@ -73,7 +73,7 @@ def test_a_scan_that_predict_would_refuse_is_refused(cli: Any, scan: Path) -> No
 def test_memory_grows_with_the_plane_and_not_with_the_depth(model: Any) -> None:
     def need(shape: tuple[int, int, int], **changes: Any) -> int:
         config = replace(CONFIG, **changes)
-        return memory_bytes(RunPlan.of(shape, 2, model, config), config, 2, particles=0)
+        return memory_bytes(RunPlan.for_shape(shape, 2, model, config), config, 2, particles=0)
 
     assert need((4000, 600, 600)) == need((8000, 600, 600))
     assert need((600, 2500, 2500)) > need((600, 600, 600))
@@ -88,7 +88,7 @@ def test_any_number_of_threads_and_many_particles_stay_within_the_budget(model: 
         for threads in (1, 2, 16, 64, 256):
             for chunk in (64, 256):
                 config = replace(CONFIG, memory_bytes=gib * 2**30, threads=threads, chunk=chunk, particle_size_mm=0.2)
-                plan = RunPlan.of((2154, 2154, 2154), 2, model, config)
+                plan = RunPlan.for_shape((2154, 2154, 2154), 2, model, config)
                 for particles in (0, 10**6, 10**7 * (gib - 1) // 3):
                     assert memory_bytes(plan, config, 2, particles) <= config.memory_bytes, (gib, threads, particles)
     assert plan.memory.chunks_at_once(0) >= 40, "a large budget is used"
@@ -97,12 +97,12 @@ def test_any_number_of_threads_and_many_particles_stay_within_the_budget(model: 
 def test_a_budget_that_holds_nothing_is_refused_with_one_that_does(model: Any) -> None:
     config = replace(CONFIG, memory_bytes=2**29, workers=8)
     with pytest.raises(InputError, match=r"pass --memory (\S+) or more, or fewer --workers") as found:
-        RunPlan.of((600, 600, 600), 2, model, config)
+        RunPlan.for_shape((600, 600, 600), 2, model, config)
     enough = float(re.search(r"--memory (\S+)", str(found.value))[1])
-    plan = RunPlan.of((600, 600, 600), 2, model, replace(config, memory_bytes=int(enough * 2**30)))
+    plan = RunPlan.for_shape((600, 600, 600), 2, model, replace(config, memory_bytes=int(enough * 2**30)))
     assert plan.chunks.chunk[0] <= 256
     with pytest.raises(InputError, match="pass --memory"):
-        RunPlan.of((600, 600, 600), 2, model, replace(config, memory_bytes=int((enough - 0.11) * 2**30)))
+        RunPlan.for_shape((600, 600, 600), 2, model, replace(config, memory_bytes=int((enough - 0.11) * 2**30)))
 
 
 def test_the_default_budget_is_half_of_what_is_free_and_at_most_4_gib(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,9 @@ def test_a_gpu_holds_what_the_host_does_not(model: Any) -> None:
     spec = FakeEngine((32, 32, 32)).spec
     config = replace(CONFIG, gpu_memory_bytes=4 * 2**30)
     shape = (997, 1256, 1256)
-    on_cpu, one, two = (RunPlan.of(shape, 2, model, config, d) for d in (("cpu",), ("cuda:0",), ("cuda:0", "cuda:1")))
+    on_cpu, one, two = (
+        RunPlan.for_shape(shape, 2, model, config, d) for d in (("cpu",), ("cuda:0",), ("cuda:0", "cuda:1"))
+    )
     assert gpu_bytes(on_cpu, config, spec, 2) == 0
     assert config.network_bytes < gpu_bytes(one, config, spec, 2) <= config.gpu_memory_bytes
     assert gpu_bytes(one, config, replace(spec, memory_bytes=1), 2) < gpu_bytes(one, config, spec, 2)
@@ -151,7 +153,7 @@ def test_the_budget_of_a_gpu_is_an_option(cli: Any, scan: Path, monkeypatch: pyt
 
 
 def test_the_piece_is_in_the_middle_and_as_large_as_asked(model: Any) -> None:
-    plan = RunPlan.of((400, 300, 50), 2, model, replace(CONFIG, particle_size_mm=0.24))
+    plan = RunPlan.for_shape((400, 300, 50), 2, model, replace(CONFIG, particle_size_mm=0.24))
     assert _middle((400, 300, 50), plan, 100) == Box((100, 50, 0), (300, 250, 50))
     array = np.arange(400 * 30 * 5, dtype=np.uint16).reshape(400, 30, 5)
     crop = Crop(ArrayVolume(array), Box((100, 5, 1), (300, 25, 4)))

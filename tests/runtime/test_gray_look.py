@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import ps3d_rt
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.normalize import gray_scale
 from ps3d_rt.core.sample_table import NO_PARTICLES
-from ps3d_rt.core.sampling import MOST_VOXELS, SMALL_VOXELS, looks
+from ps3d_rt.core.sampling import MOST_VOXELS, SMALL_VOXELS, sampled_boxes
 from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Event, Warned
@@ -28,7 +29,6 @@ from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.stages.gray_scale import look_at_gray
 
-Array = np.ndarray[Any, Any]
 PATCH = (24, 24, 24)
 SHAPE = (40, 60, 60)
 CENTERS = [(8, 18, 20), (10, 40, 22), (30, 20, 40), (28, 42, 34)]
@@ -70,7 +70,7 @@ def test_a_constant_around_the_scan_changes_no_label(scheme: str, fill: float) -
     assert filled.run["gray"]["outside_value"] == fill
     assert filled.run["gray"]["outside_share"] == pytest.approx(CORNERS.mean(), abs=1e-4)
     assert plain.run["gray"]["outside_value"] is None
-    assert filled.particles.gray_bins == GrayBins.of(gray_scale(image[~CORNERS]))
+    assert filled.particles.gray_bins == GrayBins.from_scale(gray_scale(image[~CORNERS]))
 
 
 def test_the_run_says_what_was_found() -> None:
@@ -182,7 +182,7 @@ def test_a_look_decodes_a_few_percent_of_a_large_scan(chunk: tuple[int, int, int
     ],
 )
 def test_looks_are_whole_chunks_inside_the_volume(shape: tuple[int, int, int], chunk: tuple[int, int, int]) -> None:
-    chosen = looks(shape, chunk)
+    chosen = sampled_boxes(shape, chunk)
     assert len({look.read for look in chosen}) == len(chosen)
     kept = [box for look in chosen for box in look.keep]
     assert sum(box.size for box in kept) <= 2 * MOST_VOXELS
@@ -194,7 +194,7 @@ def test_looks_are_whole_chunks_inside_the_volume(shape: tuple[int, int, int], c
 
 
 def test_looks_reach_all_over_the_volume() -> None:
-    chosen = looks((1000, 1000, 1000), (64, 64, 64))
+    chosen = sampled_boxes((1000, 1000, 1000), (64, 64, 64))
     middles = np.array([np.add(look.read.start, look.read.stop) / 2 for look in chosen])
     for axis in range(3):
         assert np.histogram(middles[:, axis], 4, (0, 1000))[0].min() >= 0.15 * len(chosen)

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ps3d_rt.core.chunks import ChunkGrid, Part, tally
+from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels, label_statistics
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.growth import UNCLAIMED
 from ps3d_rt.errors import InputError, Ps3dError
 from ps3d_rt.stages.growth import Excerpt, GrowTask, grow, grow_chunk
 from ps3d_rt.stages.particles import survey
-from ps3d_rt.stages.storage import BORDER_CORE, GROWN, PIECES, MemoryStore, read_ids
+from ps3d_rt.stages.storage import BORDER_CORE, FRAGMENTS, GROWN, MemoryStore, read_ids
 
 CUBE = ndimage.generate_binary_structure(3, 3)
 NOBODY = 2**50  # scipy's filters count in float64
@@ -37,10 +37,13 @@ class ShiftedStore:
 def grown(labels, ids, chunk, steps=1, map_tasks=map):
     """Grow ``labels``, where the largest is unclaimed and the others become ``ids``."""
     store, grid = MemoryStore(labels.shape), ChunkGrid(labels.shape, chunk)
-    store.arrays[PIECES] = labels.astype(np.uint32)
+    store.arrays[FRAGMENTS] = labels.astype(np.uint32)
     table = np.array([0, *ids, UNCLAIMED])
     parts = [
-        (Part(PIECES, box, table), tally(store.read(PIECES, box), table.size - 1, box, labels.shape, steps))
+        (
+            ChunkLabels(FRAGMENTS, box, table),
+            label_statistics(store.read(FRAGMENTS, box), table.size - 1, box, labels.shape, steps),
+        )
         for box in grid.boxes
     ]
     found = grow(store, grid, parts, steps, map_tasks)
@@ -125,7 +128,7 @@ def test_tasks_carry_only_what_lies_near():
     border_core[10:20, 10:20, 10:20] = 1
     store, grid = MemoryStore(border_core.shape), ChunkGrid(border_core.shape, (10, 10, 10))
     store.arrays[BORDER_CORE] = border_core
-    store.create(PIECES, np.uint32)
+    store.create(FRAGMENTS, np.uint32)
     surveys = [survey(store, grid.shape, steps, box) for box in grid.boxes]
     ids = [np.append(0, np.full(s.count, UNCLAIMED)) for s in surveys]
     ids[13][1] = 1
@@ -141,7 +144,9 @@ def test_tasks_carry_only_what_lies_near():
         )
         return [None for _ in items]
 
-    labels = [(Part(PIECES, box, n), s.tally) for box, n, s in zip(grid.boxes, ids, surveys, strict=True)]
+    labels = [
+        (ChunkLabels(FRAGMENTS, box, n), s.statistics) for box, n, s in zip(grid.boxes, ids, surveys, strict=True)
+    ]
     with pytest.raises(Ps3dError, match="no core reaches"):
         grow(store, grid, labels, steps, run)
     sent, held = np.sum(sizes, axis=0)
@@ -156,9 +161,9 @@ def test_growth_that_cannot_end_is_an_error():
 
 def test_stored_labels_that_no_table_knows_are_an_error():
     store = MemoryStore((1, 1, 2))
-    store.arrays[PIECES] = np.array([[[1, 7]]], np.uint32)
+    store.arrays[FRAGMENTS] = np.array([[[1, 7]]], np.uint32)
     box = Box.of_shape((1, 1, 2))
-    labels = Excerpt(PIECES, box, np.array([0, 1], np.uint32), np.array([0, UNCLAIMED]))
+    labels = Excerpt(FRAGMENTS, box, np.array([0, 1], np.uint32), np.array([0, UNCLAIMED]))
     with pytest.raises(InputError, match="holds id 7, the table ends at 1"):
         grow_chunk(store, GrowTask(box, box, (labels,), 1, GROWN[0], 1, (1, 1, 2)))
 
@@ -177,17 +182,17 @@ def test_a_chunk_far_from_the_origin_is_surveyed_and_grown():
     border_core = np.zeros((10, 20, 30), np.uint8)
     border_core[2, 3, 4:10] = 2
     border_core[2, 3, 6] = 1
-    store = ShiftedStore(FAR, **{BORDER_CORE: border_core, PIECES: np.zeros((10, 20, 30), np.uint32)})
+    store = ShiftedStore(FAR, **{BORDER_CORE: border_core, FRAGMENTS: np.zeros((10, 20, 30), np.uint32)})
     box = Box(tuple(n + 2 for n in FAR), HUGE)
     found = survey(store, HUGE, 2, box)
     assert (found.cores, found.count) == (1, 2)
-    assert found.tally.firsts[1:].tolist() == [far_index(2, 3, 6), far_index(2, 3, 4)]
+    assert found.statistics.first_index[1:].tolist() == [far_index(2, 3, 6), far_index(2, 3, 4)]
 
     store.arrays[GROWN[0]] = np.zeros((10, 20, 30), np.uint32)
-    labels = Excerpt(PIECES, box, np.arange(3, dtype=np.uint32), np.array([0, 2**40, UNCLAIMED]))
+    labels = Excerpt(FRAGMENTS, box, np.arange(3, dtype=np.uint32), np.array([0, 2**40, UNCLAIMED]))
     task = pickle.loads(pickle.dumps(GrowTask(box, box, (labels,), 5, GROWN[0], 2, HUGE)))
     part, counted = grow_chunk(store, task)
     assert part.ids.tolist() == [0, 2**40, UNCLAIMED]
     assert counted.volumes[1:].tolist() == [5, 1]
-    assert counted.firsts[1:].tolist() == [far_index(2, 3, 4), far_index(2, 3, 9)]
+    assert counted.first_index[1:].tolist() == [far_index(2, 3, 4), far_index(2, 3, 9)]
     assert store.arrays[GROWN[0]][2, 3, :11].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 0]

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
-from ps3d_rt.core.chunks import ChunkGrid, Part
+from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.journal import SPEC, Journal, _array
@@ -70,7 +70,7 @@ def test_what_is_recorded_is_what_is_loaded(tmp_path_factory, value):
 
 
 def test_dataclasses_of_core_and_their_arrays_are_loaded(tmp_path):
-    part = Part("labels", Box((0, 0, 0), (1, 2, 3)), np.arange(6, dtype=np.uint32).reshape(2, 3).T)
+    part = ChunkLabels("labels", Box((0, 0, 0), (1, 2, 3)), np.arange(6, dtype=np.uint32).reshape(2, 3).T)
     grid = ChunkGrid((9, 9, 9), (4, 4, 4))
     assert len(grid.boxes) == 27
     journal = Journal(tmp_path)

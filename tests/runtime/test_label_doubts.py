@@ -14,14 +14,13 @@ from typer.testing import CliRunner
 
 from ps3d_rt.cli import build_app
 from ps3d_rt.core import label_components
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.label_components import ComponentsBySlab
 from ps3d_rt.core.label_doubts import LabelCheck
 from ps3d_rt.core.runs import z_slabs
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.stages.label_slabs import split_slabs
-
-Array = np.ndarray[Any, Any]
 
 
 def boxes(*sides: int) -> Array:
@@ -124,9 +123,9 @@ def test_components_are_those_of_the_whole_volume_in_raster_order(seed: int) -> 
         found, more = ndimage.label(labels == label, np.ones((3, 3, 3)))
         want[found > 0] = found[found > 0] + count
         count += more
-    firsts = [np.flatnonzero(want == k)[0] for k in range(1, count + 1)]
+    first_index = [np.flatnonzero(want == k)[0] for k in range(1, count + 1)]
     numbers = np.zeros(count + 1, np.intp)
-    numbers[1:][np.argsort(firsts)] = np.arange(1, count + 1)
+    numbers[1:][np.argsort(first_index)] = np.arange(1, count + 1)
     want = numbers[want]
     for voxels in (1, 60, 120, 10**6):
         found = np.zeros(labels.shape, np.intp)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from ps3d_rt.api import measure as api_measure
 from ps3d_rt.cli.measure import measure as measure_command
+from ps3d_rt.core.confidence import ParticleConfidence
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.feret import DIRECTIONS, LONGEST_AXIS
 from ps3d_rt.core.gray import QUANTILES, GrayBins
@@ -25,7 +26,6 @@ from ps3d_rt.core.measure import (
     to_table,
 )
 from ps3d_rt.core.normalize import gray_scale
-from ps3d_rt.core.sureness import Sureness
 from ps3d_rt.core.surface import STEPS, surface_mm2
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.table import read_table
@@ -130,7 +130,7 @@ def test_no_image_no_gray_columns_and_no_bins_no_quantiles():
     without = measure(labels, (1, 1, 1), labels)
     assert (without.gray_p50, without.gray_histogram) == (None, None)
     every = to_table(
-        partial_sums(labels, labels, bins=BINS), (1, 1, 1), (1, 1, 1), Sureness(*np.ones((3, 1)))
+        partial_sums(labels, labels, bins=BINS), (1, 1, 1), (1, 1, 1), ParticleConfidence(*np.ones((3, 1)))
     ).columns()
     assert list(every) == [field.name for field in fields(ParticleTable) if field.name not in NO_COLUMNS]
 
@@ -426,7 +426,7 @@ def test_measure_gives_the_gray_columns_that_predict_gives():
     labels[1:5, 1:6, 2:7] = 1
     image = rng.integers(0, 60_000, labels.shape).astype(np.uint16)
     table = api_measure(labels, spacing=1.0, image=image)
-    assert table.gray_bins == GrayBins.of(gray_scale(image))
+    assert table.gray_bins == GrayBins.from_scale(gray_scale(image))
     assert table.gray_histogram.sum() == table.volume_voxels[0]
     assert abs(table.gray_p50[0] - np.median(image[labels > 0])) < 2 * table.gray_bins.width
 

@@ -7,16 +7,16 @@ import pytest
 
 import ps3d_rt.stages.boxes
 from ps3d_rt.core.chunks import ChunkGrid
+from ps3d_rt.core.confidence import ParticleConfidence, to_confidence
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import measure
 from ps3d_rt.core.normalize import normalized_shape
-from ps3d_rt.core.sureness import Sureness, to_sureness
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.stages.boxes import SourceGrid, box_tasks
 from ps3d_rt.stages.confidence import add_up_scores, score_tasks
-from ps3d_rt.stages.labels import renamed, write_box
+from ps3d_rt.stages.labels import relabelled, write_box
 from ps3d_rt.stages.particles import to_particles
-from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, MemoryStore, RowsInMemory
+from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND_SCORE, MemoryStore, RowsInMemory
 from ps3d_rt.stages.table import last_boxes, measure_box, stream_rows
 
 SOURCE = (20, 26, 31)
@@ -51,21 +51,21 @@ def test_the_table_of_boxes_is_that_of_the_labels_they_write(monkeypatch, zoom, 
     cells = packed_cells(shape, 0)
     store.write(BORDER_CORE, Box.of_shape(shape), cells)
     percent = np.random.default_rng(2).integers(40, 101, shape, np.uint8)
-    store.arrays[FOREGROUND] = np.where(cells > 0, percent, 0)
-    store.arrays[CORE_SCORE] = store.arrays[FOREGROUND] // 2
+    store.arrays[FOREGROUND_SCORE] = np.where(cells > 0, percent, 0)
+    store.arrays[CORE_SCORE] = store.arrays[FOREGROUND_SCORE] // 2
     parts, count, _ = to_particles(store, shape, chunk)
     image = np.random.default_rng(1).integers(0, 65_536, SOURCE, np.uint16)
     stage = SourceGrid(volume=ArrayVolume(image), store=store, grid=ChunkGrid(shape, chunk), zoom=zoom)
     boxes = ChunkGrid(SOURCE, (side, side, side)).boxes
 
     tasks, rows = box_tasks(stage, parts, boxes), RowsInMemory()
-    _, stops = to_sureness(map(partial(add_up_scores, store), score_tasks(stage.grid, parts)), count)
-    unsure = Sureness(*np.zeros((3, count)))
+    _, stops = to_confidence(map(partial(add_up_scores, store), score_tasks(stage.grid, parts)), count)
+    unsure = ParticleConfidence(*np.zeros((3, count)))
     sums = (measure_box(stage, task).sums for task in tasks)
-    names = stream_rows(sums, last_boxes(stage, tasks, stops), SOURCE, (1, 2, 3), unsure, rows)
-    for task in box_tasks(stage, renamed(parts, names), boxes):
+    id_map = stream_rows(sums, last_boxes(stage, tasks, stops), SOURCE, (1, 2, 3), unsure, rows)
+    for task in box_tasks(stage, relabelled(parts, id_map), boxes):
         write_box(stage, target, task)
-    found, expected = rows.finish(names), measure(target.labels, (1, 2, 3), image)
+    found, expected = rows.finish(id_map), measure(target.labels, (1, 2, 3), image)
 
     assert len(found) > 10
     assert expected.contacts.sum() > 20

@@ -10,15 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ps3d_rt.core.arrays import CudaKernel, Twins, asnumpy, gpu_index, namespace_of
+from ps3d_rt.core.arrays import CudaKernel, KernelDispatch, asnumpy, gpu_index, namespace_of
 from ps3d_rt.core.blend import BlendRing
-from ps3d_rt.core.chunks import tally
+from ps3d_rt.core.chunks import label_statistics
 from ps3d_rt.core.components import component_roots, numbered
 from ps3d_rt.core.contrast import is_empty
+from ps3d_rt.core.fragments import find_fragments
 from ps3d_rt.core.grid import Box, PatchLattice
 from ps3d_rt.core.growth import claim, planes_to_others
 from ps3d_rt.core.normalize import GrayScale, normalized_shape, zscore
-from ps3d_rt.core.pieces import find_pieces
 from ps3d_rt.core.resample import PlaneStream
 from ps3d_rt.core.stitch import relabel
 from ps3d_rt.devices import GpuDevice, device_named
@@ -58,9 +58,9 @@ def grains(shape: tuple[int, ...], seed: int, *, thickness: float = 2.2) -> Any:
 def test_components_are_numbered_in_raster_order(cupy, shape, seed, share, corners):
     inside = border_core(shape, seed, share) == 1
     want, count = ndimage.label(inside, ndimage.generate_binary_structure(3, 3 if corners else 1))
-    numbers, firsts = numbered(component_roots(cupy.asarray(inside), corners=corners))
+    numbers, first_index = numbered(component_roots(cupy.asarray(inside), corners=corners))
     np.testing.assert_array_equal(asnumpy(numbers), want)
-    np.testing.assert_array_equal(asnumpy(firsts), [np.flatnonzero(want == k + 1)[0] for k in range(count)])
+    np.testing.assert_array_equal(asnumpy(first_index), [np.flatnonzero(want == k + 1)[0] for k in range(count)])
 
 
 def test_touching_over_every_edge_and_corner_joins(cupy):
@@ -69,16 +69,16 @@ def test_touching_over_every_edge_and_corner_joins(cupy):
         inside[1, 1, 1] = inside[step] = True
         for corners in (False, True):
             joined = step == (1, 1, 1) or corners or np.abs(np.subtract(step, 1)).sum() == 1
-            _, firsts = numbered(component_roots(cupy.asarray(inside), corners=corners))
-            assert firsts.size == (1 if joined else 2), step
+            _, first_index = numbered(component_roots(cupy.asarray(inside), corners=corners))
+            assert first_index.size == (1 if joined else 2), step
 
 
 def test_many_threads_at_one_root_lose_no_contact(cupy):
     combs = np.zeros((200, 2, 41), bool)
     combs[::2, 0, ::2] = True  # the teeth, every one a root, to be joined by their threads to the root of the back
     combs[::2, 1] = True
-    numbers, firsts = numbered(component_roots(cupy.asarray(combs), corners=False))
-    assert firsts.size == 100
+    numbers, first_index = numbered(component_roots(cupy.asarray(combs), corners=False))
+    assert first_index.size == 100
     np.testing.assert_array_equal(asnumpy(numbers)[::2, 1, 0], np.arange(1, 101))
 
 
@@ -93,24 +93,24 @@ def test_a_winding_component_is_one(cupy):
 
 @given(shape=SHAPES, seed=st.integers(0, 2**32 - 1), share=SHARES, draw=st.data())
 @settings(max_examples=60, suppress_health_check=ONE_FIXTURE)
-def test_pieces_are_those_of_the_cpu(cupy, shape, seed, share, draw):
+def test_fragments_are_those_of_the_cpu(cupy, shape, seed, share, draw):
     classes = border_core(shape, seed, share)
     start = tuple(draw.draw(st.integers(0, n - 1)) for n in shape)
     box = Box(start, tuple(draw.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True)))
     assert_same_pieces(cupy, classes, box)
 
 
-def test_pieces_with_deep_and_thin_cores_are_those_of_the_cpu(cupy):
+def test_fragments_with_deep_and_shallow_cores_are_those_of_the_cpu(cupy):
     classes = grains((20, 30, 40), 0)
     for box in (Box.of_shape(classes.shape), Box((2, 2, 2), (18, 28, 38)), Box((0, 5, 2), (11, 30, 33))):
         found = assert_same_pieces(cupy, classes, box)
         assert found.deep.any()
-        assert found.thin.any()
+        assert found.shallow.any()
 
 
 def assert_same_pieces(cupy: Any, classes: Any, box: Box) -> Any:
-    want, found = find_pieces(classes, box), find_pieces(cupy.asarray(classes), box)
-    for name in ("home", "thin", "deep"):
+    want, found = find_fragments(classes, box), find_fragments(cupy.asarray(classes), box)
+    for name in ("group_id", "shallow", "deep"):
         assert getattr(found, name).dtype == getattr(want, name).dtype
         np.testing.assert_array_equal(getattr(found, name), getattr(want, name), err_msg=name)
     assert found.labels.dtype == want.labels.dtype
@@ -129,9 +129,9 @@ def test_tallies_are_those_of_the_cpu(cupy, shape, seed, reach, repeat):
     labels = np.random.default_rng(seed).integers(0, 6, shape).astype(np.uint32)
     labels = np.repeat(labels, repeat, axis=2)[:, :, : shape[2]]
     box = Box((9, 0, 3), tuple(np.add((9, 0, 3), labels.shape).tolist()))
-    want = tally(labels, 7, box, (40, 50, 200), reach)
-    found = tally(cupy.asarray(labels), 7, box, (40, 50, 200), reach)
-    for name in ("volumes", "firsts", "near"):
+    want = label_statistics(labels, 7, box, (40, 50, 200), reach)
+    found = label_statistics(cupy.asarray(labels), 7, box, (40, 50, 200), reach)
+    for name in ("volumes", "first_index", "near"):
         assert getattr(found, name).dtype == getattr(want, name).dtype
         np.testing.assert_array_equal(getattr(found, name), getattr(want, name), err_msg=name)
 
@@ -240,7 +240,7 @@ def test_scores_blend_to_the_bytes_of_the_cpu(cupy, core_bias):
 
 
 def test_what_has_no_body_for_a_gpu_says_so(cupy):
-    @Twins
+    @KernelDispatch
     def twice(x):
         return x + x
 

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.chunks import ChunkGrid
+from ps3d_rt.core.confidence import ParticleConfidence
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import PartialSums, ParticleTable, measure, partial_sums
 from ps3d_rt.core.open_sums import OpenSums
-from ps3d_rt.core.sureness import Sureness
 from ps3d_rt.errors import Ps3dError
 from ps3d_rt.io import spilled_rows
 from ps3d_rt.io.spilled_rows import SpilledRows
@@ -25,7 +26,6 @@ from ps3d_rt.io.table import read_table, write_table
 from ps3d_rt.stages.storage import RowsInMemory
 from ps3d_rt.stages.table import stream_rows
 
-Array = np.ndarray[Any, Any]
 BINS = GrayBins(0.0, 4.0)
 SPACING = (0.1, 0.2, 0.4)
 
@@ -50,8 +50,8 @@ def parts_of(labels: Array, image: Array, side: int) -> tuple[list[PartialSums],
     return parts, last
 
 
-def scores(count: int) -> Sureness:
-    return Sureness(*np.linspace(0, 1, 3 * count).reshape(3, count))
+def scores(count: int) -> ParticleConfidence:
+    return ParticleConfidence(*np.linspace(0, 1, 3 * count).reshape(3, count))
 
 
 def same(found: ParticleTable, want: ParticleTable) -> None:
@@ -67,16 +67,16 @@ def same(found: ParticleTable, want: ParticleTable) -> None:
 def test_streamed_rows_are_those_of_the_renumbered_labels(seed: int, shape: tuple[int, int, int], side: int) -> None:
     labels, image = volume(seed, shape)
     parts, last = parts_of(labels, image, side)
-    rows, sureness = RowsInMemory(), scores(last.size - 1)
-    names = stream_rows(parts, last, labels.shape, SPACING, sureness, rows)
-    found = rows.finish(names)
-    want = measure(names[labels], SPACING, image, BINS)
+    rows, confidence = RowsInMemory(), scores(last.size - 1)
+    id_map = stream_rows(parts, last, labels.shape, SPACING, confidence, rows)
+    found = rows.finish(id_map)
+    want = measure(id_map[labels], SPACING, image, BINS)
     assert want.label.tolist() == list(range(1, len(want) + 1))
-    ids, firsts = np.unique(names[labels], return_index=True)
-    assert np.all(np.diff(firsts[ids > 0]) > 0), "raster order"
+    ids, first_index = np.unique(id_map[labels], return_index=True)
+    assert np.all(np.diff(first_index[ids > 0]) > 0), "raster order"
     same(found, want)
-    olds = np.array([np.flatnonzero(names == k)[0] for k in want.label.astype(int)], int)
-    assert found.confidence.tolist() == sureness.confidence[olds - 1].tolist()
+    olds = np.array([np.flatnonzero(id_map == k)[0] for k in want.label.astype(int)], int)
+    assert found.confidence.tolist() == confidence.confidence[olds - 1].tolist()
 
 
 def test_a_row_leaves_after_its_last_part_and_its_room_is_used_again() -> None:
@@ -107,10 +107,10 @@ def test_rows_by_way_of_the_disk_are_the_same_files(tmp_path: Any, monkeypatch: 
     labels, image = volume(3, (24, 8, 9))
     labels = np.where(labels > 0, labels + 20 * (np.arange(24) // 6)[:, None, None].astype(np.uint32), 0)
     parts, last = parts_of(labels, image, 5)
-    in_memory, sureness = RowsInMemory(), scores(last.size - 1)
+    in_memory, confidence = RowsInMemory(), scores(last.size - 1)
     spilled = SpilledRows(tmp_path / "rows", tmp_path / "out", labels.shape, last.size - 1)
-    want = in_memory.finish(stream_rows(parts, last, labels.shape, SPACING, sureness, in_memory))
-    stored = spilled.finish(stream_rows(parts, last, labels.shape, SPACING, sureness, spilled))
+    want = in_memory.finish(stream_rows(parts, last, labels.shape, SPACING, confidence, in_memory))
+    stored = spilled.finish(stream_rows(parts, last, labels.shape, SPACING, confidence, spilled))
     assert len(stored) == len(want) > 20
     same(read_table(tmp_path / "out"), want)
     assert not (tmp_path / "rows").exists()
@@ -159,12 +159,12 @@ def test_memory_hardly_grows_with_the_particles(tmp_path: Any) -> None:
     def peak(count: int) -> int:
         last = np.append(-1, np.arange(count).repeat(2048)).astype(np.int32)
         rows = SpilledRows(tmp_path / "rows", tmp_path / "out", (4 * count, 64, 64), last.size - 1)
-        sureness = scores(last.size - 1)
+        confidence = scores(last.size - 1)
         tracemalloc.start()
-        names = stream_rows(layers(count), last, (4 * count, 64, 64), SPACING, sureness, rows)
+        id_map = stream_rows(layers(count), last, (4 * count, 64, 64), SPACING, confidence, rows)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert int(names.max()) == 2048 * count
+        assert int(id_map.max()) == 2048 * count
         return found
 
     few = peak(4)

@@ -42,7 +42,7 @@ def model(fake_model: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several slabs, chunks and boxes in a volume that takes no time."""
-    monkeypatch.setattr(ps3d_rt.plan, "SHARD", (16, 16, 32))
+    monkeypatch.setattr(ps3d_rt.plan, "WORK_SHARD", (16, 16, 32))
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +273,7 @@ def test_killed_between_the_two_names_of_the_output_it_is_made_again(
     predict(volume, tmp_path / "out")
     monkeypatch.undo()
     assert (tmp_path / ".out.run").exists(), "as after a kill"
-    monkeypatch.setattr(ps3d_rt.plan, "SHARD", (16, 16, 32))
+    monkeypatch.setattr(ps3d_rt.plan, "WORK_SHARD", (16, 16, 32))
     want = content(tmp_path / "out")
     predict(volume, tmp_path / "out", overwrite=True)
     assert content(tmp_path / "out") == want

@@ -5,22 +5,22 @@ import pytest
 
 from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.chunks import ChunkGrid
+from ps3d_rt.core.confidence import to_confidence
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.particle_filter import ParticleFilter
-from ps3d_rt.core.sureness import to_sureness
 from ps3d_rt.stages.confidence import add_up_scores, score_tasks
 from ps3d_rt.stages.particles import to_particles
-from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, MemoryStore, read_ids
+from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND_SCORE, MemoryStore, read_ids
 
 
 def confident(border_core, percent, chunk, **options):
     store = MemoryStore(border_core.shape)
-    store.arrays |= {BORDER_CORE: border_core, FOREGROUND: percent, CORE_SCORE: np.zeros_like(percent)}
+    store.arrays |= {BORDER_CORE: border_core, FOREGROUND_SCORE: percent, CORE_SCORE: np.zeros_like(percent)}
     found = to_particles(store, store.shape, chunk, rules=ParticleFilter(**options))
     tasks = score_tasks(ChunkGrid(store.shape, chunk), found.parts)
-    sureness, _ = to_sureness(map(partial(add_up_scores, store), tasks), found.largest)
+    confidence, _ = to_confidence(map(partial(add_up_scores, store), tasks), found.largest)
     labels = read_ids(store, [part for part in found.parts if part.ids.size > 1], Box.of_shape(store.shape))
-    return found.largest, labels, sureness.confidence
+    return found.largest, labels, confidence.confidence
 
 
 @pytest.mark.parametrize("chunk", [(40, 12, 12), (7, 5, 12), (3, 3, 3)])

@@ -10,6 +10,7 @@ import pytest
 
 import ps3d_rt
 import ps3d_rt.plan
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.normalize import gray_scale
@@ -23,7 +24,6 @@ from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.workers import Workers
 
-Array = np.ndarray[Any, Any]
 PATCH = (24, 24, 24)
 
 
@@ -117,8 +117,8 @@ def test_neither_shards_nor_chunks_nor_sweeps_change_the_result(
 ) -> None:
     want = run(gray(LABELS), particle_size_mm=size_mm)
     with monkeypatch.context() as small:
-        small.setattr(ps3d_rt.plan, "SHARD", shard)
-        small.setattr(ps3d_rt.stages.storage, "SHARD", shard)
+        small.setattr(ps3d_rt.plan, "WORK_SHARD", shard)
+        small.setattr(ps3d_rt.stages.storage, "WORK_SHARD", shard)
         small.setattr(ps3d_rt.plan, "SWEEP_SHARE", 1e-9)
         # Threads do what processes would: the sweeps of a plan for several workers.
         small.setattr(ps3d_rt.stages.run, "Workers", lambda processes=1, threads=None: Workers(1, threads))
@@ -204,7 +204,7 @@ def test_the_table_says_how_clear_cores_and_contacts_are(monkeypatch: pytest.Mon
     assert np.all(whole.core_confidence > 0.9)
     assert np.all(whole.contact_margin[:2] > 0.9)
     assert np.isnan(whole.contact_margin[2])
-    monkeypatch.setattr(ps3d_rt.plan, "SHARD", (8, 16, 16))
+    monkeypatch.setattr(ps3d_rt.plan, "WORK_SHARD", (8, 16, 16))
     cut = run(image, chunk=16).particles
     for name, column in whole.columns().items():
         assert column.tobytes() == cut.columns()[name].tobytes(), name
@@ -271,7 +271,7 @@ def test_the_network_sees_nothing_above_the_models_ceiling_and_the_table_all() -
     by_hand = predict_volume(ArrayVolume(np.minimum(image, scale.ceiling), 0.01), bundle(), engine, config)
     np.testing.assert_array_equal(lowered.labels, by_hand.labels)
     assert len(lowered.particles) > len(plain.particles)
-    assert lowered.particles.gray_bins == plain.particles.gray_bins == GrayBins.of(gray_scale(image))
+    assert lowered.particles.gray_bins == plain.particles.gray_bins == GrayBins.from_scale(gray_scale(image))
     assert lowered.particles.gray_mean.max() > scale.ceiling
 
 

@@ -66,7 +66,7 @@ def run(model: Any) -> Callable[..., Result]:
 )
 def test_a_gpu_gives_the_bytes_of_the_cpu(cupy, monkeypatch, dtype, size_mm, skip, run):
     want = run(FakeEngine(PATCH, threshold=2.0), scan(dtype), particle_size_mm=size_mm, skip_empty=skip)
-    monkeypatch.setattr(ps3d_rt.plan, "SHARD", (8, 16, 16))
+    monkeypatch.setattr(ps3d_rt.plan, "WORK_SHARD", (8, 16, 16))
     found = run(GpuEngine(cupy), scan(dtype), particle_size_mm=size_mm, skip_empty=skip, chunk=16)
     assert want.run["particles"] == len(want.particles) > 2
     assert found.labels.tobytes() == want.labels.tobytes()
@@ -78,7 +78,7 @@ def test_a_gpu_gives_the_bytes_of_the_cpu(cupy, monkeypatch, dtype, size_mm, ski
 
 def test_a_scan_on_the_gpu_gives_the_bytes_of_one_on_the_host(cupy, run, monkeypatch):
     want = run(FakeEngine(PATCH, threshold=2.0), scan())
-    monkeypatch.setattr(ps3d_rt.plan, "SHARD", (8, 16, 16))
+    monkeypatch.setattr(ps3d_rt.plan, "WORK_SHARD", (8, 16, 16))
     found = run(GpuEngine(cupy), cupy.asarray(scan()), chunk=16)
     assert found.labels.tobytes() == want.labels.tobytes()
     np.testing.assert_array_equal(found.particles.gray_mean, want.particles.gray_mean)

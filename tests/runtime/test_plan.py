@@ -16,7 +16,7 @@ from ps3d_rt.devices.gpu import BYTES_PER_VOXEL
 from ps3d_rt.errors import InputError
 from ps3d_rt.memory import HALO
 from ps3d_rt.plan import (
-    SHARD,
+    WORK_SHARD,
     PredictConfig,
     RunPlan,
 )
@@ -28,12 +28,12 @@ def model(fake_model: Any) -> Any:
 
 
 def wanted(side: int) -> tuple[int, int, int]:
-    z, y, x = (-(-side // n) * n for n in SHARD)
+    z, y, x = (-(-side // n) * n for n in WORK_SHARD)
     return z, y, x
 
 
 def spent(budget: int, chunk: tuple[int, int, int]) -> DeviceBudget:
-    run = RunBudget(memory_bytes=0, gpu_memory_bytes=budget, workers=1, chunk=chunk, shard=SHARD)
+    run = RunBudget(memory_bytes=0, gpu_memory_bytes=budget, workers=1, chunk=chunk, shard=WORK_SHARD)
     return GpuDevice("cuda:0").budget(run)
 
 
@@ -48,7 +48,9 @@ def test_what_is_planned_fits_the_budget(budget, side):
         return
     config = PredictConfig(spacing_mm=(1, 1, 1), particle_size_mm=9, overlap=0, gpu_memory_bytes=budget)
     assert plan.sweep_bytes + config.network_bytes <= budget * 3 / 4
-    assert all(n % shard == 0 and 0 < n <= want for n, shard, want in zip(plan.chunk, SHARD, wanted(side), strict=True))
+    assert all(
+        n % shard == 0 and 0 < n <= want for n, shard, want in zip(plan.chunk, WORK_SHARD, wanted(side), strict=True)
+    )
     assert plan.chunks_at_once >= 1
     assert plan.chunks_at_once * prod(n + 2 * HALO for n in plan.chunk) * BYTES_PER_VOXEL <= budget / 2
 
@@ -63,9 +65,9 @@ def test_more_memory_gives_larger_and_more_chunks():
 def test_a_run_is_cut_by_the_budget_of_its_gpu_and_only_there(model):
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.6, overlap=0.4, gpu_memory_bytes=4 * 2**30)
     source = (997, 1256, 1256)
-    on_cpu = RunPlan.of(source, 2, model, config)
+    on_cpu = RunPlan.for_shape(source, 2, model, config)
     tight, wide = (
-        RunPlan.of(source, 2, model, config_, ("cuda:0",))
+        RunPlan.for_shape(source, 2, model, config_, ("cuda:0",))
         for config_ in (config, PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.6, overlap=0.4))
     )
     assert (on_cpu.budget.host_sweeps, tight.budget.host_sweeps) == (1, 0)
@@ -79,5 +81,5 @@ def test_a_run_is_cut_by_the_budget_of_its_gpu_and_only_there(model):
 def test_a_budget_that_holds_no_chunk_is_refused(model):
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.6, overlap=0.4, gpu_memory_bytes=2**28)
     with pytest.raises(InputError, match="--gpu-memory 1 or more"):
-        RunPlan.of((500, 500, 500), 2, model, config, ("cuda:0",))
-    RunPlan.of((500, 500, 500), 2, model, config)
+        RunPlan.for_shape((500, 500, 500), 2, model, config, ("cuda:0",))
+    RunPlan.for_shape((500, 500, 500), 2, model, config)

@@ -11,13 +11,13 @@ import pytest
 
 import ps3d_rt
 from ps3d_rt.cli.options import roi
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.selected import select
 from ps3d_rt.io.volume_writer import write_volume
 
-Array = np.ndarray[Any, Any]
 SHAPE = (24, 56, 56)
 
 

@@ -71,7 +71,7 @@ def test_a_gpu_of_several_that_is_not_there_is_a_missing_capability() -> None:
 def test_worker_processes_beside_a_gpu_are_refused(fake_model: Any) -> None:
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5, workers=2)
     with pytest.raises(InputError, match="leave --workers out"):
-        RunPlan.of((64, 64, 64), 2, fake_model(), config, ("cuda:0",))
+        RunPlan.for_shape((64, 64, 64), 2, fake_model(), config, ("cuda:0",))
 
 
 def scan() -> np.ndarray[Any, Any]:
@@ -88,7 +88,7 @@ def test_two_gpus_give_the_bytes_of_one_cpu(fake_model: Any, tmp_path: Path, mon
         pytest.skip("no g++ to compile the kernels for the host")
     model: ModelBundle = fake_model(patch=PATCH[0], target_size_voxels=13.0)
     want = predict_volume(ArrayVolume(scan(), 0.01), model, FakeEngine(PATCH, threshold=2.0), CONFIG)
-    monkeypatch.setattr(ps3d_rt.plan, "SHARD", (8, 16, 16))
+    monkeypatch.setattr(ps3d_rt.plan, "WORK_SHARD", (8, 16, 16))
     for name, module in import_module("host_cupy").modules().items():
         monkeypatch.setitem(__import__("sys").modules, name, module)
     there = import_module("gpu_process")

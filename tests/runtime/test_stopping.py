@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals to one 
 COMMAND = """
 import ps3d_rt.plan
 from ps3d_rt.cli import main
-ps3d_rt.plan.SHARD = (16, 64, 64)  # several slabs in a scan that takes no time
+ps3d_rt.plan.WORK_SHARD = (16, 64, 64)  # several slabs in a scan that takes no time
 if __name__ == "__main__":
     main()
 """
@@ -39,7 +39,7 @@ from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InterruptedRun
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.workers import check_stop
-ps3d_rt.plan.SHARD = (16, 64, 64)
+ps3d_rt.plan.WORK_SHARD = (16, 64, 64)
 PLACE, HOLD_AT, folder = os.environ["HELD"].split(":")
 done, counting = 0, Lock()
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.errors import InputError
 from ps3d_training.augment.presets import FAST, GENTLE, PRESETS, PUBLISHED, Augmentation, centre
 from ps3d_training.augment.transforms import (
@@ -21,7 +22,6 @@ from ps3d_training.augment.transforms import (
     validation_transforms,
 )
 
-Array = np.ndarray[Any, Any]
 SHARES = [field.name for field in fields(Augmentation) if field.type == "float"]
 NONE = replace(PUBLISHED, mirror=False, gamma_inverted=(), **dict.fromkeys(SHARES, 0.0))
 PATCH = (24, 24, 24)

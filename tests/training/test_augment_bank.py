@@ -12,6 +12,7 @@ import pytest
 import torch
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class, nnUNetDatasetBlosc2
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_training.augment import bank
@@ -23,7 +24,6 @@ from ps3d_training.dataset import prepare
 from ps3d_training.patches import InsideDataLoader, PatchStream
 from ps3d_training.plan import TrainingPlan
 
-Array = np.ndarray[Any, Any]
 PLAN = TrainingPlan(target_size_voxels=12, border_thickness_voxels=1.5, patch=(24, 24, 24), stages=2, width=4)
 CASES = Path("Dataset001_particles", "ps3dPlans_3d_fullres")
 TOUCHING = replace(PUBLISHED, rotation=0, scaling=0, mirror=False)

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation, gaussian_filter, label
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.border_core import to_border_core
 from ps3d_training.augment.touching import MARGIN, Particle, contact, face_steps, push_against
 
-Array = np.ndarray[Any, Any]
 THICKNESS = 2.5
 EVERYWHERE = (slice(None),) * 3
 

@@ -16,7 +16,7 @@ from ps3d_rt.io.samples import find_samples, read_whole
 from ps3d_training.synth import SampleSpec
 from ps3d_training.synth.folder import write_samples
 from ps3d_training.synth.from_labels import LabelSource
-from ps3d_training.synth.physics import KINDS, PhysicsSpec, Scan, make_physics_sample, random_physics_spec
+from ps3d_training.synth.physics import KINDS, PhysicsSpec, ScanSettings, make_physics_sample, random_physics_spec
 from ps3d_training.synth.physics import sample as making
 from ps3d_training.synth.physics.attenuation import channels
 from ps3d_training.synth.physics.compose import materials_in
@@ -28,7 +28,7 @@ GRAINS = SampleSpec(
     seed=3, shape=(32, 48, 48), spacing_mm=0.05, particle_size_voxels=12, fill=0.3, touching=0.1, spacers=0.0,
     bubbles=0.0, seam=0.0, cracks=0.0,
 )  # fmt: skip
-PLAIN = PhysicsSpec(grains=GRAINS, scan=Scan(noise=0.02, views=80))
+PLAIN = PhysicsSpec(grains=GRAINS, scan=ScanSettings(noise=0.02, views=80))
 
 
 def with_scan(spec: PhysicsSpec = PLAIN, **changes: Any) -> PhysicsSpec:
@@ -67,7 +67,7 @@ def test_minerals_lie_in_labels_and_only_there() -> None:
 @pytest.mark.parametrize(("fill", "touching"), [(0.15, 0.1), (0.3, 0.5), (0.65, 0.9)])
 def test_packings_come_out_as_asked(fill: float, touching: float) -> None:
     grains = replace(GRAINS, shape=(80, 80, 80), fill=fill, touching=touching)
-    facts = make_physics_sample(replace(PLAIN, grains=grains, scan=Scan(views=8))).facts
+    facts = make_physics_sample(replace(PLAIN, grains=grains, scan=ScanSettings(views=8))).facts
     assert facts["fill"] == pytest.approx(fill, rel=0.2)
     assert facts["touching"] == pytest.approx(touching, abs=0.2)
     assert facts["mean_diameter_voxels"] == pytest.approx(12, rel=0.25)
@@ -75,7 +75,7 @@ def test_packings_come_out_as_asked(fill: float, touching: float) -> None:
 
 def test_a_coarse_fraction_is_many_times_the_mean() -> None:
     grains = replace(GRAINS, shape=(96, 96, 96), particle_size_voxels=10, coarse=0.4, coarse_size=6.0)
-    made = make_physics_sample(replace(PLAIN, grains=grains, scan=Scan(views=8)))
+    made = make_physics_sample(replace(PLAIN, grains=grains, scan=ScanSettings(views=8)))
     largest = np.cbrt(6 / np.pi * np.bincount(made.labels.ravel())[1:].max())
     assert largest > 4 * made.facts["mean_diameter_voxels"]
 
@@ -109,7 +109,7 @@ def test_quartz_in_pmma_has_the_attenuation_of_the_table(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("noise", [0.1, 0.4])
 def test_the_noise_in_the_embedding_is_what_was_asked_for(noise: float, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = ball(6)
-    scan = Scan(noise=noise, views=100, source_blur=0.0, detector_blur=0.0)
+    scan = ScanSettings(noise=noise, views=100, source_blur=0.0, detector_blur=0.0)
     spec = PhysicsSpec(grains=replace(GRAINS, shape=labels.shape), scan=scan)
     found = attenuation(spec, labels, monkeypatch)
     weights = scan.beam.weights()
@@ -130,7 +130,7 @@ def test_a_beam_hardens_and_the_correction_takes_most_of_it(monkeypatch: pytest.
     labels = ball(20)
     minerals = (("magnetite", 1.0),)
     spec = PhysicsSpec(
-        grains=replace(GRAINS, shape=labels.shape, spacing_mm=0.06), minerals=minerals, scan=Scan(noise=0.003)
+        grains=replace(GRAINS, shape=labels.shape, spacing_mm=0.06), minerals=minerals, scan=ScanSettings(noise=0.003)
     )
     plain = cupping(attenuation(spec, labels, monkeypatch))
     thin = cupping(attenuation(replace(spec, grains=replace(spec.grains, spacing_mm=0.003)), labels, monkeypatch))
@@ -142,7 +142,7 @@ def test_a_beam_hardens_and_the_correction_takes_most_of_it(monkeypatch: pytest.
 
 def test_gain_errors_are_rings(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = ball(6)
-    spec = PhysicsSpec(grains=replace(GRAINS, shape=labels.shape), scan=Scan(noise=0.002, views=100))
+    spec = PhysicsSpec(grains=replace(GRAINS, shape=labels.shape), scan=ScanSettings(noise=0.002, views=100))
     clean, rings = (attenuation(with_scan(spec, gain_error=g), labels, monkeypatch) for g in (0.0, 0.01))
     error = (rings - clean)[8]
     y, x = np.ogrid[:64, :64]
@@ -155,7 +155,7 @@ def test_gain_errors_are_rings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sugar_is_below_the_noise_and_galena_far_above() -> None:
     pmma = attenuation_of("PMMA")
-    weights = Scan().beam.weights()
+    weights = ScanSettings().beam.weights()
     steps = {name: float(weights @ (attenuation_of(name) - pmma)) for name in ("sugar", "quartz", "galena")}
     assert steps["sugar"] < 0.2 * steps["quartz"]
     assert steps["galena"] > 50 * steps["quartz"]

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.errors import InputError
 from ps3d_training.synth import NEUTRAL, SampleSpec, image_of, make_sample, random_spec
 from ps3d_training.synth.packing import particle_diameters
 from ps3d_training.synth.shapes import draw_stretch, make_grain
-
-Array = np.ndarray[Any, Any]
 
 QUICK: dict[str, Any] = {"shape": (40, 40, 40), "particle_size_voxels": 12, "fill": 0.15, "spacers": 0.0}
 SIDE = 64

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.open import open_volume
@@ -20,8 +21,6 @@ from ps3d_training.synth import SampleSpec, image_of, make_sample
 from ps3d_training.synth.from_labels import LEAST_VOXELS, LabelSource, open_labels
 from ps3d_training.synth.surfaces import REACH, distance_to_other, surfaces_of
 from ps3d_training.synth.truth import mean_diameter, touching_share
-
-Array = np.ndarray[Any, Any]
 
 REAL_GRAINS = Path(__file__).parents[3] / "shared/data/grains/grains.npy.zip"
 

@@ -20,15 +20,16 @@ from typing import Any
 
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.embedding import find_embedding
+from ps3d_rt.core.fragments import BORDER, CORE
 from ps3d_rt.core.label_doubts import LabelCheck
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, gray_scale, network_input, normalized_shape, size_zoom
-from ps3d_rt.core.outside import Part, leave_out_constant
-from ps3d_rt.core.pieces import BORDER, CORE
+from ps3d_rt.core.outside import SampledVoxels, leave_out_constant
 from ps3d_rt.core.resample import resample, resample_labels
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.samples import Sample, find_samples
+from ps3d_rt.io.samples import LabelledScan, find_samples
 from ps3d_training.augment.bank import Listing, read_listing, save_instances, save_listing
 from ps3d_training.capability import require_training_packages
 from ps3d_training.plan import (
@@ -41,8 +42,6 @@ from ps3d_training.plan import (
     nnunet_plans,
     read_plan,
 )
-
-Array = np.ndarray[Any, Any]
 
 FOLDS = 5
 PLACES_PER_CLASS = 10_000
@@ -143,7 +142,7 @@ def _move_into(new: Path, dataset: Path) -> None:
     last.replace(dataset / last.name)
 
 
-def _prepare_case(sample: Sample, plan: TrainingPlan, folder: Path) -> tuple[PreparedCase, Listing]:
+def _prepare_case(sample: LabelledScan, plan: TrainingPlan, folder: Path) -> tuple[PreparedCase, Listing]:
     doubts: list[str] = []
     image, instances = sample.read(doubts.append)
     check = LabelCheck(sample.name, instances.dtype)
@@ -172,7 +171,7 @@ def _scaled(image: Array, plan: TrainingPlan) -> tuple[Array, GrayScale | Embedd
     """Find the scale of a sample as inference would; what lies outside the scan becomes embedding."""
     if plan.gray_scheme == "volume":
         return image, replace(gray_scale(image, plan.gray_ceiling), floor=plan.gray_floor)
-    parts, outside = leave_out_constant([Part((0, 0, 0), image)], image.shape)
+    parts, outside = leave_out_constant([SampledVoxels((0, 0, 0), image)], image.shape)
     found = find_embedding(parts, image.shape)
     if outside is not None:
         image = np.where(image == outside.value, found.gray, image).astype(image.dtype)

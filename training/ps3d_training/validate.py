@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.blend import BlendRing
 from ps3d_rt.core.contrast import is_empty
 from ps3d_rt.core.grid import Box, PatchLattice, Zyx
@@ -22,7 +23,6 @@ from ps3d_training.augment.bank import INSTANCES
 if TYPE_CHECKING:
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
-Array = np.ndarray[Any, Any]
 Scorer = Callable[[Array], Array]
 """(*patch,) float32, normalized gray values → (3, *patch) float32, softmax over background, core, border."""
 

@@ -6,15 +6,12 @@ which is the growth; where two cores reach a voxel in the same step, it decides 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from ps3d_rt.core.pieces import BACKGROUND, CORE
-
-Array = np.ndarray[Any, Any]
+from ps3d_rt.core.arrays import Array
+from ps3d_rt.core.fragments import BACKGROUND, CORE
 
 CUBE = np.ones((3, 3, 3), np.bool_)
 
@@ -47,8 +44,8 @@ def _large_cores(core: Array) -> tuple[Array, int]:
         return cores, count
     distance = ndimage.distance_transform_edt(core)
     ids = np.arange(count + 1)
-    thin = ndimage.mean(distance <= 1, cores, ids)
+    shallow = ndimage.mean(distance <= 1, cores, ids)
     deepest = ndimage.maximum(distance, cores, ids)
-    keep = (thin < 0.95) | (deepest >= 3)
+    keep = (shallow < 0.95) | (deepest >= 3)
     keep[0] = True
     return np.where(keep[cores], cores, 0), count

@@ -1,8 +1,8 @@
 """The published way from a border-core map to particles, written from its description.
 
-1. cores: 6-connected pieces of class core; a core is dropped, and becomes border, when at least 95 % of its voxels
+1. cores: 6-connected fragments of class core; a core is dropped, and becomes border, when at least 95 % of its voxels
    have distance ≤ 1 to outside the core and none has ≥ 3: one distance transform a core, on the crop that holds it;
-2. groups: 26-connected pieces of the foreground, one after the other on the crop that holds it;
+2. groups: 26-connected fragments of the foreground, one after the other on the crop that holds it;
 3. the cores of a group are dilated by a 3×3×3 cube inside the group until its border is used up; a group without a
    core is one particle;
 4. particles under ``min_relative_volume`` of the mean are removed.
@@ -17,15 +17,12 @@ Source: Gotkowski et al., Powder Technology 434 (2024) 119286.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import ndimage
 
+from ps3d_rt.core.arrays import Array
+from ps3d_rt.core.fragments import BACKGROUND, CORE
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.pieces import BACKGROUND, CORE
-
-Array = np.ndarray[Any, Any]
 
 CUBE = np.ones((3, 3, 3), np.bool_)
 

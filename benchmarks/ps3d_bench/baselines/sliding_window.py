@@ -12,10 +12,9 @@ import io
 import time
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.errors import InputError
 from ps3d_rt.model import ModelBundle
 from ps3d_training.capability import require_training_packages
@@ -24,7 +23,6 @@ from ps3d_training.plan import CONFIGURATION, LABELS, TrainingPlan, nnunet_plans
 if TYPE_CHECKING:
     import torch
 
-Array = np.ndarray[Any, Any]
 
 MIRROR_AXES = (0, 1, 2)
 

@@ -10,14 +10,11 @@ Physical Review E 96 (2017) 023307.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import ndimage
 
 from ps3d_bench.baselines.watershed import completed
-
-Array = np.ndarray[Any, Any]
+from ps3d_rt.core.arrays import Array
 
 
 def snow(foreground: Array) -> Array:

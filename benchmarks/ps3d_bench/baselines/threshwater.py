@@ -16,15 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, product
-from typing import Any
 
 import numpy as np
 from skimage.filters import threshold_otsu
 
 from ps3d_bench.baselines.watershed import EROSION_STEP, Point, climb, distance_inside, eroded, opening, split
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.metrics import Metrics, evaluate
-
-Array = np.ndarray[Any, Any]
 
 THRESHOLD_STEP = 0.05
 """Finest step of the search, counted from the mean gray value of the dark side of Otsu's threshold (0) to that of the

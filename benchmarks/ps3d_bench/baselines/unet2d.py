@@ -10,14 +10,12 @@ Source: Gotkowski et al., Powder Technology 434 (2024) 119286, section on baseli
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.normalize import gray_scale, zscore
 from ps3d_rt.errors import InputError
-
-Array = np.ndarray[Any, Any]
 
 MULTIPLE = 32
 """Sides that a network with up to five poolings takes."""

@@ -30,6 +30,7 @@ import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
 from ps3d_bench.baselines.unet2d import MULTIPLE, SliceNetwork, padded
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.normalize import GrayScale, gray_scale, zscore
 from ps3d_rt.errors import InputError, Ps3dError
 from ps3d_rt.io.atomic_write import atomic_write
@@ -37,8 +38,6 @@ from ps3d_rt.io.samples import find_samples
 from ps3d_training.checkpoint import read_checkpoint, write_checkpoint
 from ps3d_training.to_bundle import OPSET, TOLERANCE
 from ps3d_training.trainer import cpu_has_bfloat16
-
-Array = np.ndarray[Any, Any]
 
 PAUSE_STEPS = 200
 """From one checkpoint, with a look at the held-out scans, to the next."""
@@ -104,7 +103,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Scan:
+class TrainingScan:
     """One labelled volume in memory, in its own dtype: many fit."""
 
     name: str
@@ -115,7 +114,7 @@ class Scan:
     scale: GrayScale
 
 
-def load_scans(folder: Path) -> list[Scan]:
+def load_scans(folder: Path) -> list[TrainingScan]:
     """Read all samples of a folder in the published layout.
 
     Raises:
@@ -124,11 +123,11 @@ def load_scans(folder: Path) -> list[Scan]:
     scans = []
     for sample in find_samples(folder):
         image, instances = sample.read()
-        scans.append(Scan(sample.name, image, instances > 0, gray_scale(image)))
+        scans.append(TrainingScan(sample.name, image, instances > 0, gray_scale(image)))
     return scans
 
 
-def hold_out(scans: Sequence[Scan], most: int) -> tuple[list[Scan], list[Scan]]:
+def hold_out(scans: Sequence[TrainingScan], most: int) -> tuple[list[TrainingScan], list[TrainingScan]]:
     """Take scans away, spread over the list: at most ``most`` and a fifth of them, at least one.
 
     Returns:
@@ -144,7 +143,7 @@ def hold_out(scans: Sequence[Scan], most: int) -> tuple[list[Scan], list[Scan]]:
     return [scan for i, scan in enumerate(scans) if i not in away], [scans[i] for i in sorted(away)]
 
 
-def draw_batch(scans: Sequence[Scan], recipe: Recipe, step: int) -> tuple[Array, Array]:
+def draw_batch(scans: Sequence[TrainingScan], recipe: Recipe, step: int) -> tuple[Array, Array]:
     """Draw the crops of a step: the same ones whenever it is asked for the same step.
 
     Returns:
@@ -156,7 +155,7 @@ def draw_batch(scans: Sequence[Scan], recipe: Recipe, step: int) -> tuple[Array,
     return np.stack(images)[:, None], np.stack(targets).astype(np.int64)
 
 
-def _crop(scan: Scan, side: int, draw: np.random.Generator) -> tuple[Array, Array]:
+def _crop(scan: TrainingScan, side: int, draw: np.random.Generator) -> tuple[Array, Array]:
     depth, *sides = scan.image.shape
     z = draw.integers(depth)
     starts = [draw.integers(max(0, have - side) + 1) for have in sides]
@@ -254,7 +253,9 @@ class Pause:
 class Training:
     """A network on its way; with ``Budget(steps=…)`` a stopped one ends as one that was never stopped."""
 
-    def __init__(self, recipe: Recipe, scans: Sequence[Scan], held_out: Sequence[Scan], checkpoint: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, scans: Sequence[TrainingScan], held_out: Sequence[TrainingScan], checkpoint: Path
+    ) -> None:
         self.recipe, self.scans, self.held_out, self.checkpoint = recipe, scans, held_out, checkpoint
         torch.manual_seed(recipe.seed)
         self.network = build_network(recipe)
@@ -294,7 +295,7 @@ class Training:
         self.optimizer.step()
         return float(loss.detach())
 
-    def _dice(self, scan: Scan) -> float:
+    def _dice(self, scan: TrainingScan) -> float:
         planes = slice(PLANES_APART // 2 % len(scan.image), None, PLANES_APART)
         particles = scan.particles[planes]
         found = np.empty(particles.shape, np.bool_)

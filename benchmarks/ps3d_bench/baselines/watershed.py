@@ -16,16 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 from skimage.morphology import ball
 from skimage.segmentation import watershed
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.metrics import evaluate
 
-Array = np.ndarray[Any, Any]
 Point = tuple[int, ...]
 
 MIN_RELATIVE_VOLUME = 0.005

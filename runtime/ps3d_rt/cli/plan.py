@@ -35,7 +35,7 @@ def plan(
         if config.particle_size_mm is None:
             with listening() as tell:
                 config = prepare(volume, bundle, ready, config, tell).config  # noqa: PLW2901 - now it is known
-        run = RunPlan.of(volume.shape, volume.dtype.itemsize, bundle, config, ready.spec.devices)
+        run = RunPlan.for_shape(volume.shape, volume.dtype.itemsize, bundle, config, ready.spec.devices)
         facts = {
             "particle_size_mm": config.particle_size_mm,
             "shape": run.source,

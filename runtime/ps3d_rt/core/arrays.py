@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache, update_wrapper, wraps
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from ps3d_rt.errors import CapabilityError, InputError, Ps3dError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Array: TypeAlias = np.ndarray[Any, Any]
+"""A numpy array of any shape and dtype."""
 
 
 def is_cupy_array(x: Any) -> bool:
@@ -156,12 +159,12 @@ def compiled(loop: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-class Twins(Generic[P, R]):
-    """One function with a body for numpy arrays and another for CuPy arrays; its first argument decides.
+class KernelDispatch(Generic[P, R]):
+    """A function with one body for numpy arrays and another for CuPy arrays. The first argument decides.
 
     Usage::
 
-        @Twins
+        @KernelDispatch
         def count(labels): ...              # what runs on a CPU
 
         @count.on_gpu
@@ -173,10 +176,10 @@ class Twins(Generic[P, R]):
         self._on_gpu: Callable[P, R] | None = None
         update_wrapper(self, on_host)
 
-    def on_gpu(self, twin: Callable[P, R]) -> Callable[P, R]:
-        """Take ``twin`` as the body for CuPy arrays."""
-        self._on_gpu = twin
-        return twin
+    def on_gpu(self, body: Callable[P, R]) -> Callable[P, R]:
+        """Take ``body`` as what runs for CuPy arrays."""
+        self._on_gpu = body
+        return body
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the body that fits the first argument."""

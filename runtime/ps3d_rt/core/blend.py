@@ -16,11 +16,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.arrays import array_namespace, compiled
+from ps3d_rt.core.arrays import Array, array_namespace, compiled
 from ps3d_rt.core.grid import Box, PatchLattice, Zyx
 from ps3d_rt.errors import InputError
-
-Array = np.ndarray[Any, Any]
 
 
 def axis_window(length: int) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import compiled
-from ps3d_rt.core.pieces import BACKGROUND, BORDER, CORE
+from ps3d_rt.core.fragments import BACKGROUND, BORDER, CORE
 from ps3d_rt.errors import InputError
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.arrays import CudaKernel, Twins, array_namespace, asnumpy, compiled
+from ps3d_rt.core.arrays import CudaKernel, KernelDispatch, array_namespace, asnumpy, compiled
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
 
@@ -57,7 +57,7 @@ class ChunkGrid:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ChunkLabels:
     """The labels of one chunk."""
 
     source: str
@@ -68,29 +68,29 @@ class Part:
     """(n + 1,) local id → id of the volume; ``ids[0]`` is 0."""
 
 
-def parts_in(grid: ChunkGrid, parts: Sequence[Part], *boxes: Box) -> tuple[Part, ...]:
+def chunks_in(grid: ChunkGrid, parts: Sequence[ChunkLabels], *boxes: Box) -> tuple[ChunkLabels, ...]:
     """Choose the chunks that have labels and share a voxel with any of ``boxes``."""
     near = sorted({k for box in boxes for k in grid.touching(box)})
     return tuple(parts[k] for k in near if parts[k].ids.size > 1)
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class LabelStatistics:
     """What the labels of one chunk add up to, by local id; entry 0 means nothing."""
 
     volumes: NDArray[np.int64]
     """Voxels."""
-    firsts: NDArray[np.int64]
+    first_index: NDArray[np.int64]
     """Raster index, in the volume, of the first voxel; arbitrary where there is none."""
     near: NDArray[np.uint8]
     """Faces of the chunk that have a voxel near them: bits 1 and 2 for the first and last z, 4 and 8 y, 16 and 32 x."""
 
-    def of(self, chosen: NDArray[Any]) -> Tally:
+    def take(self, chosen: NDArray[Any]) -> LabelStatistics:
         """Keep the chosen local ids, in their order."""
-        return Tally(self.volumes[chosen], self.firsts[chosen], self.near[chosen])
+        return LabelStatistics(self.volumes[chosen], self.first_index[chosen], self.near[chosen])
 
 
-def tally(labels: Any, count: int, box: Box, shape: Zyx, near_voxels: int = 0) -> Tally:
+def label_statistics(labels: Any, count: int, box: Box, shape: Zyx, near_voxels: int = 0) -> LabelStatistics:
     """Add up the local ids 0..count of a chunk.
 
     Args:
@@ -100,17 +100,17 @@ def tally(labels: Any, count: int, box: Box, shape: Zyx, near_voxels: int = 0) -
         shape: the volume, voxels.
         near_voxels: a voxel is near a face of the chunk if it lies in this many planes along it.
 
-    >>> tally(np.array([[[2, 2, 1]]], np.uint32), 2, Box((9, 0, 0), (10, 1, 3)), (10, 1, 3)).firsts[1:]
+    >>> label_statistics(np.array([[[2, 2, 1]]], np.uint32), 2, Box((9, 0, 0), (10, 1, 3)), (10, 1, 3)).first_index[1:]
     array([29, 27])
     """
-    volumes, firsts, near = _tally(labels, count, near_voxels)
-    return Tally(volumes, raster_index(firsts, box, shape), near)
+    volumes, first_index, near = _label_statistics(labels, count, near_voxels)
+    return LabelStatistics(volumes, raster_index(first_index, box, shape), near)
 
 
-@Twins
+@KernelDispatch
 @compiled
-def _tally(labels: Any, count: int, reach: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    volumes, firsts = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+def _label_statistics(labels: Any, count: int, reach: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    volumes, first_index = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
     near = np.zeros(count + 1, np.uint8)
     depth, height, width = labels.shape
     for z in range(depth):
@@ -125,29 +125,29 @@ def _tally(labels: Any, count: int, reach: int) -> tuple[NDArray[Any], NDArray[A
                 if label == 0:
                     continue
                 if volumes[label] == 0:
-                    firsts[label] = (z * height + y) * width + begin
+                    first_index[label] = (z * height + y) * width + begin
                 volumes[label] += stop - begin
                 near[label] |= np.uint8(faces | (begin < reach) << 4 | (stop > width - reach) << 5)
-    return volumes, firsts, near
+    return volumes, first_index, near
 
 
-@_tally.on_gpu
-def _tally_on_gpu(labels: Any, count: int, reach: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+@_label_statistics.on_gpu
+def _label_statistics_on_gpu(labels: Any, count: int, reach: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     xp = array_namespace(labels)
     labels = xp.ascontiguousarray(labels)
     depth, height, width = labels.shape
     volumes, near = xp.zeros(count + 1, xp.int32), xp.zeros(count + 1, xp.int32)
-    firsts = xp.full(count + 1, np.iinfo(np.int32).max, xp.int32)
+    first_index = xp.full(count + 1, np.iinfo(np.int32).max, xp.int32)
     pieces = depth * height * -(-width // 32)
-    _tally_rows(pieces, labels, depth, height, width, reach, volumes, firsts, near)
+    _count_rows(pieces, labels, depth, height, width, reach, volumes, first_index, near)
     counted = asnumpy(volumes).astype(np.int64)
-    return counted, np.where(counted > 0, asnumpy(firsts), 0).astype(np.int64), asnumpy(near).astype(np.uint8)
+    return counted, np.where(counted > 0, asnumpy(first_index), 0).astype(np.int64), asnumpy(near).astype(np.uint8)
 
 
-_tally_rows = CudaKernel("""
+_count_rows = CudaKernel("""
 // A thread takes 32 voxels of a row, and adds up whole runs in them: neighbours rarely meet at one counter.
-__global__ void tally_rows(long long count, const unsigned int* labels, long long depth, long long height,
-                           long long width, long long reach, int* volumes, int* firsts, int* near) {
+__global__ void count_rows(long long count, const unsigned int* labels, long long depth, long long height,
+                           long long width, long long reach, int* volumes, int* first_index, int* near) {
     long long i = thread(), pieces = (width + 31) / 32;
     if (i >= count) return;
     long long row = i / pieces, y = row % height, z = row / height;
@@ -159,7 +159,7 @@ __global__ void tally_rows(long long count, const unsigned int* labels, long lon
         while (x < stop && labels[row * width + x] == label) x++;
         if (label == 0) continue;
         atomicAdd(&volumes[label], (int)(x - begin));
-        if (first < firsts[label]) atomicMin(&firsts[label], (int)first);
+        if (first < first_index[label]) atomicMin(&first_index[label], (int)first);
         int sides = faces | (begin < reach) << 4 | (x > width - reach) << 5;
         if (sides & ~near[label]) atomicOr(&near[label], sides);
     }

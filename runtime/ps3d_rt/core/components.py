@@ -6,7 +6,7 @@
 3. Every voxel points to its root.
 
 A root is the smallest index of its tree, so in the end the first voxel of its component in raster order, whatever the
-order in which threads ran. On a CPU the same is done with runs, in :mod:`ps3d_rt.core.pieces`.
+order in which threads ran. On a CPU the same is done with runs, in :mod:`ps3d_rt.core.fragments`.
 """
 
 from __future__ import annotations

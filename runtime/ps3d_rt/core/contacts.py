@@ -37,7 +37,7 @@ class Contacts:
         return labels[order, 0], labels[order, 1], faces[order]
 
     @classmethod
-    def of_sides(
+    def from_sides(
         cls, label: NDArray[np.uint64], touched: NDArray[np.uint64], faces: NDArray[np.int64], own: NDArray[np.uint64]
     ) -> Contacts:
         """Make each pair once from the sides of the particles ``own``, (n,) ascending; others have no side there."""

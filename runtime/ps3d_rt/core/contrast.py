@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ps3d_rt.core.arrays import array_namespace, compiled
+from ps3d_rt.core.arrays import Array, array_namespace, compiled
 
 BLOCK = 4
 """Side of the cubes whose means are compared, voxels: averages 64 voxels of noise, about the smallest particle."""
 LEAST_CONTRAST = 0.35
 """Range of the block means, in standard deviations of the volume, below which a patch is empty."""
-
-Array = np.ndarray[Any, Any]
 
 
 def is_empty(patch: Any) -> bool:

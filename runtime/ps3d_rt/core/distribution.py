@@ -55,7 +55,7 @@ class Cumulative:
     """(n,) share of the weight up to each of the diameters; the last is 1."""
 
     @classmethod
-    def of(cls, diameters_mm: NDArray[Any], weights: NDArray[Any]) -> Cumulative:
+    def from_diameters(cls, diameters_mm: NDArray[Any], weights: NDArray[Any]) -> Cumulative:
         """Sort particles, at least one, by their diameters and add up their weights."""
         order = np.argsort(diameters_mm, kind="stable")
         total = np.cumsum(weights[order])
@@ -70,7 +70,7 @@ class Cumulative:
     def percentiles(self, shares: tuple[float, ...] = SHARES) -> list[float]:
         """Smallest diameters up to which at least these shares lie, mm.
 
-        >>> Cumulative.of(np.array([3.0, 1.0, 2.0]), np.array([1, 1, 2])).percentiles((0.2, 0.75, 0.76))
+        >>> Cumulative.from_diameters(np.array([3.0, 1.0, 2.0]), np.array([1, 1, 2])).percentiles((0.2, 0.75, 0.76))
         [1.0, 2.0, 3.0]
         """
         at = np.searchsorted(self.shares, np.array(shares) * (1 - _ROUNDING))
@@ -102,7 +102,7 @@ PERCENTILES = tuple(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class SizeSample:
     """The particles that count, and how much each does."""
 
     diameters_mm: NDArray[np.float64]
@@ -115,7 +115,7 @@ class Sample:
     """Side of the cube of a voxel's volume."""
 
     @classmethod
-    def of(cls, table: SampleTable, shape: Zyx | None = None, *, sieve: bool = False) -> Sample:
+    def from_table(cls, table: SampleTable, shape: Zyx | None = None, *, sieve: bool = False) -> SizeSample:
         """Take the particles of a table.
 
         Args:
@@ -134,7 +134,7 @@ class Sample:
 
     def curves(self) -> tuple[Cumulative, Cumulative]:
         """Q0 and Q3, of at least one particle."""
-        return Cumulative.of(self.diameters_mm, self.weights), Cumulative.of(
+        return Cumulative.from_diameters(self.diameters_mm, self.weights), Cumulative.from_diameters(
             self.diameters_mm, self.weights * self.voxels
         )
 
@@ -182,7 +182,7 @@ def size_distribution(table: SampleTable, shape: Zyx | None = None, *, sieve: bo
     >>> round(found.d50_by_number_mm, 9)  # (6/π)^(1/3); the last bits depend on the CPU
     1.240700982
     """
-    sample = Sample.of(table, shape, sieve=sieve)
+    sample = SizeSample.from_table(table, shape, sieve=sieve)
     return _distribution(
         sample, [d for curve in sample.curves() for d in curve.percentiles()] if len(sample.voxels) else []
     )
@@ -202,7 +202,7 @@ def confidence_interval(
     Returns:
         The lower ends and the upper ends.
     """
-    sample = Sample.of(table, shape, sieve=sieve)
+    sample = SizeSample.from_table(table, shape, sieve=sieve)
     if not len(sample.voxels):
         return _distribution(sample, []), _distribution(sample, [])
     order = np.argsort(sample.diameters_mm, kind="stable")
@@ -239,7 +239,7 @@ def _or_none(value: float) -> float | None:
     return None if isnan(value) else value
 
 
-def _distribution(sample: Sample, percentiles: list[float]) -> SizeDistribution:
+def _distribution(sample: SizeSample, percentiles: list[float]) -> SizeDistribution:
     return SizeDistribution(
         particles=len(sample.voxels),
         below_limit=int(below_limit(sample.voxels).sum()),

@@ -28,7 +28,7 @@ class Census:
     """The volume, voxels."""
     volumes: NDArray[np.int64]
     """Voxels; 0 where there is no particle."""
-    firsts: NDArray[np.int64]
+    first_index: NDArray[np.int64]
     """Raster index of the first voxel; arbitrary where there is none."""
     scores: NDArray[np.int64] | None
     """Sum over its voxels of the score of foreground, percent; None without scores."""
@@ -105,7 +105,7 @@ class DroppedParticles:
 
 def list_dropped(
     census: Census,
-    names: NDArray[Any],
+    id_map: NDArray[Any],
     *,
     zoom: tuple[float, float, float],
     source: Zyx,
@@ -115,17 +115,17 @@ def list_dropped(
 
     Args:
         census: on the network's grid.
-        names: (N + 1,) final id there → label on the scan's grid; 0 for particles that vanished between its voxels.
+        id_map: (N + 1,) final id there → label on the scan's grid; 0 for particles that vanished between its voxels.
         zoom: the network's grid over the scan's, along z, y, x.
         source: the scan, voxels.
         spacing_mm: of the scan, along z, y, x.
     """
     reasons = census.reasons.copy()
-    reasons[(census.numbers > 0) & (names[census.numbers] == 0)] = Reason.VANISHED_ON_SOURCE_GRID
+    reasons[(census.numbers > 0) & (id_map[census.numbers] == 0)] = Reason.VANISHED_ON_SOURCE_GRID
     gone = np.flatnonzero(reasons)
-    gone = gone[np.argsort(census.firsts[gone])]
+    gone = gone[np.argsort(census.first_index[gone])]
     volumes = census.volumes[gone]
-    grid = np.unravel_index(census.firsts[gone], census.shape)
+    grid = np.unravel_index(census.first_index[gone], census.shape)
     # The nearest voxel of the scan: voxel centres align.
     z, y, x = (
         np.clip(np.floor((at + 0.5) / f).astype(np.int64), 0, n - 1)

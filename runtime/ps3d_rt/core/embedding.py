@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.outside import Part, Rim, directions, rim
+from ps3d_rt.core.outside import Rim, SampledVoxels, directions, rim
 from ps3d_rt.errors import InputError
 
 SIDE = 2
@@ -83,11 +83,11 @@ class _Cubes:
     """Typical difference of neighbours where it is flat."""
 
 
-def find_embedding(parts: Sequence[Part], shape: Zyx, given: float | None = None) -> Embedding:
+def find_embedding(parts: Sequence[SampledVoxels], shape: Zyx, given: float | None = None) -> Embedding:
     """Find the embedding from voxels spread over a volume, whose particles are brighter than it.
 
     Args:
-        parts: boxes of the volume; voxels that do not count are left out by :attr:`Part.inside`.
+        parts: boxes of the volume; voxels that do not count are left out by :attr:`SampledVoxels.inside`.
         shape: of the volume.
         given: gray value of the embedding, if a person knows it; noise and contrast are measured all the same.
 
@@ -138,7 +138,7 @@ def _is_brighter(above: Floats, limit: float) -> bool:
     return bool(bright - dark >= max(_LEAST_CUBES, _LEAST_FILL * above.size, chance))
 
 
-def _cubes_of(part: Part) -> tuple[Floats, Floats]:
+def _cubes_of(part: SampledVoxels) -> tuple[Floats, Floats]:
     """Average a part in cubes: mean and variance, (z, y, x) each; NaN in the mean where a voxel does not count."""
     sides = _sides(part)
     z, y, x = (n // side for n, side in zip(part.voxels.shape, sides, strict=True))
@@ -229,7 +229,7 @@ def _choose(
     peaks: list[_Peak],
     cubes: _Cubes,
     grids: Sequence[tuple[Floats, Floats]],
-    parts: Sequence[Part],
+    parts: Sequence[SampledVoxels],
     shape: Zyx,
     doubts: list[str],
 ) -> tuple[float, float | None]:
@@ -262,7 +262,7 @@ def _has_particles(cubes: _Cubes, dark: _Peak, embedding: _Peak) -> bool:
     return bool(brighter >= _LEAST_BRIGHTER * np.count_nonzero(cubes.mean < dark.above))
 
 
-def _sides(part: Part) -> Zyx:
+def _sides(part: SampledVoxels) -> Zyx:
     z, y, x = (min(SIDE, n) for n in part.voxels.shape)
     return z, y, x
 

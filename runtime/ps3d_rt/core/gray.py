@@ -31,12 +31,12 @@ class GrayBins:
             raise InputError(f"gray bins start at {self.low} and are {self.width} wide; both finite and width > 0.")
 
     @classmethod
-    def of(cls, scale: GrayScale) -> GrayBins:
+    def from_scale(cls, scale: GrayScale) -> GrayBins:
         """Cover a volume's gray values: a fifth of a standard deviation each, from 3 below the mean to 9.8 above.
 
         Dense minerals are few and lie far above the mean; nothing lies far below it.
 
-        >>> GrayBins.of(GrayScale(1000.0, 50.0))
+        >>> GrayBins.from_scale(GrayScale(1000.0, 50.0))
         GrayBins(low=850.0, width=10.0)
         """
         return cls(scale.mean - 3 * scale.std, scale.std / 5)

@@ -12,15 +12,15 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.arrays import CudaKernel, Twins, array_namespace, compiled
-from ps3d_rt.core.chunks import Part, Tally, raster_index
+from ps3d_rt.core.arrays import CudaKernel, KernelDispatch, array_namespace, compiled
+from ps3d_rt.core.chunks import ChunkLabels, LabelStatistics, raster_index
 from ps3d_rt.core.components import component_roots
 from ps3d_rt.core.grid import Box, Zyx
 
 UNCLAIMED = int(np.iinfo(np.int64).max)
 """Id of foreground that no particle has claimed yet; above all others, so that tables sorted by id end with it."""
 
-Labels = tuple[Part, Tally]
+CountedLabels = tuple[ChunkLabels, LabelStatistics]
 
 FRESH = np.uint32(2**31)
 """Inside a task ids are below this. Added to an id: claimed in this step, so a lower id may still take the voxel."""
@@ -30,30 +30,31 @@ _WAITING = FRESH
 """Inside a task: unclaimed, and out of reach. Below all fresh claims, so nobody takes it."""
 
 
-@Twins
-def claim(room: Any, open_planes: Sequence[Box], steps: int) -> None:
+@KernelDispatch
+def claim(padded_labels: Any, open_planes: Sequence[Box], steps: int) -> None:
     """Claim what is free.
 
     Args:
-        room: (z, y, x) uint32 of NumPy or CuPy, changed in place: ids below 2³¹, :data:`FREE`, and a shell of 0.
-        open_planes: of ``room``, from :func:`planes_to_others`: free voxels that hang together with one on them wait
-            when the steps are taken; all others are claimed, however far they are.
+        padded_labels: (z, y, x) uint32 of NumPy or CuPy, changed in place: ids below 2³¹, :data:`FREE`, and a shell of
+            0.
+        open_planes: of ``padded_labels``, from :func:`planes_to_others`. After the steps, free voxels that are
+            connected to one of these planes wait; all others are claimed, however far they are.
         steps: to take, 1 or more.
     """
-    flat, neighbours = room.reshape(-1), _neighbour_steps(room.shape)
+    flat, neighbours = padded_labels.reshape(-1), _neighbour_steps(padded_labels.shape)
     queue = np.empty(_count_free(flat), np.int32 if flat.size < 2**31 else np.int64)
-    count = _step_in(room, queue)
+    count = _step_in(padded_labels, queue)
     first, count = _flood(flat, neighbours, queue, 0, count, steps - 1)
     if count < queue.size:
-        _hold(flat, neighbours, _open_seeds(room, open_planes), np.empty_like(queue[count:]))
+        _hold(flat, neighbours, _open_seeds(padded_labels, open_planes), np.empty_like(queue[count:]))
         _flood(flat, neighbours, queue, first, count, flat.size)
 
 
 @claim.on_gpu
-def _claim_on_gpu(room: Any, open_planes: Sequence[Box], steps: int) -> None:
+def _claim_on_gpu(padded_labels: Any, open_planes: Sequence[Box], steps: int) -> None:
     """Do the same in rounds: a round asks every free voxel, and who is claimed in it counts from the next one on."""
-    xp = array_namespace(room)
-    flat, neighbours = room.reshape(-1), xp.asarray(_neighbour_steps(room.shape))
+    xp = array_namespace(padded_labels)
+    flat, neighbours = padded_labels.reshape(-1), xp.asarray(_neighbour_steps(padded_labels.shape))
     queue = xp.flatnonzero(flat == FREE)
 
     def step() -> bool:
@@ -67,9 +68,9 @@ def _claim_on_gpu(room: Any, open_planes: Sequence[Box], steps: int) -> None:
             break
     queue = queue[flat[queue] == FREE]
     if queue.size:
-        pocket = component_roots(room == FREE, corners=True).reshape(-1)
+        pocket = component_roots(padded_labels == FREE, corners=True).reshape(-1)
         is_open = xp.zeros(flat.size, bool)
-        is_open[pocket[_open_seeds(room, open_planes)]] = True
+        is_open[pocket[_open_seeds(padded_labels, open_planes)]] = True
         flat[queue[is_open[pocket[queue]]]] = _WAITING
         while step():
             pass
@@ -77,27 +78,27 @@ def _claim_on_gpu(room: Any, open_planes: Sequence[Box], steps: int) -> None:
 
 _claim_next = CudaKernel("""
 // Ids are below 2^31; a claim of this round has that bit set, and so has what is free or waits.
-__global__ void claim_next(long long count, const long long* queue, unsigned int* room, const long long* neighbours,
-                           int* claimed) {
+__global__ void claim_next(long long count, const long long* queue, unsigned int* padded_labels,
+                           const long long* neighbours, int* claimed) {
     long long i = thread();
-    if (i >= count || room[queue[i]] != 0xffffffffu) return;
+    if (i >= count || padded_labels[queue[i]] != 0xffffffffu) return;
     unsigned int best = 0x80000000u;
     for (int k = 0; k < 26; k++) {
-        unsigned int id = room[queue[i] + neighbours[k]];
+        unsigned int id = padded_labels[queue[i] + neighbours[k]];
         if (id != 0 && id < best) best = id;
     }
     if (best == 0x80000000u) return;
-    room[queue[i]] = best | 0x80000000u;
+    padded_labels[queue[i]] = best | 0x80000000u;
     *claimed = 1;
 }
 """)
 
 _settle = CudaKernel("""
-__global__ void settle(long long count, const long long* queue, unsigned int* room) {
+__global__ void settle(long long count, const long long* queue, unsigned int* padded_labels) {
     long long i = thread();
     if (i >= count) return;
-    unsigned int id = room[queue[i]];
-    if (id > 0x80000000u && id != 0xffffffffu) room[queue[i]] = id ^ 0x80000000u;
+    unsigned int id = padded_labels[queue[i]];
+    if (id > 0x80000000u && id != 0xffffffffu) padded_labels[queue[i]] = id ^ 0x80000000u;
 }
 """)
 
@@ -135,38 +136,38 @@ def _plane(box: Box, axis: int, at: int) -> Box:
     return Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
 
 
-def _open_seeds(room: Any, open_planes: Sequence[Box]) -> Any:
-    """List the free voxels on these planes as flat indices of ``room``."""
-    xp = array_namespace(room)
+def _open_seeds(padded_labels: Any, open_planes: Sequence[Box]) -> Any:
+    """List the free voxels on these planes as flat indices of ``padded_labels``."""
+    xp = array_namespace(padded_labels)
     found = [xp.empty(0, np.int64)]
     for plane in open_planes:
-        free = xp.flatnonzero(room[plane.slices] == FREE)
-        found.append(raster_index(free, plane, cast(Zyx, room.shape)))
+        free = xp.flatnonzero(padded_labels[plane.slices] == FREE)
+        found.append(raster_index(free, plane, cast(Zyx, padded_labels.shape)))
     return xp.concatenate(found)
 
 
 @compiled
-def _count_free(room: NDArray[Any]) -> int:
+def _count_free(padded_labels: NDArray[Any]) -> int:
     count = 0
-    for i in range(room.size):
-        count += room[i] == FREE
+    for i in range(padded_labels.size):
+        count += padded_labels[i] == FREE
     return count
 
 
 @compiled
-def _step_in(room: NDArray[Any], queue: NDArray[Any]) -> int:
+def _step_in(padded_labels: NDArray[Any], queue: NDArray[Any]) -> int:
     """Take the first step: every free voxel takes the lowest id next to it. The claimed ones begin the queue.
 
     The lowest of 27 is the lowest of three columns of 9, and those are found for a whole row at a time, four to
     sixteen voxels in one instruction. An id less 1 puts 0 above all others.
     """
-    depth, height, width = room.shape
+    depth, height, width = padded_labels.shape
     one, fresh, free = np.uint32(1), np.uint32(FRESH), np.uint32(FREE)
     low = np.empty(width, np.uint32)
     count = 0
     for z in range(1, depth - 1):
         for y in range(1, height - 1):
-            row = room[z, y]
+            row = padded_labels[z, y]
             left = 0
             for x in range(width):
                 left += row[x] == free
@@ -175,7 +176,7 @@ def _step_in(room: NDArray[Any], queue: NDArray[Any]) -> int:
             low[:] = free
             for dz in range(-1, 2):
                 for dy in range(-1, 2):
-                    other = room[z + dz, y + dy]
+                    other = padded_labels[z + dz, y + dy]
                     for x in range(width):
                         low[x] = min(low[x], np.uint32(other[x] - one))
             for x in range(1, width - 1):
@@ -184,7 +185,7 @@ def _step_in(room: NDArray[Any], queue: NDArray[Any]) -> int:
                     row[x] = (best + one) | fresh
                     queue[count] = (z * height + y) * width + x
                     count += 1
-    flat = room.reshape(-1)
+    flat = padded_labels.reshape(-1)
     for k in range(count):
         flat[queue[k]] ^= fresh
     return count
@@ -192,22 +193,22 @@ def _step_in(room: NDArray[Any], queue: NDArray[Any]) -> int:
 
 @compiled
 def _flood(
-    room: NDArray[Any], neighbours: NDArray[Any], queue: NDArray[Any], first: int, count: int, steps: int
+    padded_labels: NDArray[Any], neighbours: NDArray[Any], queue: NDArray[Any], first: int, count: int, steps: int
 ) -> tuple[int, int]:
     """Take at most ``steps`` steps from the voxels queue[first:count], which were claimed last; return the same two."""
     for _ in range(steps):
         level = count
         for k in range(first, level):
-            claim = room[queue[k]] | FRESH
+            claim = padded_labels[queue[k]] | FRESH
             for step in neighbours:
                 there = queue[k] + step
-                if room[there] > claim:
-                    if room[there] == FREE:
+                if padded_labels[there] > claim:
+                    if padded_labels[there] == FREE:
                         queue[count] = there
                         count += 1
-                    room[there] = claim
+                    padded_labels[there] = claim
         for k in range(level, count):
-            room[queue[k]] ^= FRESH
+            padded_labels[queue[k]] ^= FRESH
         first = level
         if first == count:
             break
@@ -215,20 +216,20 @@ def _flood(
 
 
 @compiled
-def _hold(room: NDArray[Any], neighbours: NDArray[Any], seeds: NDArray[Any], queue: NDArray[Any]) -> None:
+def _hold(padded_labels: NDArray[Any], neighbours: NDArray[Any], seeds: NDArray[Any], queue: NDArray[Any]) -> None:
     """Make the free voxels wait that hang together with the free voxels ``seeds``."""
     count = 0
     for seed in seeds:
-        if room[seed] == FREE:
-            room[seed] = _WAITING
+        if padded_labels[seed] == FREE:
+            padded_labels[seed] = _WAITING
             queue[count] = seed
             count += 1
     first = 0
     while first < count:
         for step in neighbours:
             there = queue[first] + step
-            if room[there] == FREE:
-                room[there] = _WAITING
+            if padded_labels[there] == FREE:
+                padded_labels[there] = _WAITING
                 queue[count] = there
                 count += 1
         first += 1

@@ -118,11 +118,11 @@ def _components(labels: NDArray[Any]) -> _Slab:
     plain = np.ascontiguousarray(ids, ids.dtype.newbyteorder("="))
     rows, runs = _find_runs(plain)
     root = _join_runs(plain, rows, runs)
-    firsts = np.flatnonzero(root == np.arange(root.size))
-    component = np.searchsorted(firsts, root)
-    voxels = np.bincount(component, runs[:, 1] - runs[:, 0], firsts.size).astype(np.int64)
-    row = np.searchsorted(rows, firsts, side="right") - 1
-    first_ids = plain.reshape(-1, plain.shape[2])[row, runs[firsts, 0]].astype(np.uint64)
+    first_index = np.flatnonzero(root == np.arange(root.size))
+    component = np.searchsorted(first_index, root)
+    voxels = np.bincount(component, runs[:, 1] - runs[:, 0], first_index.size).astype(np.int64)
+    row = np.searchsorted(rows, first_index, side="right") - 1
+    first_ids = plain.reshape(-1, plain.shape[2])[row, runs[first_index, 0]].astype(np.uint64)
     return _Slab(plain.shape, rows, runs, component, first_ids, voxels)
 
 

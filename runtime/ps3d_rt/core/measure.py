@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ps3d_rt.core.confidence import ParticleConfidence
 from ps3d_rt.core.contacts import Contacts, find_contacts, merge_contacts
 from ps3d_rt.core.feret import LONGEST_AXIS, feret_mm
 from ps3d_rt.core.gray import GrayBins, quantiles, statistics
@@ -30,7 +31,6 @@ from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.run_sums import Columns, sum_gray, sum_places
 from ps3d_rt.core.runs import as_ids, check_volume, z_slabs
 from ps3d_rt.core.shape import covariances, principal_axes, sphericity
-from ps3d_rt.core.sureness import Sureness
 from ps3d_rt.core.surface import surface_mm2
 from ps3d_rt.errors import InputError
 
@@ -322,7 +322,9 @@ class _Total:
         return label[order], {name: self._columns.pop(name)[order] for name in list(self._columns)}
 
 
-def to_table(sums: PartialSums, shape: Zyx, spacing_mm: Spacing, sureness: Sureness | None = None) -> ParticleTable:
+def to_table(
+    sums: PartialSums, shape: Zyx, spacing_mm: Spacing, confidence: ParticleConfidence | None = None
+) -> ParticleTable:
     """Turn sums into the particle table.
 
     Args:
@@ -330,7 +332,7 @@ def to_table(sums: PartialSums, shape: Zyx, spacing_mm: Spacing, sureness: Suren
             whole volume.
         shape: of the volume, voxels z, y, x.
         spacing_mm: voxel size along z, y, x.
-        sureness: of the same particles; None if no network found them.
+        confidence: of the same particles; None if no network found them.
 
     Raises:
         InputError: if a spacing is not a positive number.
@@ -364,7 +366,7 @@ def to_table(sums: PartialSums, shape: Zyx, spacing_mm: Spacing, sureness: Suren
         touches_edge=np.any((sums.start == 0) | (sums.stop == np.array(shape)), axis=1),
         **_contact_columns(sums),
         **_gray_columns(sums),
-        **({} if sureness is None else sureness.columns()),
+        **({} if confidence is None else confidence.columns()),
         contact_pairs=sums.contacts,
         gray_histogram=sums.gray_histogram,
         gray_bins=sums.gray_bins,

@@ -11,12 +11,12 @@ from numpy.typing import DTypeLike, NDArray
 from ps3d_rt.core.arrays import compiled
 from ps3d_rt.core.dropped import Census
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.growth import Labels
+from ps3d_rt.core.growth import CountedLabels
 from ps3d_rt.core.particle_filter import ParticleFilter, Reason
 
 
 def number(
-    labels: Sequence[Labels],
+    labels: Sequence[CountedLabels],
     shape: Zyx,
     rules: ParticleFilter,
     foreground: Sequence[NDArray[np.int64]] | None = None,
@@ -30,13 +30,13 @@ def number(
         foreground: of every chunk, sum of the score over each local id, percent; None drops no unsure particle.
     """
     volumes = joined([counted.volumes for _, counted in labels])
-    ids, firsts = joined([part.ids for part, _ in labels]), joined([counted.firsts for _, counted in labels])
+    ids, first_index = joined([part.ids for part, _ in labels]), joined([counted.first_index for _, counted in labels])
     some = volumes > 0
     ids = ids[some]
     volume = np.zeros(ids.max(initial=0) + 1, np.int64)
     first = np.full(volume.size, np.iinfo(np.int64).max)
     np.add.at(volume, ids, volumes[some])
-    np.minimum.at(first, ids, firsts[some])
+    np.minimum.at(first, ids, first_index[some])
     score = None
     if foreground is not None:
         score = np.zeros(volume.size, np.int64)

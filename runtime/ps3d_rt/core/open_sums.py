@@ -5,7 +5,7 @@
    ids whose last part it was. Their room is used again.
 3. A contact is complete as soon as one of the two particles is: its faces lie between voxels of both. It is handed out
    with each of them, and goes when both are finished.
-4. What is left of a finished particle is the place of its first voxel: :func:`names_of` counts particles by it.
+4. Of a finished particle only the first voxel is kept: :func:`ids_in_raster_order` numbers particles by it.
 
 Sums are merged as :func:`ps3d_rt.core.measure.merge_sums` does, so the rows are the same bytes.
 """
@@ -105,19 +105,19 @@ class OpenSums:
         return PartialSums(label=label, contacts=contacts, gray_bins=part.gray_bins, **columns)
 
 
-def names_of(firsts: NDArray[np.int64]) -> NDArray[Any]:
+def ids_in_raster_order(first_index: NDArray[np.int64]) -> NDArray[Any]:
     """Give particles numbers in raster order of their first voxels.
 
     Args:
-        firsts: (N + 1,) id → raster index of its first voxel; :data:`NOWHERE` for ids without a voxel, such as 0.
+        first_index: (N + 1,) id → raster index of its first voxel; :data:`NOWHERE` for ids without a voxel, such as 0.
 
     Returns:
         (N + 1,) id → 1..M, 0 for ids without a voxel; uint32, uint64 past 2^32.
 
-    >>> names_of(np.array([NOWHERE, 30, NOWHERE, 4]))
+    >>> ids_in_raster_order(np.array([NOWHERE, 30, NOWHERE, 4]))
     array([0, 2, 0, 1], dtype=uint32)
     """
-    count = int(np.count_nonzero(firsts < NOWHERE))
-    names = np.zeros(firsts.size, label_dtype(count))
-    names[np.argsort(firsts)[:count]] = np.arange(1, count + 1)
-    return names
+    count = int(np.count_nonzero(first_index < NOWHERE))
+    id_map = np.zeros(first_index.size, label_dtype(count))
+    id_map[np.argsort(first_index)[:count]] = np.arange(1, count + 1)
+    return id_map

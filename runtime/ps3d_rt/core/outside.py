@@ -36,7 +36,7 @@ MOST_INSIDE_BRIGHT = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SampledVoxels:
     """Voxels of a box of a volume, read for a look at its gray values."""
 
     start: Zyx
@@ -134,7 +134,7 @@ def rim(
     return Rim(float(found[outer].sum() / max(1, of.sum())), float(inside), beyond, before)
 
 
-def leave_out_constant(parts: Sequence[Part], shape: Zyx) -> tuple[list[Part], Outside | None]:
+def leave_out_constant(parts: Sequence[SampledVoxels], shape: Zyx) -> tuple[list[SampledVoxels], Outside | None]:
     """Leave out the one exact gray value that fills what lies outside the scanned circle or box, if there is one.
 
     Such a value is outside in the sense of :func:`rim`. Where it is darker than most of the sample, one voxel in ten
@@ -158,7 +158,7 @@ def leave_out_constant(parts: Sequence[Part], shape: Zyx) -> tuple[list[Part], O
     return left, Outside(value, count / sum(part.voxels.size for part in parts))
 
 
-def _constant(parts: Sequence[Part], shape: Zyx) -> float | None:
+def _constant(parts: Sequence[SampledVoxels], shape: Zyx) -> float | None:
     alike = np.concatenate([part.voxels[_like_their_neighbours(part.voxels)] for part in parts])
     if len(alike) < LEAST_OUTSIDE * sum(part.voxels.size for part in parts):
         return None

@@ -54,9 +54,9 @@ class PlanePiece:
     labels: NDArray[Any]
     """(h, w) ids, shrunk alike."""
 
-    def renamed(self, names: NDArray[Any]) -> PlanePiece:
-        """Give the particles the ids ``names[id]``."""
-        return replace(self, labels=names[self.labels])
+    def relabelled(self, id_map: NDArray[Any]) -> PlanePiece:
+        """Give the particles the ids ``id_map[id]``."""
+        return replace(self, labels=id_map[self.labels])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class PlaneChoice:
     """A power of 2; boxes that are cut start at multiples of it."""
 
     @classmethod
-    def of(cls, shape: Zyx, planes: int = PLANES, most_pixels: int = MOST_PIXELS) -> PlaneChoice:
+    def for_shape(cls, shape: Zyx, planes: int = PLANES, most_pixels: int = MOST_PIXELS) -> PlaneChoice:
         """Choose evenly spread planes, the middle ones among them.
 
         Args:

@@ -26,9 +26,10 @@ from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.interpolation import linear_weights, resample_plane, sum_planes
 from ps3d_rt.errors import InputError, Ps3dError
 
+ReadBox = Callable[[Box], NDArray[Any]]
+"""Reads the voxels of a box, (*box.shape,); on a GPU into a CuPy array."""
+
 Zoom = tuple[float, float, float]
-ReadBox = Callable[[Box], Any]
-"""Box → the voxels of the input in it, any dtype, as an array of any library."""
 
 _READ_VOXELS = 1 << 24
 """Voxels of one read: large for a disk, small for memory. Chunks of the file that hold more are read whole."""

@@ -21,17 +21,17 @@ class MeasuredBox:
     planes: tuple[PlanePiece, ...]
 
 
-def renamed(rows: ParticleTable, names: NDArray[Any]) -> ParticleTable:
-    """Give rows, and what they touch, the ids ``names[id]``, and put them in order."""
-    label = names[rows.label.astype(np.int64)].astype(np.uint64)
+def relabelled(rows: ParticleTable, id_map: NDArray[Any]) -> ParticleTable:
+    """Give rows, and what they touch, the ids ``id_map[id]``, and put them in order."""
+    label = id_map[rows.label.astype(np.int64)].astype(np.uint64)
     order = np.argsort(label)
     columns = {name: column[order] for name, column in rows.columns().items()}
     sides = rows.contact_pairs.sides(np.sort(rows.label))
-    own, touched = (names[side.astype(np.int64)].astype(np.uint64) for side in sides[:2])
+    own, touched = (id_map[side.astype(np.int64)].astype(np.uint64) for side in sides[:2])
     histogram = None if rows.gray_histogram is None else rows.gray_histogram[order]
     return ParticleTable(
         **columns | {"label": label[order]},
-        contact_pairs=Contacts.of_sides(own, touched, sides[2], label[order]),
+        contact_pairs=Contacts.from_sides(own, touched, sides[2], label[order]),
         gray_histogram=histogram,
         gray_bins=rows.gray_bins,
     )
@@ -45,7 +45,7 @@ def joined(tables: list[ParticleTable]) -> ParticleTable:
     histograms = [t.gray_histogram for t in tables if t.gray_histogram is not None]
     return ParticleTable(
         **columns,
-        contact_pairs=Contacts.of_sides(label, touched, faces, np.sort(columns["label"])),
+        contact_pairs=Contacts.from_sides(label, touched, faces, np.sort(columns["label"])),
         gray_histogram=np.concatenate(histograms) if histograms else None,
         gray_bins=tables[0].gray_bins,
     )

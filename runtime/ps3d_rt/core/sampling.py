@@ -25,30 +25,30 @@ _STEPS = tuple(1.2207440846057596**-power for power in (1, 2, 3))
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SampledBox:
     """A box to read, and the boxes in it to keep."""
 
     read: Box
     keep: tuple[Box, ...]
 
 
-def looks(shape: Zyx, chunk: Zyx) -> list[Look]:
+def sampled_boxes(shape: Zyx, chunk: Zyx) -> list[SampledBox]:
     """Choose boxes of a volume.
 
     Args:
         shape: of the volume.
         chunk: voxels that are decoded together; chunks start at multiples of it.
 
-    >>> len(looks((100, 100, 100), (64, 64, 64)))
+    >>> len(sampled_boxes((100, 100, 100), (64, 64, 64)))
     1
-    >>> chosen = looks((1000, 2000, 2000), (1, 2000, 2000))
+    >>> chosen = sampled_boxes((1000, 2000, 2000), (1, 2000, 2000))
     >>> len(chosen), chosen[0].read.shape, len(chosen[0].keep)
     (20, (4, 2000, 2000), 49)
     """
     voxels = prod(shape)
     if voxels <= SMALL_VOXELS:
         whole = Box.of_shape(shape)
-        return [Look(whole, (whole,))]
+        return [SampledBox(whole, (whole,))]
     in_planes = chunk[1:] == shape[1:]
     least = (_DEPTH if in_planes else _SIDE, _SIDE, _SIDE)
     unit = cast(Zyx, tuple(min(n, ceil(a / c) * c) for n, c, a in zip(shape, chunk, least, strict=True)))
@@ -60,10 +60,10 @@ def looks(shape: Zyx, chunk: Zyx) -> list[Look]:
         places[tuple(int((0.5 + step * a) % 1 * n) for a, n in zip(_STEPS, counts, strict=True))] = None
         step += 1
     thinned = max(1.0, wanted * prod(unit) / MOST_VOXELS)
-    return [_look(place, unit, shape, thinned) for place in places]
+    return [_sampled_box(place, unit, shape, thinned) for place in places]
 
 
-def _look(place: tuple[int, ...], unit: Zyx, shape: Zyx, thinned: float) -> Look:
+def _sampled_box(place: tuple[int, ...], unit: Zyx, shape: Zyx, thinned: float) -> SampledBox:
     start = cast(Zyx, tuple(i * u for i, u in zip(place, unit, strict=True)))
     stop = cast(Zyx, tuple(min(a + u, n) for a, u, n in zip(start, unit, shape, strict=True)))
     sides = [b - a for a, b in zip(start, stop, strict=True)]
@@ -74,4 +74,4 @@ def _look(place: tuple[int, ...], unit: Zyx, shape: Zyx, thinned: float) -> Look
     tiles = (Box((z, y, x), (z + length, y + length, x + length)).intersect(Box(start, stop)) for z, y, x in corners)
     # A sliver at the end has no inside.
     keep = tuple(tile for tile in tiles if min(tile.shape) >= min(2, *sides))
-    return Look(Box(start, stop), keep)
+    return SampledBox(Box(start, stop), keep)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ps3d_rt.core.arrays import Twins, array_namespace, compiled
+from ps3d_rt.core.arrays import KernelDispatch, array_namespace, compiled
 from ps3d_rt.core.runs import as_ids
 from ps3d_rt.errors import InputError
 
@@ -147,7 +147,7 @@ def relabel(chunk: Any, table: NDArray[Any], out: Any) -> None:
         raise InputError(f"the chunk holds id {largest}, the table ends at {table.size - 1}; it is not of this chunk.")
 
 
-@Twins
+@KernelDispatch
 @compiled
 def _relabel(chunk: Any, table: NDArray[Any], out: Any) -> Any:
     """Return the largest id; ids past the table become 0."""

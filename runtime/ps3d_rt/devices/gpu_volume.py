@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from ps3d_rt.core.arrays import Twins, asnumpy
+from ps3d_rt.core.arrays import KernelDispatch, asnumpy
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume, Volume
@@ -49,7 +49,7 @@ class GpuVolume(Volume):
         out[...] = asnumpy(self._array[box.slices])
 
 
-@Twins
+@KernelDispatch
 def array_volume(array: Any, spacing_mm: float | Sequence[float] | None = None) -> Volume:
     """See a (z, y, x) NumPy or CuPy array as a volume, in its own memory."""
     return ArrayVolume(array, spacing_mm)

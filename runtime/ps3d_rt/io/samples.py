@@ -25,7 +25,7 @@ _LAYOUT = (
 
 
 @dataclass(frozen=True)
-class Sample:
+class LabelledScan:
     """One labelled scan on disk."""
 
     name: str
@@ -68,7 +68,7 @@ class Sample:
             return volume.read(Box.of_shape(volume.shape))
 
 
-def find_samples(folder: Path) -> Iterator[Sample]:
+def find_samples(folder: Path) -> Iterator[LabelledScan]:
     """List the samples that ``folder/metadata.json`` names, in its order.
 
     Raises:
@@ -95,7 +95,7 @@ def find_samples(folder: Path) -> Iterator[Sample]:
         if not (isfinite(size) and size > 0):
             raise InputError(f"{listing}: {name} has particle_size {size:g}; it is a diameter in mm, above 0.")
         image, instances = _find(folder / "images", name), _find(folder / "instance_seg", name)
-        yield Sample(name, image, instances, check_spacing(spacing, f"{listing}: {name}"), size)
+        yield LabelledScan(name, image, instances, check_spacing(spacing, f"{listing}: {name}"), size)
 
 
 def read_whole(path: Path) -> NDArray[Any]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
-
-Array = np.ndarray[Any, Any]
 
 
 @final

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ps3d_rt.core.contacts import Contacts
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.core.measure import ParticleTable
-from ps3d_rt.core.rows import renamed
+from ps3d_rt.core.rows import relabelled
 from ps3d_rt.io.stored_table import StoredTable
 from ps3d_rt.io.table import write_tables
 
@@ -49,7 +49,7 @@ class SpilledRows:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
 
-    def add(self, rows: ParticleTable, firsts: NDArray[np.int64]) -> None:
+    def add(self, rows: ParticleTable, first_index: NDArray[np.int64]) -> None:
         """Write rows behind those of the same planes.
 
         Raises:
@@ -59,7 +59,7 @@ class SpilledRows:
             self._like = rows.take(np.arange(0))
         if rows.gray_histogram is not None and rows.gray_histogram.dtype == np.uint64:
             self._counts = np.uint64
-        file = firsts // self._plane * self._files // self._depth
+        file = first_index // self._plane * self._files // self._depth
         records = _records(rows)
         sides = np.stack([side.astype(np.uint64) for side in rows.contact_pairs.sides(rows.label)], axis=1)
         touching = file[np.searchsorted(rows.label, sides[:, 0])]
@@ -67,20 +67,20 @@ class SpilledRows:
             _append(self._folder / f"rows-{number:05d}", records[file == number])
             _append(self._folder / f"contacts-{number:05d}", sides[touching == number])
 
-    def finish(self, names: NDArray[Any]) -> StoredTable:
+    def finish(self, id_map: NDArray[Any]) -> StoredTable:
         """Write ``particles.parquet`` and ``particles.csv``, and remove the rows."""
-        write_tables(self._tables(names), self._output, overwrite=True)
+        write_tables(self._tables(id_map), self._output, overwrite=True)
         shutil.rmtree(self._folder)
         return StoredTable(self._output)
 
-    def _tables(self, names: NDArray[Any]) -> Iterator[ParticleTable]:
+    def _tables(self, id_map: NDArray[Any]) -> Iterator[ParticleTable]:
         if self._like is None:
             raise ValueError("no rows were added; a volume has at least one part.")
         none = True
         for number in range(self._files):
             if (self._folder / f"rows-{number:05d}").exists():
                 none = False
-                yield renamed(self._table(self._like, number), names)
+                yield relabelled(self._table(self._like, number), id_map)
         if none:
             yield self._like
 
@@ -91,7 +91,7 @@ class SpilledRows:
         own = np.sort(records["label"])
         return ParticleTable(
             **columns,
-            contact_pairs=Contacts.of_sides(sides[:, 0], sides[:, 1], sides[:, 2].astype(np.int64), own),
+            contact_pairs=Contacts.from_sides(sides[:, 0], sides[:, 1], sides[:, 2].astype(np.int64), own),
             gray_histogram=None if like.gray_histogram is None else records[_HISTOGRAM].astype(self._counts),
             gray_bins=like.gray_bins,
         )

@@ -24,13 +24,15 @@ from ps3d_rt.io.read_errors import read_errors
 CHUNK = 64
 """Side of a chunk, voxels."""
 
-SHARD: Zyx = (CHUNK, 512, 512)
+LARGEST_SHARD: Zyx = (CHUNK, 512, 512)
 """Most voxels of a shard of a whole volume: 10^10 voxels are then about 600 files."""
 
 _LEAST_CHUNK = 16
 
 
-def create_array(store: Path, name: str | None, shape: Zyx, dtype: DTypeLike, shard: Zyx = SHARD) -> zarr.Array[Any]:
+def create_array(
+    store: Path, name: str | None, shape: Zyx, dtype: DTypeLike, shard: Zyx = LARGEST_SHARD
+) -> zarr.Array[Any]:
     """Create the array ``store/name``, or ``store`` itself if the name is None, full of zeros.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, Cumulative, Sample
+from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, Cumulative, SizeSample
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.formatting import LengthUnit, number
@@ -55,7 +55,9 @@ def curves(table: SampleTable, sizes: Mapping[str, Any], shape: Zyx | None = Non
         shape: of the volume; needed if the sizes are corrected for its faces.
     """
     sieve = sizes["diameter"] == "sieve"
-    by_number, by_volume = Sample.of(table, shape if sizes["edge_correction"] else None, sieve=sieve).curves()
+    by_number, by_volume = SizeSample.from_table(
+        table, shape if sizes["edge_correction"] else None, sieve=sieve
+    ).curves()
     number_ends, volume_ends = (
         [tuple(sizes[f"{mark}_by_{name}_interval_mm"]) for mark in ("d10", "d50", "d90")]
         for name in ("number", "volume")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.planes import shrink_gray, shrink_labels
+from ps3d_rt.core.resample import ReadBox
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.drawing import Shades, overlay, png_data_uri
 from ps3d_rt.report.formatting import ABSENT, LengthUnit, count, number
@@ -22,7 +22,6 @@ ROWS = 8
 PIXELS = 96
 """Side of a picture, about."""
 
-ReadBox = Callable[[Box], NDArray[Any]]
 Thumbnails = dict[int, NDArray[np.uint8]]
 """Label → (H, W, 3) uint8, RGB."""
 

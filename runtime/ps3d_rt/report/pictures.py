@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.planes import Slices
+from ps3d_rt.core.resample import ReadBox
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.drawing import shades_of
 from ps3d_rt.report.highlights import Thumbnails, take_thumbnails
-from ps3d_rt.report.slices import ReadBox, take_slices
+from ps3d_rt.report.slices import take_slices
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.chunks import ChunkGrid
-from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.core.grid import Zyx
 from ps3d_rt.core.planes import MOST_PIXELS, PLANES, PlaneChoice, Slices, cut_planes, join_planes
+from ps3d_rt.core.resample import ReadBox
 from ps3d_rt.report.drawing import Shades, data_uri, overlay, shades_of
 
 PIXELS = 512
@@ -23,8 +23,6 @@ QUALITIES = (85, 70, 55, 40, 25)
 
 READ: Zyx = (64, 512, 512)
 """Voxels read at a time: those of a shard of the labels, and even multiples of every step of shrinking."""
-
-ReadBox = Callable[[Box], NDArray[Any]]
 
 
 def take_slices(
@@ -39,7 +37,7 @@ def take_slices(
         planes: at most so many along an axis.
         most_pixels: samples with a longer side are shrunk, by 2, 4, 8 …
     """
-    choice = PlaneChoice.of(shape, planes, most_pixels)
+    choice = PlaneChoice.for_shape(shape, planes, most_pixels)
     boxes = (box for box in ChunkGrid(shape, READ).boxes if any(choice.inside(box)))
     return join_planes(
         choice, (piece for box in boxes for piece in cut_planes(choice, box, read_image(box), read_labels(box)))

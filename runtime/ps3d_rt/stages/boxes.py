@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import numpy as np
 
-from ps3d_rt.core.arrays import asnumpy
-from ps3d_rt.core.chunks import ChunkGrid, Part, parts_in
+from ps3d_rt.core.arrays import Array, asnumpy
+from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels, chunks_in
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.planes import PlaneChoice
 from ps3d_rt.core.resample import Zoom, smooth_labels_box
 from ps3d_rt.io.base import Volume
-from ps3d_rt.stages.storage import FOREGROUND, Store, read_ids
-
-Array = np.ndarray[Any, Any]
+from ps3d_rt.stages.storage import FOREGROUND_SCORE, Store, read_ids
 
 _READ_VOXELS = 2**23
 """Normalized voxels read at a time: a small source box may lie over a large normalized one."""
@@ -34,7 +31,7 @@ class SourceGrid:
 
     volume: Volume
     store: Store
-    """Holds the arrays that the parts name, and ``FOREGROUND``."""
+    """Holds the arrays that the parts name, and ``FOREGROUND_SCORE``."""
     grid: ChunkGrid
     """Of the parts: its shape is the normalized volume."""
     zoom: Zoom
@@ -49,13 +46,13 @@ class BoxTask:
     """A box of the source grid and the labels that lie there."""
 
     box: Box
-    parts: tuple[Part, ...]
+    parts: tuple[ChunkLabels, ...]
 
 
-def box_tasks(stage: SourceGrid, parts: list[Part], boxes: Sequence[Box]) -> list[BoxTask]:
+def box_tasks(stage: SourceGrid, parts: list[ChunkLabels], boxes: Sequence[Box]) -> list[BoxTask]:
     """Give every box of the source grid the parts that it and the voxels around it need."""
     whole = Box.of_shape(stage.volume.shape)
-    return [BoxTask(box, parts_in(stage.grid, parts, normalized_around(stage, box.grow(1, whole)))) for box in boxes]
+    return [BoxTask(box, chunks_in(stage.grid, parts, normalized_around(stage, box.grow(1, whole)))) for box in boxes]
 
 
 def normalized_around(stage: SourceGrid, box: Box) -> Box:
@@ -74,7 +71,7 @@ def labels_of(stage: SourceGrid, task: BoxTask) -> Array:
         return read_ids(stage.store, task.parts, box, np.uint32)
 
     def percent(box: Box) -> Array:
-        return asnumpy(stage.store.read(FOREGROUND, box))
+        return asnumpy(stage.store.read(FOREGROUND_SCORE, box))
 
     plane = normalized_around(stage, task.box).size / task.box.shape[0]
     step = max(1, int(_READ_VOXELS / plane))

@@ -2,7 +2,7 @@
 
 1. :func:`score_tasks`: every chunk with particles gets their labels, and those one voxel beyond it.
 2. :func:`add_up_scores`, per chunk: add up the scores by final id, over voxels and over the faces between particles.
-3. :func:`ps3d_rt.core.sureness.to_sureness`, tables only: add up the chunks, and divide. It also says where every
+3. :func:`ps3d_rt.core.confidence.to_confidence`, tables only: add up the chunks, and divide. It also says where every
    particle ends.
 
 Scores are whole percent, and so are their sums: any chunks in any order give the same bytes. In memory are one chunk a
@@ -19,19 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import asnumpy
-from ps3d_rt.core.chunks import ChunkGrid, Part, parts_in
+from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels, chunks_in
+from ps3d_rt.core.confidence import ParticleConfidence, ScoreSums, add_up, to_confidence
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.sureness import ScoreSums, Sureness, add_up, to_sureness
 from ps3d_rt.stages.particles import Particles
 from ps3d_rt.stages.run import Run
-from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, Store, read_ids
+from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND_SCORE, Store, read_ids
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
     """What the scores say of the particles 1..N."""
 
-    sureness: Sureness
+    confidence: ParticleConfidence
     stops: NDArray[np.int32]
     """(N + 1,) id → one past its last plane on the normalized grid; entry 0 is 0."""
 
@@ -43,7 +43,7 @@ def score_particles(run: Run, particles: Particles) -> Scored:
     at_once = plan.memory.chunks_at_once(plan.particles)
     with run.stage("confidence", len(tasks), "tasks", at_once=at_once) as stage:
         sums = stage.map(partial(add_up_scores, run.storage.store), tasks)
-        return Scored(*to_sureness(sums, particles.largest))
+        return Scored(*to_confidence(sums, particles.largest))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +54,11 @@ class ScoreTask:
     """Its voxels, and the faces that follow them along z, y and x."""
     read: Box
     """``chunk`` and the voxels one further along the three axes."""
-    parts: tuple[Part, ...]
+    parts: tuple[ChunkLabels, ...]
     """The labels in ``read``, with final ids."""
 
 
-def score_tasks(grid: ChunkGrid, parts: Sequence[Part]) -> list[ScoreTask]:
+def score_tasks(grid: ChunkGrid, parts: Sequence[ChunkLabels]) -> list[ScoreTask]:
     """List the chunks with particles; ``parts`` are those of all chunks, with final ids and 0 for what was dropped."""
     whole = Box.of_shape(grid.shape)
     tasks = []
@@ -66,7 +66,7 @@ def score_tasks(grid: ChunkGrid, parts: Sequence[Part]) -> list[ScoreTask]:
         if part.ids.any():
             z, y, x = part.box.stop
             read = Box(part.box.start, (z + 1, y + 1, x + 1)).intersect(whole)
-            tasks.append(ScoreTask(part.box, read, parts_in(grid, parts, read)))
+            tasks.append(ScoreTask(part.box, read, chunks_in(grid, parts, read)))
     return tasks
 
 
@@ -74,10 +74,12 @@ def add_up_scores(store: Store, task: ScoreTask) -> ScoreSums:
     """Add up the scores of a chunk; a face belongs to the chunk that owns the voxel with the smaller index."""
     ids = np.unique(np.concatenate([np.zeros(1, np.int64), *(part.ids.astype(np.int64) for part in task.parts)]))
     # Places in the list stand for the ids: the sums are as long as the chunk has particles, not the volume.
-    placed = [Part(part.source, part.box, np.searchsorted(ids, part.ids).astype(np.uint32)) for part in task.parts]
+    placed = [
+        ChunkLabels(part.source, part.box, np.searchsorted(ids, part.ids).astype(np.uint32)) for part in task.parts
+    ]
     labels = read_ids(store, placed, task.read, np.uint32)
     classes = asnumpy(store.read(BORDER_CORE, task.chunk))
-    foreground, core = (asnumpy(store.read(name, task.read)) for name in (FOREGROUND, CORE_SCORE))
+    foreground, core = (asnumpy(store.read(name, task.read)) for name in (FOREGROUND_SCORE, CORE_SCORE))
     sums, stops = np.zeros((ids.size, 6), np.int64), np.zeros(ids.size, np.int32)
     add_up(labels, classes, foreground, core, sums, stops)
     there = sums.any(axis=1)

@@ -8,16 +8,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.embedding import Embedding, find_embedding
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, gray_scale, gray_scales
-from ps3d_rt.core.outside import Outside, Part, leave_out_constant
-from ps3d_rt.core.sampling import looks
+from ps3d_rt.core.outside import Outside, SampledVoxels, leave_out_constant
+from ps3d_rt.core.sampling import sampled_boxes
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.selected import Selected
-
-Array = np.ndarray[Any, Any]
 
 
 class GrayScheme(Protocol):
@@ -114,10 +113,10 @@ def _chosen(
         scale = GrayScale(model.gray_mean, model.gray_std, model.gray_floor)
         if dark:
             raise InputError(f"the model {model.name!r} has gray values of its own; --dark needs a model without.")
-        return scale, GrayBins.of(scale)
+        return scale, GrayBins.from_scale(scale)
     # What the network is shown ends at the ceiling; what is measured does not.
     plain, scale = gray_scales(values, model.gray_ceiling)
-    bins = GrayBins.of(plain)
+    bins = GrayBins.from_scale(plain)
     if dark:
         bins = GrayBins.between(-bins.high, -bins.low)
         scale = replace(scale, dark=True)
@@ -145,21 +144,21 @@ def volume_bins(volume: Volume) -> GrayBins:
     sample = _counted(parts)
     sample = sample[np.isfinite(sample)]
     try:
-        return GrayBins.of(gray_scale(sample))
+        return GrayBins.from_scale(gray_scale(sample))
     except InputError:
         return GrayBins.between(float(sample.min()), float(sample.max())) if sample.size else GrayBins(0.0, 1.0)
 
 
-def _sample(volume: Volume) -> list[Part]:
+def _sample(volume: Volume) -> list[SampledVoxels]:
     """Read boxes spread over a volume; they belong to it: neither chunks nor workers can change them."""
     parts = []
-    for look in looks(volume.shape, volume.chunk):
+    for look in sampled_boxes(volume.shape, volume.chunk):
         voxels, inside = volume.read(look.read), volume.inside(look.read)
         for box in look.keep:
             here = box.relative_to(look.read).slices
-            parts.append(Part(box.start, voxels[here], None if inside is None else inside[here]))
+            parts.append(SampledVoxels(box.start, voxels[here], None if inside is None else inside[here]))
     return parts
 
 
-def _counted(parts: Sequence[Part]) -> Array:
+def _counted(parts: Sequence[SampledVoxels]) -> Array:
     return np.concatenate([part.voxels.ravel() if part.inside is None else part.voxels[part.inside] for part in parts])

@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import array_namespace
-from ps3d_rt.core.chunks import ChunkGrid, Part, tally
+from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels, label_statistics
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.growth import FREE, UNCLAIMED, Labels, claim, planes_to_others
+from ps3d_rt.core.growth import FREE, UNCLAIMED, CountedLabels, claim, planes_to_others
 from ps3d_rt.core.stitch import relabel
 from ps3d_rt.errors import Ps3dError
 from ps3d_rt.stages.storage import GROWN, Store
@@ -79,7 +79,9 @@ class GrowTask:
     """The volume, voxels."""
 
 
-def grow(store: Store, grid: ChunkGrid, labels: Sequence[Labels], steps: int, map_tasks: TaskMap = map) -> list[Labels]:
+def grow(
+    store: Store, grid: ChunkGrid, labels: Sequence[CountedLabels], steps: int, map_tasks: TaskMap = map
+) -> list[CountedLabels]:
     """Claim all that is unclaimed.
 
     Args:
@@ -127,13 +129,13 @@ def grow(store: Store, grid: ChunkGrid, labels: Sequence[Labels], steps: int, ma
     return labels
 
 
-def _unclaimed(labels: Labels) -> int:
+def _unclaimed(labels: CountedLabels) -> int:
     """Count the unclaimed voxels of a chunk."""
     part, counted = labels
     return int(counted.volumes[part.ids == UNCLAIMED].sum())
 
 
-def _excerpts(chunks: Sequence[Labels], read: Box) -> tuple[Excerpt, ...]:
+def _excerpts(chunks: Sequence[CountedLabels], read: Box) -> tuple[Excerpt, ...]:
     """Choose the labels that may lie in ``read``: those near all the faces of their chunk that ``read`` comes in by."""
     found = []
     for part, counted in chunks:
@@ -148,7 +150,7 @@ def _excerpts(chunks: Sequence[Labels], read: Box) -> tuple[Excerpt, ...]:
     return tuple(found)
 
 
-def grow_chunk(store: Store, task: GrowTask) -> Labels | None:
+def grow_chunk(store: Store, task: GrowTask) -> CountedLabels | None:
     """Let the claimed voxels grow by up to ``task.steps`` steps, finish what can be, and write the chunk.
 
     Returns:
@@ -157,12 +159,12 @@ def grow_chunk(store: Store, task: GrowTask) -> Labels | None:
     # Ids in use here become 0..n in the same order: the kernels see uint32 whatever the ids of the volume are.
     ids = np.unique(np.concatenate([np.array([0, UNCLAIMED]), *(labels.ids for labels in task.labels)]))
     last = ids.size - 1
-    room = _read_room(store, task, ids)
-    xp = array_namespace(room)
-    own = _inside(room)[task.chunk.relative_to(task.read).slices]
-    claim(room, planes_to_others(task.chunk, task.read, task.shape), task.steps)
+    padded_labels = _read_padded_labels(store, task, ids)
+    xp = array_namespace(padded_labels)
+    own = _inside(padded_labels)[task.chunk.relative_to(task.read).slices]
+    claim(padded_labels, planes_to_others(task.chunk, task.read, task.shape), task.steps)
     xp.minimum(own, last, out=own)
-    counted = tally(own, last, task.chunk, task.shape, task.steps)
+    counted = label_statistics(own, last, task.chunk, task.shape, task.steps)
     if counted.volumes[last] == task.unclaimed:
         return None
     here = counted.volumes > 0
@@ -171,23 +173,23 @@ def grow_chunk(store: Store, task: GrowTask) -> Labels | None:
     found = xp.empty(own.shape, np.uint32)
     relabel(own, local, found)
     store.write(task.target, task.chunk, found)
-    return Part(task.target, task.chunk, ids[here]), counted.of(here)
+    return ChunkLabels(task.target, task.chunk, ids[here]), counted.take(here)
 
 
-def _read_room(store: Store, task: GrowTask, ids: NDArray[np.int64]) -> Any:
+def _read_padded_labels(store: Store, task: GrowTask, ids: NDArray[np.int64]) -> Any:
     """Read the labels in ``task.read`` as places in ``ids``, uint32; a shell of 0 saves all bound checks."""
-    room: Any = None
+    padded_labels: Any = None
     for labels in task.labels:
         local = store.read(labels.source, labels.box)
-        if room is None:
-            room = array_namespace(local).zeros([n + 2 for n in task.read.shape], np.uint32)
+        if padded_labels is None:
+            padded_labels = array_namespace(local).zeros([n + 2 for n in task.read.shape], np.uint32)
         table = labels.table(ids)
         table[table == ids.size - 1] = FREE
-        relabel(local, table, _inside(room)[labels.box.relative_to(task.read).slices])
+        relabel(local, table, _inside(padded_labels)[labels.box.relative_to(task.read).slices])
         del local  # not to be in memory while the next one is read
-    return room
+    return padded_labels
 
 
-def _inside(room: Any) -> Any:
+def _inside(padded_labels: Any) -> Any:
     """Leave out the shell."""
-    return room[1:-1, 1:-1, 1:-1]
+    return padded_labels[1:-1, 1:-1, 1:-1]

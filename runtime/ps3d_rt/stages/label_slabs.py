@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.label_components import MOST, ComponentsBySlab, number_components
 from ps3d_rt.core.label_doubts import LabelCheck
@@ -15,8 +15,6 @@ from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 from ps3d_rt.stages.gray_scale import volume_bins
-
-Array = np.ndarray[Any, Any]
 
 SLAB_VOXELS = 2**24
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ps3d_rt.core.chunks import Part
+from ps3d_rt.core.chunks import ChunkLabels
 from ps3d_rt.core.grid import Box
 from ps3d_rt.stages.boxes import BoxTask, SourceGrid, box_tasks, labels_of
 from ps3d_rt.stages.particles import Particles
@@ -15,13 +15,13 @@ from ps3d_rt.stages.run import Run
 from ps3d_rt.stages.storage import LabelLevels, LabelsTarget
 
 
-def write_labels(run: Run, particles: Particles, names: NDArray[Any]) -> None:
-    """Write the labels of all boxes, with the ids ``names[id]``, then each coarser level from the one before it."""
+def write_labels(run: Run, particles: Particles, id_map: NDArray[Any]) -> None:
+    """Write the labels of all boxes, with the ids ``id_map[id]``, then each coarser level from the one before it."""
     grid, labels = run.source_grid, run.storage.labels
     levels = [labels.boxes(level) for level in range(labels.levels)]
     at_once = run.prediction.plan.memory.boxes_at_once(particles.largest)
     with run.stage("labels", sum(map(len, levels)), "boxes", at_once=at_once) as stage:
-        stage.run(partial(write_box, grid, labels), box_tasks(grid, renamed(particles.parts, names), levels[0]))
+        stage.run(partial(write_box, grid, labels), box_tasks(grid, relabelled(particles.parts, id_map), levels[0]))
         for level, boxes in enumerate(levels[1:], start=1):
             stage.run(partial(_coarsen, labels, level), boxes)
 
@@ -36,6 +36,6 @@ def write_box(stage: SourceGrid, target: LabelsTarget, task: BoxTask) -> None:
         target.write(task.box, labels_of(stage, task))
 
 
-def renamed(parts: list[Part], names: NDArray[Any]) -> list[Part]:
-    """Give the labels other ids: ``names[id]``."""
-    return [Part(part.source, part.box, names[part.ids]) for part in parts]
+def relabelled(parts: list[ChunkLabels], id_map: NDArray[Any]) -> list[ChunkLabels]:
+    """Give the labels other ids: ``id_map[id]``."""
+    return [ChunkLabels(part.source, part.box, id_map[part.ids]) for part in parts]

@@ -1,9 +1,9 @@
 """Border-core map → one label per particle, chunk by chunk: the rules of :func:`to_instances` at any size.
 
-1. :func:`survey`, per chunk: split its foreground into pieces and write them. Cores in the chunk (6-connected) are
-   the pieces 1..c; the border voxels of each 26-connected foreground group in the chunk are one piece more.
-2. :func:`contacts`, per chunk: list the pieces that touch pieces of its neighbours.
-3. :func:`ps3d_rt.core.seeds.to_seeds`, tables only: join pieces into cores and groups of the volume, drop the small
+1. :func:`survey`, per chunk: split its foreground into fragments and write them. Cores in the chunk (6-connected) are
+   the fragments 1..c; the border voxels of each 26-connected foreground group in the chunk are one fragment more.
+2. :func:`contacts`, per chunk: list the fragments that touch fragments of its neighbours.
+3. :func:`ps3d_rt.core.seeds.to_seeds`, tables only: join fragments into cores and groups of the volume, drop the small
    cores, give cores and coreless groups their ids.
 4. :func:`ps3d_rt.stages.growth.grow`, per chunk in rounds: claim the rest of the foreground.
 5. :func:`sum_foreground`, per chunk, if there are scores: add up the foreground score of every particle.
@@ -12,8 +12,8 @@
 7. :func:`write_instances`, per chunk, if asked for: put the final ids in place.
 
 Tasks pass on whole-number tables, which are put together in the order of the chunks, so neither the chunk size nor
-the order of work can change a label. In memory are a few chunks and these tables, of 40 bytes a piece of a chunk, and
-80 more while they are put together: 1.2 GB for 10^7 pieces.
+the order of work can change a label. In memory are a few chunks and these tables, of 40 bytes a fragment, and 80
+more while they are put together: 1.2 GB for 10^7 fragments.
 
 A task may run again, on the same data or after others are done: it writes the same voxels to the same array. What no
 task has written is never read.
@@ -31,20 +31,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import array_namespace, asnumpy
-from ps3d_rt.core.chunks import ChunkGrid, Part, tally
+from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels, label_statistics
 from ps3d_rt.core.dropped import Census
+from ps3d_rt.core.fragments import DEEP_REACH, check_border_core, find_fragments
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.growth import Labels
+from ps3d_rt.core.growth import CountedLabels
 from ps3d_rt.core.numbering import label_dtype, number, sum_by_label
 from ps3d_rt.core.particle_filter import ParticleFilter
-from ps3d_rt.core.pieces import DEEP_REACH, check_border_core, find_pieces
 from ps3d_rt.core.seeds import Survey, to_seeds
 from ps3d_rt.core.stitch import face_pairs
 from ps3d_rt.errors import InputError
 from ps3d_rt.memory import HALO
 from ps3d_rt.stages.growth import grow
 from ps3d_rt.stages.run import Run
-from ps3d_rt.stages.storage import BORDER_CORE, FOREGROUND, INSTANCES, PIECES, MemoryStore, Store, read_ids
+from ps3d_rt.stages.storage import BORDER_CORE, FOREGROUND_SCORE, FRAGMENTS, INSTANCES, MemoryStore, Store, read_ids
 from ps3d_rt.workers import TaskMap
 
 PUBLISHED = ParticleFilter()
@@ -54,7 +54,7 @@ PUBLISHED = ParticleFilter()
 class Particles(NamedTuple):
     """What :func:`to_particles` finds."""
 
-    parts: list[Part]
+    parts: list[ChunkLabels]
     """The labels of every chunk, with the final ids 1..N, of :func:`label_dtype`, and 0 for what was dropped.
     :func:`ps3d_rt.stages.storage.read_ids` reads them."""
     largest: int
@@ -137,8 +137,8 @@ def to_particles(
     """Turn the border-core map in ``store`` into particles; the labels are those of ``to_instances``.
 
     Args:
-        store: holds :data:`BORDER_CORE`, uint8, and :data:`FOREGROUND` if ``rules`` ask for a confidence; gets working
-            arrays, which the result names.
+        store: holds :data:`BORDER_CORE`, uint8, and :data:`FOREGROUND_SCORE` if ``rules`` ask for a confidence. It
+            gets working arrays, which the result names.
         shape: the volume, voxels.
         chunk: what a task owns, voxels; a task holds about 8 bytes a voxel of ``chunk`` with its halo, 14 in noise.
         rules: which particles are dropped, in voxels of this volume.
@@ -151,12 +151,12 @@ def to_particles(
     if halo < 1:
         raise InputError(f"the halo is {halo} voxels; 1 or more is needed.")
     grid = ChunkGrid(shape, chunk)
-    store.create(PIECES, np.uint32)
+    store.create(FRAGMENTS, np.uint32)
     surveys = list(map_tasks(partial(survey, store, shape, halo), grid.boxes))
     touching = list(map_tasks(partial(contacts, store), contact_tasks(grid, [s.count for s in surveys])))
     seeds = to_seeds(surveys, touching)
-    labels: list[Labels] = [
-        (Part(PIECES, box, ids), s.tally) for box, ids, s in zip(grid.boxes, seeds, surveys, strict=True)
+    labels: list[CountedLabels] = [
+        (ChunkLabels(FRAGMENTS, box, ids), s.statistics) for box, ids, s in zip(grid.boxes, seeds, surveys, strict=True)
     ]
     del surveys, touching, seeds
     labels = grow(store, grid, labels, halo, map_tasks)
@@ -164,36 +164,38 @@ def to_particles(
     sums = None if rules.min_confidence is None else list(map_tasks(partial(sum_foreground, store), parts))
     census = number(labels, shape, rules, sums)
     numbers = census.numbers
-    return Particles([Part(part.source, part.box, numbers[part.ids]) for part in parts], int(numbers.max()), census)
+    return Particles(
+        [ChunkLabels(part.source, part.box, numbers[part.ids]) for part in parts], int(numbers.max()), census
+    )
 
 
 def survey(store: Store, shape: Zyx, near_voxels: int, chunk: Box) -> Survey:
-    """Split the foreground of a chunk into pieces, write them to :data:`PIECES`, and count what rule 2 asks for."""
+    """Split the foreground of a chunk into fragments, write them, and count what rule 2 asks for."""
     read = chunk.grow(DEEP_REACH, Box.of_shape(shape))
     classes = store.read(BORDER_CORE, read)
     classes = array_namespace(classes).ascontiguousarray(classes)
     check_border_core(classes)
-    found = find_pieces(classes, chunk.relative_to(read))
+    found = find_fragments(classes, chunk.relative_to(read))
     del classes
     if found.count:
-        store.write(PIECES, chunk, found.labels)
-    counted = tally(found.labels, found.count, chunk, shape, near_voxels)
-    return Survey(found.home, found.thin, found.deep, counted)
+        store.write(FRAGMENTS, chunk, found.labels)
+    counted = label_statistics(found.labels, found.count, chunk, shape, near_voxels)
+    return Survey(found.group_id, found.shallow, found.deep, counted)
 
 
 @dataclass(frozen=True)
 class ContactTask:
-    """A chunk with pieces, and its neighbours with pieces that come later in raster order."""
+    """A chunk with fragments, and its neighbours with fragments that come later in raster order."""
 
     chunk: Box
     offset: int
-    """Number of the first piece of the chunk in the volume, less 1."""
+    """Number of the first fragment of the chunk in the volume, less 1."""
     others: tuple[tuple[Box, int], ...]
     """The same of the neighbours."""
 
 
 def contact_tasks(grid: ChunkGrid, counts: Sequence[int]) -> list[ContactTask]:
-    """List the chunks that have such neighbours, over faces, edges or corners; ``counts`` are pieces a chunk."""
+    """List the chunks that have such neighbours, over faces, edges or corners; ``counts`` are fragments a chunk."""
     volume = Box.of_shape(grid.shape)
     offsets = list(accumulate(counts, initial=0))
     tasks = []
@@ -205,15 +207,15 @@ def contact_tasks(grid: ChunkGrid, counts: Sequence[int]) -> list[ContactTask]:
 
 
 def contacts(store: Store, task: ContactTask) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """List the pairs of pieces, (n, 2), that touch over faces of voxels, and those that touch at all.
+    """List the pairs of fragments, (n, 2), that touch over faces of voxels, and those that touch at all.
 
-    Pieces are numbered through the volume.
+    Fragments are numbered through the volume.
     """
     faces, corners = [np.empty((0, 2), np.uint64)], [np.empty((0, 2), np.uint64)]
     for other, offset in task.others:
         offsets = task.offset, offset
         near, far = task.chunk.intersect(_around(other)), other.intersect(_around(task.chunk))
-        a, b = (np.atleast_2d(asnumpy(store.read(PIECES, box)).squeeze()) for box in (near, far))
+        a, b = (np.atleast_2d(asnumpy(store.read(FRAGMENTS, box)).squeeze()) for box in (near, far))
         corners.append(face_pairs(a, b, connectivity=26, offsets=offsets))
         if sum(m != n for m, n in zip(task.chunk.start, other.start, strict=True)) == 1:
             faces.append(face_pairs(a, b, offsets=offsets))
@@ -226,15 +228,15 @@ def _around(box: Box) -> Box:
     return Box((z - 1, y - 1, x - 1), (z1 + 1, y1 + 1, x1 + 1))
 
 
-def sum_foreground(store: Store, part: Part) -> NDArray[np.int64]:
-    """Add up :data:`FOREGROUND` over the local ids of a chunk; entry 0 means nothing."""
+def sum_foreground(store: Store, part: ChunkLabels) -> NDArray[np.int64]:
+    """Add up :data:`FOREGROUND_SCORE` over the local ids of a chunk; entry 0 means nothing."""
     if part.ids.size == 1:
         return np.zeros(1, np.int64)
-    labels, percent = (asnumpy(store.read(name, part.box)) for name in (part.source, FOREGROUND))
+    labels, percent = (asnumpy(store.read(name, part.box)) for name in (part.source, FOREGROUND_SCORE))
     return sum_by_label(labels, percent, part.ids.size)
 
 
-def write_instances(store: Store, part: Part) -> None:
+def write_instances(store: Store, part: ChunkLabels) -> None:
     """Write the ids of a chunk to :data:`INSTANCES`."""
     store.write(INSTANCES, part.box, read_ids(store, [part], part.box, part.ids.dtype))
 

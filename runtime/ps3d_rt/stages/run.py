@@ -84,7 +84,7 @@ class Run:
             grid=plan.chunks,
             zoom=plan.zoom,
             bins=prediction.gray.bins,
-            planes=PlaneChoice.of(plan.source) if self.storage.pictures else None,
+            planes=PlaneChoice.for_shape(plan.source) if self.storage.pictures else None,
         )
 
     @contextmanager

@@ -34,12 +34,10 @@ from ps3d_rt.io.base import Volume
 from ps3d_rt.journal import Journal
 from ps3d_rt.prefetch import prefetch
 from ps3d_rt.stages.run import Run
-from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, Store
+from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND_SCORE, Store
 from ps3d_rt.workers import check_stop, report_progress
 
-Array = np.ndarray[Any, Any]
-
-NETWORK_ARRAYS = (BORDER_CORE, FOREGROUND, CORE_SCORE)
+NETWORK_ARRAYS = (BORDER_CORE, FOREGROUND_SCORE, CORE_SCORE)
 """What :func:`segment` writes to the store, uint8 each."""
 
 

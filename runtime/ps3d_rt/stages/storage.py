@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ps3d_rt.core.arrays import asnumpy
-from ps3d_rt.core.chunks import ChunkGrid, Part
+from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.measure import ParticleTable
-from ps3d_rt.core.rows import joined, renamed
+from ps3d_rt.core.rows import joined, relabelled
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.core.stitch import relabel
 from ps3d_rt.devices import Device
 from ps3d_rt.journal import Journal
-from ps3d_rt.plan import SHARD
+from ps3d_rt.plan import WORK_SHARD
 
-BORDER_CORE, PIECES, INSTANCES = "border-core", "pieces", "instances"
-"""Arrays of the store: what the network gives, the pieces of every chunk, and labels with final ids if asked for."""
-FOREGROUND, CORE_SCORE = "foreground", "core-score"
+BORDER_CORE, FRAGMENTS, INSTANCES = "border-core", "fragments", "instances"
+"""Arrays of the store: what the network gives, the fragments of every chunk, and labels with final ids if asked for."""
+FOREGROUND_SCORE, CORE_SCORE = "foreground-score", "core-score"
 """Arrays of the store: score of foreground, and of core alone, percent, uint8, 0 in the background; there may be
 none."""
 GROWN = ("grown-0", "grown-1")
@@ -89,7 +89,7 @@ class DeviceStore:
         self.store.write(name, box, self.device.download(values))
 
 
-def read_ids(store: Store, parts: Sequence[Part], box: Box, dtype: DTypeLike = np.int64) -> NDArray[Any]:
+def read_ids(store: Store, parts: Sequence[ChunkLabels], box: Box, dtype: DTypeLike = np.int64) -> NDArray[Any]:
     """Read ids of the volume, of ``dtype``, in ``box``; 0 where no part lies."""
     out = np.zeros(box.shape, dtype)
     for part in parts:
@@ -131,7 +131,7 @@ class LabelsInMemory:
     def boxes(self, level: int) -> Sequence[Box]:
         """Tile the array."""
         z, y, x = self.array.shape
-        return ChunkGrid((z, y, x), SHARD).boxes
+        return ChunkGrid((z, y, x), WORK_SHARD).boxes
 
     def write(self, box: Box, labels: NDArray[Any]) -> None:
         """Set the labels of ``box``."""
@@ -144,11 +144,11 @@ class LabelsInMemory:
 class Rows(Protocol):
     """Where finished rows go."""
 
-    def add(self, rows: ParticleTable, firsts: NDArray[np.int64]) -> None:
-        """Keep rows; ``firsts`` are the raster indices of their first voxels, (n,)."""
+    def add(self, rows: ParticleTable, first_index: NDArray[np.int64]) -> None:
+        """Keep rows; ``first_index`` are the raster indices of their first voxels, (n,)."""
 
-    def finish(self, names: NDArray[Any]) -> SampleTable:
-        """Give the particles their final ids, ``names[id]``, and the rows their order."""
+    def finish(self, id_map: NDArray[Any]) -> SampleTable:
+        """Give the particles their final ids, ``id_map[id]``, and the rows their order."""
 
 
 class RowsInMemory:
@@ -160,13 +160,13 @@ class RowsInMemory:
     def __init__(self) -> None:
         self._rows: list[ParticleTable] = []
 
-    def add(self, rows: ParticleTable, firsts: NDArray[np.int64]) -> None:
+    def add(self, rows: ParticleTable, first_index: NDArray[np.int64]) -> None:
         """Keep rows."""
         self._rows.append(rows)
 
-    def finish(self, names: NDArray[Any]) -> ParticleTable:
+    def finish(self, id_map: NDArray[Any]) -> ParticleTable:
         """Put the rows together, as :attr:`table`."""
-        self.table = renamed(joined(self._rows), names)
+        self.table = relabelled(joined(self._rows), id_map)
         self._rows.clear()
         return self.table
 

@@ -36,7 +36,7 @@ def summarize(run: Run, patches: PatchCount, measured: Measured) -> Outcome:
     prediction, plan, dropped = run.prediction, run.prediction.plan, measured.dropped
     late = dropped.warnings()
     with run.clock.stage("table writing", run.voxels):
-        table = measured.rows.finish(measured.names)
+        table = measured.rows.finish(measured.id_map)
     with run.clock.stage("size distribution", run.voxels):
         size, distribution = _size(prediction, table), size_facts(table, plan.source)
     if not len(table):

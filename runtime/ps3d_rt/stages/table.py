@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ps3d_rt.core.confidence import ParticleConfidence
 from ps3d_rt.core.dropped import DroppedParticles, list_dropped
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.measure import PartialSums, Spacing, partial_sums, to_table
-from ps3d_rt.core.open_sums import NOWHERE, OpenSums, names_of
+from ps3d_rt.core.open_sums import NOWHERE, OpenSums, ids_in_raster_order
 from ps3d_rt.core.planes import PlanePiece, Slices, cut_planes, join_planes
 from ps3d_rt.core.rows import MeasuredBox
-from ps3d_rt.core.sureness import Sureness
 from ps3d_rt.stages.boxes import BoxTask, SourceGrid, box_tasks, labels_of, normalized_around
 from ps3d_rt.stages.confidence import Scored
 from ps3d_rt.stages.particles import Particles
@@ -34,7 +34,7 @@ from ps3d_rt.stages.storage import Rows
 class Measured:
     """The particles as the source grid shows them."""
 
-    names: NDArray[Any]
+    id_map: NDArray[Any]
     """(N + 1,) id on the normalized grid → final id, 0 for particles that vanished between its voxels."""
     rows: Rows
     """All rows, not yet finished."""
@@ -57,17 +57,17 @@ def measure_particles(run: Run, particles: Particles, scored: Scored) -> Measure
     with run.stage("table", len(boxes), "boxes", at_once=at_once) as stage:
         found = _sums(stage.map(partial(measure_box, grid), tasks), pieces)
         last = last_boxes(grid, tasks, scored.stops)
-        names = stream_rows(found, last, plan.source, run.prediction.config.spacing_mm, scored.sureness, rows)
+        id_map = stream_rows(found, last, plan.source, run.prediction.config.spacing_mm, scored.confidence, rows)
     planes = grid.planes
-    slices = None if planes is None else join_planes(planes, (piece.renamed(names) for piece in pieces))
+    slices = None if planes is None else join_planes(planes, (piece.relabelled(id_map) for piece in pieces))
     dropped = list_dropped(
         particles.census,
-        names,
+        id_map,
         zoom=plan.zoom,
         source=plan.source,
         spacing_mm=run.prediction.config.spacing_mm,
     )
-    return Measured(names, rows, dropped, slices)
+    return Measured(id_map, rows, dropped, slices)
 
 
 def _sums(boxes: Iterable[MeasuredBox], pieces: list[PlanePiece]) -> Iterator[PartialSums]:
@@ -115,7 +115,7 @@ def stream_rows(
     last: NDArray[np.int32],
     shape: Zyx,
     spacing_mm: Spacing,
-    sureness: Sureness,
+    confidence: ParticleConfidence,
     rows: Rows,
 ) -> NDArray[Any]:
     """Add up the parts of a volume, and hand on every particle as soon as it is complete.
@@ -125,15 +125,15 @@ def stream_rows(
         last: (N + 1,) id → number of the last part that may hold it, −1 if none may.
         shape: of the volume, voxels.
         spacing_mm: voxel size along z, y, x.
-        sureness: of the ids 1..N.
+        confidence: of the ids 1..N.
         rows: get the rows, with the ids that the parts have.
 
     Returns:
         (N + 1,) id → final id, in raster order of the first voxels; 0 where there are none.
     """
-    sums, firsts = OpenSums(last), np.full(last.size, NOWHERE)
+    sums, first_index = OpenSums(last), np.full(last.size, NOWHERE)
     for part in parts:
         done = sums.add(part)
-        firsts[done.label.astype(np.int64)] = done.first
-        rows.add(to_table(done, shape, spacing_mm, sureness.of(done.label)), done.first)
-    return names_of(firsts)
+        first_index[done.label.astype(np.int64)] = done.first
+        rows.add(to_table(done, shape, spacing_mm, confidence.take(done.label)), done.first)
+    return ids_in_raster_order(first_index)

@@ -7,8 +7,8 @@ A second source, ``physics``, has minerals, a beam and a reconstruction in place
 Labels of real grains enter where the packing leaves off: from_labels → surfaces → gray → artifacts
 """
 
-from ps3d_training.synth.sample import Sample, image_of, make_sample
+from ps3d_training.synth.sample import SimulatedSample, image_of, make_sample
 from ps3d_training.synth.spec import SampleSpec
 from ps3d_training.synth.variety import NEUTRAL, random_spec
 
-__all__ = ["NEUTRAL", "Sample", "SampleSpec", "image_of", "make_sample", "random_spec"]
+__all__ = ["NEUTRAL", "SampleSpec", "SimulatedSample", "image_of", "make_sample", "random_spec"]

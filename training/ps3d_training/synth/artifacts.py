@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import ndimage
 
+from ps3d_rt.core.arrays import Array
 from ps3d_training.synth.noise import effect_rng, smooth_noise, view_noise
 from ps3d_training.synth.spec import SampleSpec
-
-Array = np.ndarray[Any, Any]
 
 _RESIN_COUNTS = 9000
 _AIR_COUNTS = 2500

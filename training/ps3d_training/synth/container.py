@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_training.synth.spec import AIR, RESIN, SampleSpec
-
-Array = np.ndarray[Any, Any]
 
 
 def container_inside(spec: SampleSpec) -> tuple[Array, Array]:

@@ -16,7 +16,7 @@ from ps3d_rt.io.volume_writer import write_volume
 from ps3d_training.synth.from_labels import LabelSource
 from ps3d_training.synth.physics import PhysicsSpec, make_physics_sample
 from ps3d_training.synth.physics.from_labels import labelled_sample
-from ps3d_training.synth.sample import Sample, make_sample
+from ps3d_training.synth.sample import SimulatedSample, make_sample
 from ps3d_training.synth.spec import SampleSpec
 
 LISTING = "metadata.json"
@@ -73,7 +73,7 @@ def sample_name(spec: SampleSpec | PhysicsSpec, source: LabelSource | None = Non
     return source.sample_name(spec.seed) if source else f"synth_{spec.seed:05d}"
 
 
-def _make(spec: SampleSpec | PhysicsSpec, source: LabelSource | None) -> Sample:
+def _make(spec: SampleSpec | PhysicsSpec, source: LabelSource | None) -> SimulatedSample:
     if isinstance(spec, PhysicsSpec):
         return labelled_sample(source, spec) if source else make_physics_sample(spec)
     return source.sample(spec) if source else make_sample(spec)

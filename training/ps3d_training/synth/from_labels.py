@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.open import open_volume
 from ps3d_training.synth.noise import effect_rng
-from ps3d_training.synth.sample import Sample, image_of
+from ps3d_training.synth.sample import SimulatedSample, image_of
 from ps3d_training.synth.spec import SampleSpec
 from ps3d_training.synth.truth import connected, facts_of, mean_diameter, voxels_by_label
 from ps3d_training.synth.variety import random_spec
-
-Array = np.ndarray[Any, Any]
 
 LEAST_VOXELS = 50
 """Components of a binary volume below this are dirt: a ball of 50 voxels is 4.6 across."""
@@ -78,14 +77,14 @@ class LabelSource:
                 f"diameter of {size_voxels:.1f} voxels; choose a smaller shape or larger particles."
             )
 
-    def sample(self, spec: SampleSpec) -> Sample:
+    def sample(self, spec: SampleSpec) -> SimulatedSample:
         """Cut the labels of one sample and simulate its scan. Equal specs give equal bytes.
 
         Raises:
             InputError: if no crop with enough grains is found.
         """
         labels, facts, origin = self.cut(spec)
-        return Sample(image_of(labels, spec), labels, spec, facts, origin)
+        return SimulatedSample(image_of(labels, spec), labels, spec, facts, origin)
 
     def cut(self, spec: SampleSpec) -> tuple[Array, dict[str, Any], dict[str, Any]]:
         """Cut the labels of one sample, and say what came out and where it lay.

@@ -5,16 +5,13 @@ Knows surfaces only: whether they come from a packing or from a segmentation of 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_training.synth.container import add_container
 from ps3d_training.synth.noise import effect_rng, smooth_noise
 from ps3d_training.synth.spec import AIR, SampleSpec
 from ps3d_training.synth.surfaces import Surfaces
-
-Array = np.ndarray[Any, Any]
 
 _PORE_LEVEL = 0.84
 """A fifth of a normal variable lies above it."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import ndimage
 
+from ps3d_rt.core.arrays import Array
 from ps3d_training.synth.spec import SampleSpec
-
-Array = np.ndarray[Any, Any]
 
 
 def effect_rng(spec: SampleSpec, effect: str) -> np.random.Generator:

@@ -7,17 +7,15 @@ their levels are equal: a face between facets, with neither gap nor overlap.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_training.synth.noise import effect_rng
 from ps3d_training.synth.shapes import Grain, draw_stretch, make_grain
 from ps3d_training.synth.spec import SampleSpec
 from ps3d_training.synth.surfaces import Surfaces
-
-Array = np.ndarray[Any, Any]
 
 BAND = 3.0
 """Levels are kept up to this far outside a grain, voxels."""

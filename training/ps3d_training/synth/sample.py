@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.errors import InputError
 from ps3d_training.synth.artifacts import scan
 from ps3d_training.synth.container import container_inside
@@ -15,8 +16,6 @@ from ps3d_training.synth.packing import Packer, Packing
 from ps3d_training.synth.spec import SampleSpec
 from ps3d_training.synth.surfaces import Surfaces, surfaces_of
 from ps3d_training.synth.truth import connected, facts_of
-
-Array = np.ndarray[Any, Any]
 
 
 class Spec(Protocol):
@@ -35,7 +34,7 @@ class Spec(Protocol):
 
 
 @dataclass(frozen=True)
-class Sample:
+class SimulatedSample:
     """A synthetic scan and its truth."""
 
     image: Array
@@ -69,7 +68,7 @@ class Sample:
         return entry | ({"labels": self.origin} if self.origin else {})
 
 
-def make_sample(spec: SampleSpec) -> Sample:
+def make_sample(spec: SampleSpec) -> SimulatedSample:
     """Make one labelled synthetic sample. Equal specs give equal bytes.
 
     Raises:
@@ -82,7 +81,7 @@ def make_sample(spec: SampleSpec) -> Sample:
     image = _image_of(packing.surfaces, spec, (place, paint, measure), inside)
     inside_voxels = int(inside.sum())
     facts = facts_of(labels, inside_voxels=inside_voxels, otherwise_voxels=spec.particle_size_voxels)
-    return Sample(image, labels, spec, facts)
+    return SimulatedSample(image, labels, spec, facts)
 
 
 def image_of(labels: Array, spec: SampleSpec) -> Array:

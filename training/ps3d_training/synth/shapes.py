@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
-
-Array = np.ndarray[Any, Any]
 
 _PROBE_DIRECTIONS = 48
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-Array = np.ndarray[Any, Any]
+from ps3d_rt.core.arrays import Array
 
 REACH = 3
 """Distances are measured up to this many voxels: no effect at a surface or a contact is wider."""

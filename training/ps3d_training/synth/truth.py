@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-Array = np.ndarray[Any, Any]
+from ps3d_rt.core.arrays import Array
 
 
 def connected(labels: Array, *, smallest_voxels: int = 8) -> Array:

@@ -4,7 +4,7 @@ spec → packing (who is where) → compose (which mineral) → projector → ac
 """
 
 from ps3d_training.synth.physics.sample import make_physics_sample
-from ps3d_training.synth.physics.spec import PhysicsSpec, Scan
+from ps3d_training.synth.physics.spec import PhysicsSpec, ScanSettings
 from ps3d_training.synth.physics.variety import KINDS, random_physics_spec
 
-__all__ = ["KINDS", "PhysicsSpec", "Scan", "make_physics_sample", "random_physics_spec"]
+__all__ = ["KINDS", "PhysicsSpec", "ScanSettings", "make_physics_sample", "random_physics_spec"]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import ndimage
 
+from ps3d_rt.core.arrays import Array
 from ps3d_training.synth.physics.attenuation import Channels
-from ps3d_training.synth.physics.spec import Scan
-
-Array = np.ndarray[Any, Any]
+from ps3d_training.synth.physics.spec import ScanSettings
 
 _LEAST_PHOTONS = 0.5
 """A reading below this is taken for this much: behind gold nothing arrives."""
@@ -41,7 +38,7 @@ def transmission(paths: Array, channels: Channels, pixel_cm: float) -> Array:
     return through
 
 
-def expose(through: Array, scan: Scan, sigma_per_cm: float, pixel_cm: float, rng: np.random.Generator) -> Array:
+def expose(through: Array, scan: ScanSettings, sigma_per_cm: float, pixel_cm: float, rng: np.random.Generator) -> Array:
     """Add what the scanner adds, and take the logarithm.
 
     Args:

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.errors import InputError
-
-Array = np.ndarray[Any, Any]
 
 _BASIS_ERROR = 0.02
 """Relative, of any material's attenuation at any energy; three or four basis materials reach it."""

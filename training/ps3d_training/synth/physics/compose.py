@@ -6,16 +6,15 @@ material of :class:`~ps3d_training.synth.physics.attenuation.Channels`) say all 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_training.synth.noise import smooth_noise
 from ps3d_training.synth.physics.packing import Grains
 from ps3d_training.synth.physics.spec import PhysicsSpec
-
-Array = np.ndarray[Any, Any]
 
 _PURE, _GROWN, _SPECKLED, _VEINED, _RIMMED = range(5)
 

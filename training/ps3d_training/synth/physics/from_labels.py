@@ -9,7 +9,7 @@ from ps3d_training.synth.physics.compose import materials_in
 from ps3d_training.synth.physics.sample import physics_image_of
 from ps3d_training.synth.physics.spec import PhysicsSpec
 from ps3d_training.synth.physics.variety import random_physics_spec
-from ps3d_training.synth.sample import Sample
+from ps3d_training.synth.sample import SimulatedSample
 
 
 def labelled_spec(source: LabelSource, seed: int, **fixed: Any) -> PhysicsSpec:
@@ -35,7 +35,7 @@ def labelled_spec(source: LabelSource, seed: int, **fixed: Any) -> PhysicsSpec:
     return random_physics_spec(seed, **fixed)
 
 
-def labelled_sample(source: LabelSource, spec: PhysicsSpec) -> Sample:
+def labelled_sample(source: LabelSource, spec: PhysicsSpec) -> SimulatedSample:
     """Cut the labels of one sample and scan them. Equal specs give equal bytes on one machine.
 
     Raises:
@@ -43,4 +43,4 @@ def labelled_sample(source: LabelSource, spec: PhysicsSpec) -> Sample:
     """
     labels, facts, origin = source.cut(spec.grains)
     image, phases = physics_image_of(labels, spec)
-    return Sample(image, labels, spec, facts, origin, phases, materials_in(spec))
+    return SimulatedSample(image, labels, spec, facts, origin, phases, materials_in(spec))

@@ -8,12 +8,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
-
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.errors import InputError
 from ps3d_training.synth.physics.attenuation import attenuation_per_cm
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

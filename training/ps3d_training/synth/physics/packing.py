@@ -10,16 +10,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from ps3d_rt.core.arrays import Array
 from ps3d_training.synth.shapes import Grain, draw_stretch, make_grain
 from ps3d_training.synth.spec import SampleSpec
 from ps3d_training.synth.truth import connected
-
-Array = np.ndarray[Any, Any]
 
 BAND = 3.0
 """Levels are kept up to this far outside a grain, voxels."""

@@ -7,12 +7,10 @@ one run over neighbouring numbers. Lengths are in pixels. A ray's detector coord
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from ps3d_rt.core.arrays import Array
 
 
 def view_angles(views: int) -> Array:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import fft
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.errors import InputError
 from ps3d_training.synth.physics.projector import back_project
-
-Array = np.ndarray[Any, Any]
 
 FILTERS = ("ramp", "shepp-logan", "cosine", "hamming", "hann")
 

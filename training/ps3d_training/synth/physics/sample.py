@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from ps3d_rt.core.arrays import Array
 from ps3d_rt.errors import InputError
 from ps3d_training.synth.physics.acquire import expose, transmission
 from ps3d_training.synth.physics.attenuation import Channels, channels
@@ -17,11 +17,9 @@ from ps3d_training.synth.physics.packing import Grains, pack
 from ps3d_training.synth.physics.projector import project, view_angles
 from ps3d_training.synth.physics.reconstruct import hardening_curve, reconstruct
 from ps3d_training.synth.physics.spec import PhysicsSpec
-from ps3d_training.synth.sample import Sample
+from ps3d_training.synth.sample import SimulatedSample
 from ps3d_training.synth.surfaces import surfaces_of
 from ps3d_training.synth.truth import facts_of
-
-Array = np.ndarray[Any, Any]
 
 _SLAB = 32
 """Slices that are projected at once."""
@@ -31,7 +29,7 @@ _LEVELS_BELOW = 60
 """Gray levels of such an export below the embedding, at most."""
 
 
-def make_physics_sample(spec: PhysicsSpec) -> Sample:
+def make_physics_sample(spec: PhysicsSpec) -> SimulatedSample:
     """Make one labelled sample. Equal specs give equal bytes on one machine.
 
     Raises:
@@ -43,7 +41,7 @@ def make_physics_sample(spec: PhysicsSpec) -> Sample:
     image, phases = _scanned(spec, grains, inside, (place, fill, scan))
     voxels = int(inside.sum()) * spec.grains.shape[0]
     facts = facts_of(grains.labels, inside_voxels=voxels, otherwise_voxels=spec.grains.particle_size_voxels)
-    return Sample(image, grains.labels, spec, facts, phases=phases, materials=materials_in(spec))
+    return SimulatedSample(image, grains.labels, spec, facts, phases=phases, materials=materials_in(spec))
 
 
 def physics_image_of(labels: Array, spec: PhysicsSpec) -> tuple[Array, Array]:
@@ -54,7 +52,7 @@ def physics_image_of(labels: Array, spec: PhysicsSpec) -> tuple[Array, Array]:
         spec: its shape is that of ``labels``.
 
     Returns:
-        image and phases, as in :class:`Sample`.
+        image and phases, as in :class:`SimulatedSample`.
 
     Raises:
         InputError: if the shapes differ.

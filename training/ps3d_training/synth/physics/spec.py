@@ -23,7 +23,7 @@ _OF_THE_PACKING = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scan:
+class ScanSettings:
     """How the sample is scanned and reconstructed."""
 
     beam: Beam = field(default_factory=Beam)
@@ -83,7 +83,7 @@ class PhysicsSpec:
     """What lies between the grains: a material; ``air`` for a packing without resin."""
     wall: str = "polypropylene"
     """Of the tube, if ``grains.container``."""
-    scan: Scan = field(default_factory=Scan)
+    scan: ScanSettings = field(default_factory=ScanSettings)
 
     def __post_init__(self) -> None:
         if not self.minerals:

@@ -11,7 +11,7 @@ from ps3d_rt.errors import InputError
 from ps3d_training.synth.physics.attenuation import Beam
 from ps3d_training.synth.physics.materials import Recipe, recipe, training_minerals, training_recipes
 from ps3d_training.synth.physics.reconstruct import FILTERS
-from ps3d_training.synth.physics.spec import PhysicsSpec, Scan
+from ps3d_training.synth.physics.spec import PhysicsSpec, ScanSettings
 from ps3d_training.synth.spec import SampleSpec
 
 KINDS = ("loose", "dense", "wide")
@@ -38,7 +38,7 @@ def random_physics_spec(
         kind: one of :data:`KINDS`; drawn where it is not given.
         material: a recipe's name; else one for training, or any minerals of those together.
         embedding: one of :data:`EMBEDDINGS`; drawn where it is not given.
-        scan: fields of :class:`Scan` to keep.
+        scan: fields of :class:`ScanSettings` to keep.
         fixed: fields of :class:`SampleSpec` to keep.
 
     Raises:
@@ -138,7 +138,7 @@ def _inner(found: Recipe, embedding: str, size_voxels: float, rng: np.random.Gen
     return drawn
 
 
-def _scan(side: int, container: bool, rng: np.random.Generator) -> Scan:
+def _scan(side: int, container: bool, rng: np.random.Generator) -> ScanSettings:
     kilovolts = int(rng.choice(list(_FILTERS)))
     aluminium, copper = (round(float(rng.uniform(0, most)), 2) for most in _FILTERS[kilovolts])
     few, poor, good = rng.random() < 0.25, rng.uniform(0.35, 0.9), rng.uniform(1.0, 1.5)
@@ -155,7 +155,7 @@ def _scan(side: int, container: bool, rng: np.random.Generator) -> Scan:
     drawn = {name: round(value, 5) if rng.random() < chance else 0.0 for name, (chance, value) in some.items()}
     if container:
         drawn["surround"] = 0.0
-    return Scan(
+    return ScanSettings(
         beam=Beam(kilovolts=kilovolts, aluminium_mm=aluminium, copper_mm=copper),
         views=round(side * (poor if few else good)),
         noise=round(float(np.exp(rng.uniform(np.log(0.03), np.log(0.33)))), 4),

@@ -4,13 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from ps3d_rt.core.fragments import BORDER, CORE, find_runs, paint, shallow_and_deep
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.pieces import BORDER, CORE, find_runs, paint, thin_and_deep
 
 
 def painted(runs, values, shape):
     out = np.zeros(shape, np.uint32)
-    paint(out.reshape(-1), runs.firsts, runs.lengths, values)
+    paint(out.reshape(-1), runs.first_index, runs.lengths, values)
     return out
 
 
@@ -32,7 +32,7 @@ def test_cores_and_groups_are_the_components(shape, seed, share, draw):
     assert (runs.cores, runs.groups) == (core_count, group_count)
     np.testing.assert_array_equal(painted(runs, runs.core, box.shape), cores)
     np.testing.assert_array_equal(painted(runs, runs.group, box.shape), groups)
-    assert np.all(np.diff(runs.firsts) > 0)
+    assert np.all(np.diff(runs.first_index) > 0)
 
 
 def test_more_groups_than_16_bits_can_name():
@@ -41,19 +41,19 @@ def test_more_groups_than_16_bits_can_name():
     assert find_runs(classes, Box.of_shape(classes.shape)).group.tolist() == list(range(1, 41**3 + 1))
 
 
-@pytest.mark.parametrize(("values", "thin", "deep"), [([CORE], 0, True), ([CORE, BORDER], 1, False)])
-def test_beyond_the_volume_is_not_outside(values, thin, deep):
+@pytest.mark.parametrize(("values", "shallow", "deep"), [([CORE], 0, True), ([CORE, BORDER], 1, False)])
+def test_beyond_the_volume_is_not_outside(values, shallow, deep):
     classes = np.array(values, np.uint8).reshape(1, 1, -1)
     box = Box.of_shape(classes.shape)
-    found = thin_and_deep(classes, box, find_runs(classes, box))
-    assert [column[1:].tolist() for column in found] == [[thin], [deep]]
+    found = shallow_and_deep(classes, box, find_runs(classes, box))
+    assert [column[1:].tolist() for column in found] == [[shallow], [deep]]
 
 
 def test_a_core_is_thin_at_its_faces_and_deep_3_voxels_in():
     classes = np.full((7, 7, 7), BORDER, np.uint8)
     classes[1:5, 1:5, 1:5] = CORE
     box = Box.of_shape(classes.shape)
-    found = thin_and_deep(classes, box, find_runs(classes, box))
+    found = shallow_and_deep(classes, box, find_runs(classes, box))
     assert [column[1:].tolist() for column in found] == [[4**3 - 2**3], [False]]
     classes[1:6, 1:6, 1:6] = CORE
-    assert thin_and_deep(classes, box, find_runs(classes, box))[1][1:].tolist() == [True]
+    assert shallow_and_deep(classes, box, find_runs(classes, box))[1][1:].tolist() == [True]

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.core.arrays import CudaKernel, Twins, array_namespace, asnumpy, compiled, is_array
+from ps3d_rt.core.arrays import CudaKernel, KernelDispatch, array_namespace, asnumpy, compiled, is_array
 from ps3d_rt.core.components import component_roots, numbered
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
@@ -34,41 +34,41 @@ def check_border_core(border_core: Any) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class PieceFacts:
-    """What is known of the pieces of a box: its cores, 1..cores, and the border of every group, cores + group.
+class FragmentFacts:
+    """What is known of the fragments of a box: its cores, 1..cores, and the border of every group, cores + group.
 
-    Arrays are indexed by piece; entry 0 means nothing.
+    Arrays are indexed by fragment; entry 0 means nothing.
     """
 
-    home: NDArray[np.uint32]
-    """The border piece that stands for the group of a piece; it may be a piece without voxels."""
-    thin: NDArray[np.int64]
+    group_id: NDArray[np.uint32]
+    """The border fragment that stands for the group of a fragment; it may be a fragment without voxels."""
+    shallow: NDArray[np.int64]
     """By core: voxels at distance ≤ 1 to outside the core; 0 if it is deep."""
     deep: NDArray[np.bool_]
-    """By core: whether a voxel has distance ≥ 3; if so the core stays, however many voxels are thin."""
+    """By core: whether a voxel has distance ≥ 3; if so the core stays, however many voxels are shallow."""
 
     @property
     def count(self) -> int:
-        """Number of pieces."""
-        return self.home.size - 1
+        """Number of fragments."""
+        return self.group_id.size - 1
 
     @property
     def cores(self) -> int:
-        """Number of cores, which are the pieces 1..cores; the others are border."""
+        """Number of cores, which are the fragments 1..cores; the others are border."""
         return self.deep.size - 1
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces(PieceFacts):
-    """The foreground in a box as pieces."""
+class Fragments(FragmentFacts):
+    """The foreground in a box as fragments."""
 
     labels: Any
     """(z, y, x) uint32, 0 where there is no foreground; lies where the classes lay."""
 
 
-@Twins
-def find_pieces(classes: Any, box: Box) -> Pieces:
-    """Cut the foreground in ``box`` of a border-core map into pieces.
+@KernelDispatch
+def find_fragments(classes: Any, box: Box) -> Fragments:
+    """Cut the foreground in ``box`` of a border-core map into fragments.
 
     Args:
         classes: (Z, Y, X) uint8, C-contiguous; what lies beyond it lies beyond the volume. So it goes
@@ -76,21 +76,21 @@ def find_pieces(classes: Any, box: Box) -> Pieces:
         box: at most 2^31 voxels.
     """
     runs = find_runs(classes, box)
-    thin, deep = thin_and_deep(classes, box, runs)
-    home = np.arange(runs.cores + runs.groups + 1, dtype=np.uint32)
-    home[runs.core] = runs.cores + runs.group
-    home[0] = 0
-    piece = np.where(runs.core > 0, runs.core, runs.cores + runs.group).astype(np.uint32)
+    shallow, deep = shallow_and_deep(classes, box, runs)
+    group_id = np.arange(runs.cores + runs.groups + 1, dtype=np.uint32)
+    group_id[runs.core] = runs.cores + runs.group
+    group_id[0] = 0
+    fragment = np.where(runs.core > 0, runs.core, runs.cores + runs.group).astype(np.uint32)
     labels = np.zeros(box.shape, np.uint32)
-    paint(labels.reshape(-1), runs.firsts, runs.lengths, piece)
-    return Pieces(home, thin, deep, labels)
+    paint(labels.reshape(-1), runs.first_index, runs.lengths, fragment)
+    return Fragments(group_id, shallow, deep, labels)
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
     """The foreground in a box as runs of one class along x, in raster order; one entry a run."""
 
-    firsts: NDArray[np.int32]
+    first_index: NDArray[np.int32]
     """Raster index, in the box, of the first voxel."""
     lengths: NDArray[np.int32]
     """Voxels."""
@@ -115,11 +115,11 @@ def find_runs(classes: NDArray[np.uint8], box: Box) -> Runs:
 
     The box holds at most 2^31 voxels.
     """
-    firsts, lengths, is_core, rows = _runs(classes, np.array(box.start), np.array(box.shape))
-    core, group = _joined(firsts, lengths, is_core, rows, np.array(box.shape))
+    first_index, lengths, is_core, rows = _runs(classes, np.array(box.start), np.array(box.shape))
+    core, group = _joined(first_index, lengths, is_core, rows, np.array(box.shape))
     _number(core, is_core)
     _number(group, np.ones_like(is_core))
-    return Runs(firsts, lengths, core, group)
+    return Runs(first_index, lengths, core, group)
 
 
 @compiled
@@ -142,7 +142,7 @@ def _runs(
             last = here
         rows[row + 1] = rows[row] + count
     count = rows[-1]
-    firsts, lengths = np.empty(count + 1, np.int32), np.empty(count + 1, np.int32)  # one too many, written in vain
+    first_index, lengths = np.empty(count + 1, np.int32), np.empty(count + 1, np.int32)  # one too many, written in vain
     is_core = np.empty(count + 1, np.bool_)
     for row in range(depth * height):
         z, y = start[0] + row // height, start[1] + row % height
@@ -152,20 +152,20 @@ def _runs(
             changed = here != last
             lengths[ended] = x  # for now, where the run ends in its row
             ended += changed & (last != BACKGROUND)
-            firsts[begun] = row * width + x
+            first_index[begun] = row * width + x
             is_core[begun] = here == CORE
             begun += changed & (here != BACKGROUND)
             last = here
         if last != BACKGROUND:
             lengths[ended] = width
         for i in range(rows[row], rows[row + 1]):
-            lengths[i] -= firsts[i] - row * width
-    return firsts[:count], lengths[:count], is_core[:count], rows
+            lengths[i] -= first_index[i] - row * width
+    return first_index[:count], lengths[:count], is_core[:count], rows
 
 
 @compiled
 def _joined(
-    firsts: NDArray[Any], lengths: NDArray[Any], is_core: NDArray[Any], rows: NDArray[Any], shape: NDArray[Any]
+    first_index: NDArray[Any], lengths: NDArray[Any], is_core: NDArray[Any], rows: NDArray[Any], shape: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Join runs that touch, into cores and into groups: a run points to one before it, the first of all to itself."""
 
@@ -181,12 +181,12 @@ def _joined(
             of[max(a, b)] = min(a, b)
 
     depth, height, width = shape
-    core, group = np.arange(firsts.size, dtype=np.int32), np.arange(firsts.size, dtype=np.int32)
+    core, group = np.arange(first_index.size, dtype=np.int32), np.arange(first_index.size, dtype=np.int32)
     for z in range(depth):
         for y in range(height):
             here = z * height + y
             for i in range(rows[here] + 1, rows[here + 1]):
-                if firsts[i - 1] + lengths[i - 1] == firsts[i]:
+                if first_index[i - 1] + lengths[i - 1] == first_index[i]:
                     join(group, i - 1, i)
             for dz, dy in ((0, -1), (-1, -1), (-1, 0), (-1, 1)):
                 if z + dz < 0 or y + dy < 0 or y + dy >= height:
@@ -195,7 +195,7 @@ def _joined(
                 shift = (here - other) * width
                 i, j = rows[here], rows[other]
                 while i < rows[here + 1] and j < rows[other + 1]:
-                    a, b = firsts[i], firsts[j] + shift
+                    a, b = first_index[i], first_index[j] + shift
                     a_stop, b_stop = a + lengths[i], b + lengths[j]
                     if a <= b_stop and b <= a_stop:  # 26 neighbours: a step aside counts
                         join(group, i, j)
@@ -222,10 +222,10 @@ def _number(of: NDArray[Any], counts: NDArray[Any]) -> None:
             of[i] = of[of[i]]  # it points to a run before it, which has its number by now
 
 
-def thin_and_deep(classes: NDArray[np.uint8], box: Box, runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def shallow_and_deep(classes: NDArray[np.uint8], box: Box, runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Find what rule 2 asks of the cores in ``box``: whether a voxel has distance ≥ 3, and how many have ≤ 1.
 
-    The voxels around a core voxel, nearer than 3, are one 6-connected piece if all of them are core; if one is not,
+    The voxels around a core voxel, nearer than 3, are one 6-connected fragment if all of them are core; if one is not,
     it is outside. So no core needs to be known beyond the box, only classes.
 
     Args:
@@ -237,9 +237,9 @@ def thin_and_deep(classes: NDArray[np.uint8], box: Box, runs: Runs) -> tuple[NDA
         (cores + 1,) voxels at distance ≤ 1, 0 if the core is deep; (cores + 1,) whether it is deep.
     """
     where = np.array(box.start), np.array(box.shape)
-    thin, deep = _thin_and_deep(classes, *where, runs.firsts, runs.lengths, runs.core, runs.cores, _ball())
-    thin[deep] = 0
-    return thin, deep
+    shallow, deep = _shallow_and_deep(classes, *where, runs.first_index, runs.lengths, runs.core, runs.cores, _ball())
+    shallow[deep] = 0
+    return shallow, deep
 
 
 def _ball() -> NDArray[np.int64]:
@@ -250,25 +250,25 @@ def _ball() -> NDArray[np.int64]:
 
 
 @compiled
-def _thin_and_deep(
+def _shallow_and_deep(
     classes: NDArray[Any],
     start: NDArray[Any],
     shape: NDArray[Any],
-    firsts: NDArray[Any],
+    first_index: NDArray[Any],
     lengths: NDArray[Any],
     core: NDArray[Any],
     cores: int,
     ball: NDArray[Any],
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Count the thin voxels of every core until it shows a deep one; the first 6 of ``ball`` are face neighbours."""
-    thin = np.zeros(cores + 1, np.int64)
+    """Count the shallow voxels of every core until it shows a deep one; the first 6 of ``ball`` are face neighbours."""
+    shallow = np.zeros(cores + 1, np.int64)
     deep = np.zeros(cores + 1, np.bool_)
     depth, height, width = classes.shape
-    for i in range(firsts.size):
+    for i in range(first_index.size):
         own = core[i]
-        z = start[0] + firsts[i] // (shape[1] * shape[2])
-        y = start[1] + firsts[i] // shape[2] % shape[1]
-        first = start[2] + firsts[i] % shape[2]
+        z = start[0] + first_index[i] // (shape[1] * shape[2])
+        y = start[1] + first_index[i] // shape[2] % shape[1]
+        first = start[2] + first_index[i] % shape[2]
         for x in range(first, first + lengths[i]):
             if own == 0 or deep[own]:
                 break
@@ -279,44 +279,46 @@ def _thin_and_deep(
                 if inside and classes[at_z, at_y, at_x] != CORE:
                     break
                 clear += 1
-            thin[own] += clear < 6
+            shallow[own] += clear < 6
             deep[own] = clear == ball.shape[0]
-    return thin, deep
+    return shallow, deep
 
 
 @compiled
-def paint(out: NDArray[Any], firsts: NDArray[Any], lengths: NDArray[Any], values: NDArray[Any]) -> None:
+def paint(out: NDArray[Any], first_index: NDArray[Any], lengths: NDArray[Any], values: NDArray[Any]) -> None:
     """Write a value a run into ``out``, flat."""
-    for i in range(firsts.size):
-        for k in range(firsts[i], firsts[i] + lengths[i]):
+    for i in range(first_index.size):
+        for k in range(first_index[i], first_index[i] + lengths[i]):
             out[k] = values[i]
 
 
-@find_pieces.on_gpu
-def _find_pieces_on_gpu(classes: Any, box: Box) -> Pieces:
+@find_fragments.on_gpu
+def _find_fragments_on_gpu(classes: Any, box: Box) -> Fragments:
     xp = array_namespace(classes)
     own = xp.ascontiguousarray(classes[box.slices])
-    core, firsts = numbered(component_roots(own == CORE, corners=False))
+    core, first_index = numbered(component_roots(own == CORE, corners=False))
     group, groups = numbered(component_roots(own != BACKGROUND, corners=True))
-    cores = firsts.size
-    home = np.arange(cores + groups.size + 1, dtype=np.uint32)
-    home[1 : cores + 1] = cores + asnumpy(group.reshape(-1)[firsts])
+    cores = first_index.size
+    group_id = np.arange(cores + groups.size + 1, dtype=np.uint32)
+    group_id[1 : cores + 1] = cores + asnumpy(group.reshape(-1)[first_index])
     labels = xp.where(core > 0, core, xp.where(group > 0, group + cores, 0)).astype(xp.uint32)
-    return Pieces(home, *_thin_and_deep_on_gpu(classes, box, core, cores), labels)
+    return Fragments(group_id, *_shallow_and_deep_on_gpu(classes, box, core, cores), labels)
 
 
-def _thin_and_deep_on_gpu(classes: Any, box: Box, core: Any, cores: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Do what :func:`thin_and_deep` does; ``core`` is (z, y, x) int32, the cores in ``box``."""
+def _shallow_and_deep_on_gpu(
+    classes: Any, box: Box, core: Any, cores: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Do what :func:`shallow_and_deep` does; ``core`` is (z, y, x) int32, the cores in ``box``."""
     xp = array_namespace(classes)
     wide = Box(_moved(box.start, -DEEP_REACH), _moved(box.stop, DEEP_REACH))
     here = wide.intersect(Box.of_shape(cast(Zyx, classes.shape)))
-    room = xp.full(wide.shape, CORE, xp.uint8)  # beyond the volume is not outside
-    room[here.relative_to(wide).slices] = classes[here.slices]
+    padded_classes = xp.full(wide.shape, CORE, xp.uint8)  # beyond the volume is not outside
+    padded_classes[here.relative_to(wide).slices] = classes[here.slices]
     steps = xp.asarray(_ball() @ np.array([wide.shape[1] * wide.shape[2], wide.shape[2], 1]))
-    thin, deep = xp.zeros(cores + 1, xp.int32), xp.zeros(cores + 1, xp.int32)
-    _measure_cores(core.size, core, *core.shape[1:], DEEP_REACH, room, steps.size, steps, thin, deep)
+    shallow, deep = xp.zeros(cores + 1, xp.int32), xp.zeros(cores + 1, xp.int32)
+    _measure_cores(core.size, core, *core.shape[1:], DEEP_REACH, padded_classes, steps.size, steps, shallow, deep)
     is_deep = asnumpy(deep) > 0
-    return np.where(is_deep, 0, asnumpy(thin)).astype(np.int64), is_deep
+    return np.where(is_deep, 0, asnumpy(shallow)).astype(np.int64), is_deep
 
 
 def _moved(at: Zyx, by: int) -> Zyx:
@@ -326,13 +328,14 @@ def _moved(at: Zyx, by: int) -> Zyx:
 
 _measure_cores = CudaKernel("""
 __global__ void measure_cores(long long count, const int* core, long long height, long long width, long long reach,
-                              const unsigned char* room, long long ball, const long long* steps, int* thin, int* deep) {
+                              const unsigned char* padded_classes, long long ball, const long long* steps,
+                              int* shallow, int* deep) {
     long long i = thread();
     if (i >= count || core[i] == 0) return;
     long long x = i % width + reach, y = i / width % height + reach, z = i / width / height + reach;
     long long at = (z * (height + 2 * reach) + y) * (width + 2 * reach) + x, clear = 0;
-    while (clear < ball && room[at + steps[clear]] == 1) clear++;
-    if (clear < 6) atomicAdd(&thin[core[i]], 1);
+    while (clear < ball && padded_classes[at + steps[clear]] == 1) clear++;
+    if (clear < 6) atomicAdd(&shallow[core[i]], 1);
     if (clear == ball) deep[core[i]] = 1;
 }
 """)

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import compiled
-from ps3d_rt.core.pieces import CORE
+from ps3d_rt.core.fragments import CORE
 
 _VOXELS, _FOREGROUND, _CORE_VOXELS, _CORE, _FACES, _MARGIN = range(6)
 """Columns of :attr:`ScoreSums.sums`."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sureness:
+class ParticleConfidence:
     """How sure the network is of the particles 1..N, (N,) each; NaN where a particle has nothing to ask about."""
 
     confidence: NDArray[np.float64]
@@ -31,10 +31,10 @@ class Sureness:
         """Return the three by name, as they stand in the particle table."""
         return dict(vars(self))
 
-    def of(self, ids: NDArray[Any]) -> Sureness:
+    def take(self, ids: NDArray[Any]) -> ParticleConfidence:
         """Give that of some particles, (n,) ids."""
         rows = ids.astype(np.int64) - 1
-        return Sureness(**{name: column[rows] for name, column in self.columns().items()})
+        return ParticleConfidence(**{name: column[rows] for name, column in self.columns().items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def add_up(
                         sums[one, _MARGIN] += both
 
 
-def to_sureness(chunks: Iterable[ScoreSums], count: int) -> tuple[Sureness, NDArray[np.int32]]:
+def to_confidence(chunks: Iterable[ScoreSums], count: int) -> tuple[ParticleConfidence, NDArray[np.int32]]:
     """Add up the chunks of a volume with the particles 1..``count``.
 
     Returns:
@@ -96,7 +96,7 @@ def to_sureness(chunks: Iterable[ScoreSums], count: int) -> tuple[Sureness, NDAr
     >>> one, next_one = (
     ...     ScoreSums(np.array([1]), np.array([[n, 90 * n, 0, 0, 1, -20]]), np.array([n], np.int32)) for n in (1, 4)
     ... )
-    >>> found, stops = to_sureness([one, next_one], 1)
+    >>> found, stops = to_confidence([one, next_one], 1)
     >>> found.confidence, found.core_confidence, found.contact_margin, stops.tolist()
     (array([0.9]), array([nan]), array([-0.1]), [0, 4])
     """
@@ -106,7 +106,7 @@ def to_sureness(chunks: Iterable[ScoreSums], count: int) -> tuple[Sureness, NDAr
         stops[chunk.ids] = np.maximum(stops[chunk.ids], chunk.stops)
     voxels, foreground, core_voxels, core, faces, margin = total[1:].T
     means = _mean(foreground, 100 * voxels), _mean(core, 100 * core_voxels), _mean(margin, 200 * faces)
-    return Sureness(*means), stops
+    return ParticleConfidence(*means), stops
 
 
 def _mean(total: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.float64]:

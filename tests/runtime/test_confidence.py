@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ps3d_rt.core.chunks import ChunkGrid, Part
-from ps3d_rt.core.pieces import CORE
-from ps3d_rt.core.sureness import Sureness, to_sureness
+from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels
+from ps3d_rt.core.confidence import ParticleConfidence, to_confidence
+from ps3d_rt.core.fragments import CORE
 from ps3d_rt.stages.confidence import add_up_scores, score_tasks
-from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND, MemoryStore
+from ps3d_rt.stages.storage import BORDER_CORE, CORE_SCORE, FOREGROUND_SCORE, MemoryStore
 
 IDS = [[1, 1, 2, 0], [1, 3, 2, 2]]
 CLASSES = [[1, 2, 2, 0], [1, 2, 1, 2]]
@@ -24,7 +24,7 @@ def stored(ids, classes, foreground, core):
     """A store of one plane or of a volume, with the ids in it."""
     arrays = [np.array(a, ndmin=3) for a in (ids, classes, foreground, core)]
     store = MemoryStore(arrays[0].shape)
-    names = "ids", BORDER_CORE, FOREGROUND, CORE_SCORE
+    names = "ids", BORDER_CORE, FOREGROUND_SCORE, CORE_SCORE
     store.arrays |= {
         name: a.astype(np.uint32 if name == "ids" else np.uint8) for name, a in zip(names, arrays, strict=True)
     }
@@ -40,18 +40,18 @@ def sure(store, chunk, names=None):
     for box in grid.boxes:
         here = np.union1d(0, ids[box.slices])
         store.write("labels", box, np.searchsorted(here, ids[box.slices]))
-        parts.append(Part("labels", box, names[here]))
+        parts.append(ChunkLabels("labels", box, names[here]))
     found = map(partial(add_up_scores, store), score_tasks(grid, parts))
-    sureness, _ = to_sureness(found, int(names.max()))
-    return sureness
+    confidence, _ = to_confidence(found, int(names.max()))
+    return confidence
 
 
-def values(sureness):
-    return [column.tolist() for column in sureness.columns().values()]
+def values(confidence):
+    return [column.tolist() for column in confidence.columns().values()]
 
 
-def as_bytes(sureness):
-    return [column.tobytes() for column in sureness.columns().values()]
+def as_bytes(confidence):
+    return [column.tobytes() for column in confidence.columns().values()]
 
 
 @pytest.mark.parametrize("chunk", [(1, 2, 4), (1, 1, 4), (1, 2, 3), (1, 2, 1), (1, 1, 1)])
@@ -87,7 +87,7 @@ def test_no_particles_no_numbers(names):
 def plainly(store):
     """What :func:`sure` finds, asked particle by particle."""
     ids, classes, foreground, core = (
-        store.arrays[name].astype(int) for name in ("ids", BORDER_CORE, FOREGROUND, CORE_SCORE)
+        store.arrays[name].astype(int) for name in ("ids", BORDER_CORE, FOREGROUND_SCORE, CORE_SCORE)
     )
     faces = []
     for axis in range(3):
@@ -131,7 +131,7 @@ def test_any_chunks_give_the_bytes_of_the_whole(shape, chunk, seed, background):
 
 def test_numbers_follow_their_particles():
     columns = {name: np.array([0.1, 0.2, 0.3]) for name in ("confidence", "core_confidence", "contact_margin")}
-    assert values(Sureness(**columns).of(np.array([3, 1], np.uint64))) == [[0.3, 0.1]] * 3
+    assert values(ParticleConfidence(**columns).take(np.array([3, 1], np.uint64))) == [[0.3, 0.1]] * 3
 
 
 def test_every_particle_ends_where_its_last_voxel_lies():
@@ -142,20 +142,20 @@ def test_every_particle_ends_where_its_last_voxel_lies():
     classes, percent = (ids > 0).astype(int), 90 * (ids > 0)
     store = MemoryStore(ids.shape)
     for name, values_ in zip(
-        ("ids", BORDER_CORE, FOREGROUND, CORE_SCORE), (ids, classes, percent, percent), strict=True
+        ("ids", BORDER_CORE, FOREGROUND_SCORE, CORE_SCORE), (ids, classes, percent, percent), strict=True
     ):
         store.arrays[name] = values_.astype(np.uint32 if name == "ids" else np.uint8)
     for chunk in ((7, 2, 3), (2, 1, 2), (3, 2, 1)):
         grid, parts = ChunkGrid(ids.shape, chunk), []
-        parts = [Part("ids", box, np.arange(4)) for box in grid.boxes]
-        _, stops = to_sureness(map(partial(add_up_scores, store), score_tasks(grid, parts)), 3)
+        parts = [ChunkLabels("ids", box, np.arange(4)) for box in grid.boxes]
+        _, stops = to_confidence(map(partial(add_up_scores, store), score_tasks(grid, parts)), 3)
         assert stops.tolist() == [0, 3, 6, 7]
 
 
 def test_ids_past_32_bits_are_told_apart():
     store = stored([[1, 2, 0]], [[1, 1, 0]], [[100, 80, 0]], [[90, 60, 0]])
     grid = ChunkGrid((1, 1, 3), (1, 1, 3))
-    part = Part("ids", grid.boxes[0], np.array([0, 2**33, 2**33 + 1], np.uint64))
+    part = ChunkLabels("ids", grid.boxes[0], np.array([0, 2**33, 2**33 + 1], np.uint64))
     (task,) = score_tasks(grid, [part])
     found = add_up_scores(store, task)
     assert (found.ids.dtype, found.ids.tolist()) == (np.int64, [2**33, 2**33 + 1])
