@@ -28,7 +28,7 @@ def test_a_sample_is_read_as_it_was_made_and_made_once(tmp_path, monkeypatch):
 
 def test_another_spec_or_generator_is_another_sample(tmp_path, monkeypatch):
     folders = [case.folder for case in samples.load_cases(tmp_path, [SMALL, replace(SMALL, noise=0.2)])]
-    monkeypatch.setattr(samples, "generator_hash", lambda: "other")
+    monkeypatch.setattr(samples, "generator_hash", lambda **_: "other")
     folders += [case.folder for case in samples.load_cases(tmp_path, [SMALL])]
     assert len(set(folders)) == 3
 

@@ -116,14 +116,14 @@ def test_without_wait4_there_is_no_peak(monkeypatch):
 
 def test_the_command_runs_predict_on_scans_of_two_shapes(cli, tmp_path):
     out, picture = tmp_path / "results" / "throughput.json", tmp_path / "throughput.svg"
-    options = ("--sizes", 12, "--shape", 48, "--repeats", 1, "--engine", "fake", "--cache", tmp_path / "cache")
+    options = ("--sizes", 12, "--shape", 48, "--repeats", 1, "--engine", "openvino", "--cache", tmp_path / "cache")
     code, printed, said = cli("bench", "throughput", *options, "--out", out, "--plot", picture, "--json")
     assert code == 0, said
     content = json.loads(out.read_text(encoding="utf-8"))
     assert json.loads(printed) == content
     assert [run["shape"] for run in content["runs"]] == [[48, 48, 48], [24, 24, 24]]
     for run in content["runs"]:
-        assert run["engine"]["name"] == "fake"
+        assert run["engine"]["name"] == "openvino"
         assert run["zoom"] == pytest.approx(2)
         assert "network" in run["stages_seconds"]
         assert "all" not in run["stages_seconds"]

@@ -37,6 +37,7 @@ def test_the_demo_ends_with_labels_table_report_and_scores(cli: Any, tmp_path: P
         "synth_00007.ome.zarr",
         "particles.parquet",
         "particles.csv",
+        "dropped.parquet",
         "report.html",
         "run.json",
     }

@@ -43,7 +43,7 @@ def sampled_boxes(shape: Zyx, chunk: Zyx) -> list[SampledBox]:
     1
     >>> chosen = sampled_boxes((1000, 2000, 2000), (1, 2000, 2000))
     >>> len(chosen), chosen[0].read.shape, len(chosen[0].keep)
-    (20, (4, 2000, 2000), 49)
+    (5, (4, 2000, 2000), 225)
     """
     voxels = prod(shape)
     if voxels <= SMALL_VOXELS:

@@ -29,9 +29,9 @@ def demo(
     list(write_samples(sample, [spec]))
     facts = read_metadata(sample)[name]
     predict(
-        sample / "images" / f"{name}.zarr",
-        result,
-        particle_size=facts["particle_size"],
+        scan=sample / "images" / f"{name}.zarr",
+        out=result,
+        particle_size=str(facts["particle_size"]),
         spacing=str(facts["spacing"]),
         overwrite=overwrite,
     )
