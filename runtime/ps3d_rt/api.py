@@ -145,7 +145,9 @@ def predict_to_folder(
 
     output.check_output(Path(folder), overwrite=overwrite)
     with prepared(volume, particle_size=particle_size, **options) as (scan, bundle, ready, config):
-        return output.predict_to_folder(scan, bundle, ready, config, Path(folder), overwrite=overwrite, tell=progress)
+        return output.predict_to_folder(
+            scan, bundle, ready, config, Path(folder), overwrite=overwrite, on_event=progress
+        )
 
 
 @contextmanager

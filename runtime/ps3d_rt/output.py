@@ -72,7 +72,7 @@ def predict_to_folder(
     folder: Path,
     *,
     overwrite: bool = False,
-    tell: Listener = ignore,
+    on_event: Listener = ignore,
 ) -> dict[str, Any]:
     """Segment a scan and write everything a run leaves behind; go on with a run that was stopped.
 
@@ -83,7 +83,7 @@ def predict_to_folder(
         config: how.
         folder: the output; appears when it is complete.
         overwrite: replace an output that is there, at the very end.
-        tell: called with every event.
+        on_event: called with every event.
 
     Returns:
         The content of ``run.json``.
@@ -98,10 +98,10 @@ def predict_to_folder(
     remembered = folder.parent / f".{folder.name}.run" / _BUDGET
     if config.memory_by_default and remembered.is_file():
         config = replace(config, memory_bytes=int(remembered.read_text(encoding="utf-8")))
-    prediction = prepare(volume, model, engine, config, tell)
+    prediction = prepare(volume, model, engine, config, on_event)
     with run_folder(folder, prediction.spec()) as journal:
         if journal.resumed:
-            tell(RunResumed(str(journal.folder)))
+            on_event(RunResumed(str(journal.folder)))
         if (done := published(journal, folder)) is not None:
             return done
         _write(journal.folder / _BUDGET, str(config.memory_bytes))
@@ -116,9 +116,9 @@ def predict_to_folder(
             journal=journal,
             pictures=True,
         )
-        found = run_stages(prediction, storage, tell)
+        found = run_stages(prediction, storage, on_event)
         table, record = found.particles, replace(found.record, resumed=journal.resumed)
-        clock = Clock(tell, dict(record.seconds or {}))
+        clock = Clock(on_event, dict(record.seconds or {}))
         with clock.stage("report", prod(volume.shape)):
             remove_unfinished(output)
             write_dropped(found.dropped, output)
@@ -130,7 +130,7 @@ def predict_to_folder(
         record.write(output / MARK)
         with replace(clock, seconds={}).stage("publish", prod(volume.shape)):
             publish(journal, folder)
-    tell(RunDone(len(table), seconds, len(found.dropped), found.dropped.volume_share))
+    on_event(RunDone(len(table), seconds, len(found.dropped), found.dropped.volume_share))
     return record.to_json()
 
 

@@ -133,7 +133,7 @@ def test_number_and_share_are_in_run_json_the_report_and_the_last_line(
     caplog.set_level(logging.INFO, "ps3d_rt")
     volume, there = scan(), masks()
     with listening() as tell:
-        run = predict_to_folder(volume, MODEL, FakeEngine(PATCH), config(), tmp_path / "out", tell=tell)
+        run = predict_to_folder(volume, MODEL, FakeEngine(PATCH), config(), tmp_path / "out", on_event=tell)
     gone = {name: int(there[name].sum()) for name in ("faint", "fine", "speck")}
     share = sum(gone.values()) / sum(int(mask.sum()) for mask in there.values())
     assert run["dropped"] == json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["dropped"]

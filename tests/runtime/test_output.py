@@ -131,7 +131,7 @@ def test_a_run_stopped_anywhere_goes_on_and_ends_with_the_same_bytes(
             begun = (tmp_path / f".out-{calls}.run").exists()
             stops += begun
             assert begun or calls < 6, "only a run that had done nothing starts afresh"
-            assert predict(volume, out, tell=heard.append)["resumed"] == begun
+            assert predict(volume, out, on_event=heard.append)["resumed"] == begun
             assert any(isinstance(event, RunResumed) for event in heard) == begun
         assert content(out) == content(tmp_path / "want")
         assert not list(tmp_path.glob(".out*")), "the work of the run is gone"

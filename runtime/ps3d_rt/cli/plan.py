@@ -33,8 +33,8 @@ def plan(
     with opened(scan, run_options) as (volume, bundle, ready, config):
         warn(*volume.warnings)
         if config.particle_size_mm is None:
-            with listening() as tell:
-                config = prepare(volume, bundle, ready, config, tell).config  # noqa: PLW2901 - now it is known
+            with listening() as on_event:
+                config = prepare(volume, bundle, ready, config, on_event).config  # noqa: PLW2901 - now it is known
         run = RunPlan.for_shape(volume.shape, volume.dtype.itemsize, bundle, config, ready.spec.devices)
         facts = {
             "particle_size_mm": config.particle_size_mm,

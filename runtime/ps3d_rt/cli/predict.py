@@ -34,9 +34,9 @@ def predict(
 
     check_output(out, overwrite=overwrite)
     with (
-        listening(as_json=log_json) as tell,
+        listening(as_json=log_json) as on_event,
         opened(scan, run_options) as (volume, bundle, ready, config),
     ):
-        run = predict_to_folder(volume, bundle, ready, config, out, overwrite=overwrite, tell=tell)
+        run = predict_to_folder(volume, bundle, ready, config, out, overwrite=overwrite, on_event=on_event)
     dropped = run["dropped"]["particles"]
     typer.echo(f'{{"particles": {run["particles"]}, "dropped": {dropped}, "output": "{out.as_posix()}"}}')

@@ -136,7 +136,7 @@ class Packer:
         return False
 
     def _promising(self, grain: Grain, *, touching: bool) -> Array:
-        """Up to four centres that look right at the grain's probe points; the rest are not worth a close look."""
+        """Choose up to six centres at which the grain's probe points look right. Only these are tried in full."""
         rng, shape = self._rng, np.array(self._spec.shape)
         # Centres just past the faces are allowed: scans cut grains.
         centers = rng.uniform(-0.3 * grain.radius, shape - 1 + 0.3 * grain.radius, (_CANDIDATES, 3))
