@@ -196,7 +196,7 @@ def test_without_a_driver_auto_is_the_cpu_and_cupy_is_not_asked(
     tiny_bundle: ModelBundle, no_driver: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with caplog.at_level(logging.DEBUG), open_engine(tiny_bundle) as ready:
+    with caplog.at_level(logging.DEBUG, logger="ps3d_rt"), open_engine(tiny_bundle) as ready:
         assert (ready.spec.name, ready.spec.device) == ("openvino", "cpu")
     assert "network(s) on cpu: openvino" in caplog.text
     assert "cupy" not in caplog.text.lower()

@@ -147,7 +147,7 @@ def test_what_a_flavour_has_not_is_a_missing_capability(tiny_bundle: ModelBundle
 def test_of_what_tensorrt_says_only_errors_are_heard(caplog: pytest.LogCaptureFixture) -> None:
     trt = load_tensorrt("tensorrt-rtx")
     log, severity = log_of(trt), trt.ILogger.Severity
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="ps3d_rt"):
         log.log(severity.ERROR, "it broke")
         for kind in (severity.WARNING, severity.INFO):
             log.log(kind, "converting scales")

@@ -162,7 +162,7 @@ def test_a_damaged_file_is_refused_when_read(tmp_path, keep_bytes):
     write(store, BOXES[0])
     file = tmp_path / "labels" / "c" / "0" / "0" / "0"
     file.write_bytes(file.read_bytes()[:keep_bytes])
-    with pytest.raises(InputError, match=r"labels: a chunk between .* cannot be read.*; remove it and run again"):
+    with pytest.raises(InputError, match=r"labels: a chunk between .* cannot be read: .*; remove it and run again"):
         store.read("labels", BOXES[0])
 
 

@@ -401,7 +401,7 @@ def test_the_command_writes_the_table_and_prints_the_sizes(tmp_path, app, cubes,
 
 def test_the_command_prints_null_where_there_is_no_particle(tmp_path, capsys):
     np.save(tmp_path / "labels.npy", np.zeros((2, 2, 2), np.uint8))
-    measure_command(tmp_path / "labels.npy", tmp_path / "out", spacing=1.0)
+    measure_command(tmp_path / "labels.npy", tmp_path / "out", spacing="1.0")
     assert json.loads(capsys.readouterr().out)["size_distribution"]["d50_by_volume_mm"] is None
 
 
@@ -410,7 +410,7 @@ def test_the_command_corrects_for_the_faces_unless_told_not_to_and_sieves_if_tol
     np.save(tmp_path / "labels.npy", labels)
     sizes = {}
     for name, options in {"corrected": {}, "raw": {"edge_correction": False}, "sieve": {"sieve": True}}.items():
-        measure_command(tmp_path / "labels.npy", tmp_path / name, spacing=1.0, **options)
+        measure_command(tmp_path / "labels.npy", tmp_path / name, spacing="1.0", **options)
         sizes[name] = json.loads(capsys.readouterr().out)["size_distribution"]
     table = measure(labels, (1, 1, 1))
     assert sizes == {
@@ -453,5 +453,5 @@ def test_the_command_asks_for_a_spacing_and_refuses_another_image(tmp_path):
     with pytest.raises(InputError, match="pass --spacing"):
         measure_command(tmp_path / "labels.npy", tmp_path / "out")
     with pytest.raises(InputError, match=r"image.npy has shape \(2, 2, 3\)"):
-        measure_command(tmp_path / "labels.npy", tmp_path / "out", image=tmp_path / "image.npy", spacing=1.0)
+        measure_command(tmp_path / "labels.npy", tmp_path / "out", image=tmp_path / "image.npy", spacing="1.0")
     assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ps3d_rt
+import ps3d_rt.devices.cpu
 import ps3d_rt.plan
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.distribution import size_facts
@@ -119,7 +120,7 @@ def test_neither_shards_nor_chunks_nor_sweeps_change_the_result(
     with monkeypatch.context() as small:
         small.setattr(ps3d_rt.plan, "WORK_SHARD", shard)
         small.setattr(ps3d_rt.stages.storage, "WORK_SHARD", shard)
-        small.setattr(ps3d_rt.plan, "SWEEP_SHARE", 1e-9)
+        small.setattr(ps3d_rt.devices.cpu, "SWEEP_SHARE", 1e-9)
         # Threads do what processes would: the sweeps of a plan for several workers.
         small.setattr(ps3d_rt.stages.run, "Workers", lambda processes=1, threads=None: Workers(1, threads))
         cut = run(gray(LABELS), particle_size_mm=size_mm, chunk=16, workers=workers)

@@ -155,6 +155,9 @@ def leave_out_constant(parts: Sequence[SampledVoxels], shape: Zyx) -> tuple[list
         here = part.voxels != value
         left.append(replace(part, inside=here if part.inside is None else here & part.inside))
         count += here.size - int(np.count_nonzero(here))
+    inside = [part.voxels[part.inside] for part in left if part.inside is not None and part.inside.any()]
+    if not inside or min(some.min() for some in inside) == max(some.max() for some in inside):
+        return list(parts), None  # a drawing in two gray values has no outside
     return left, Outside(value, count / sum(part.voxels.size for part in parts))
 
 

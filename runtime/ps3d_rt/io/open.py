@@ -52,7 +52,7 @@ def _reopen(
     path: Path, spacing: SpacingMm | None, shape: tuple[int, ...] | None, dtype: Any, offset_bytes: int | None
 ) -> Volume:
     """Open what was pickled: tasks follow each other fast, and a scan may have thousands of pages to check."""
-    return _open(path, spacing, shape, dtype, offset_bytes)
+    return open_volume(path, spacing_mm=spacing, shape=shape, dtype=dtype, offset_bytes=offset_bytes)
 
 
 def _open(
