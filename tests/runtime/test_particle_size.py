@@ -136,7 +136,7 @@ def test_auto_on_the_command_line(cli: Any, scan: Any, tmp_path: Path) -> None:
     code, out, err = cli("plan", tmp_path / "ore.tif", *options, "--no-trial")
     assert code == 0, err
     assert json.loads(out)["particle_size_mm"] == size
-    code, _, _ = cli("predict", tmp_path / "ore.tif", tmp_path / "two", *options, "--workers", "2", "--chunk", "64")
+    code, _, _ = cli("predict", tmp_path / "ore.tif", tmp_path / "two", *options, "--chunk", "64")
     assert code == 0
     assert json.loads((tmp_path / "two" / "run.json").read_text())["parameters"]["particle_size_mm"] == size
 
