@@ -130,8 +130,8 @@ def rim(
     empty = passed[known].sum(axis=1) >= pure * total[known].sum(axis=1)
     scanned = of[within].any() and empty.sum() <= _MOST_EMPTY * known.sum()
     inside = found[within].sum() / of[within].sum() if scanned else 1.0
-    beyond, before = where.step >= begin[where.cell], where.step < _WELL_INSIDE * begin[where.cell]
-    return Rim(float(found[outer].sum() / max(1, of.sum())), float(inside), beyond, before)
+    ring = where.cell, where.step
+    return Rim(float(found[outer].sum() / max(1, of.sum())), float(inside), outer[ring], within[ring])
 
 
 def leave_out_constant(parts: Sequence[SampledVoxels], shape: Zyx) -> tuple[list[SampledVoxels], Outside | None]:
