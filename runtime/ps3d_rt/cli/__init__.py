@@ -56,7 +56,7 @@ def main() -> None:
     set_level(logging.INFO)
     try:
         with stoppable():
-            build_app()()
+            build_app()(prog_name="ps3d-rt")
     except Ps3dError as error:
         _fail(error)
     except OSError as error:
