@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake_engine import FakeEngine
 from ps3d_export import engine as module
 from ps3d_export.engine import export_engine, patches_per_s
 from ps3d_export.variant import export_variant
 from ps3d_rt.devices.gpus import Gpu
 from ps3d_rt.engines.cache import EngineCache, EngineKey
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import CapabilityError
 
 GPU = Gpu(0, "A GPU", (8, 9), 2**33, (13, 0))

@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 import pytest
 
+from fake_engine import FakeEngine
 from ps3d_export import verdicts
 from ps3d_export.gate import judge, reason
 from ps3d_export.samples import GATE, read_samples, simulate
@@ -16,7 +17,6 @@ from ps3d_export.variant import export_variant
 from ps3d_export.verdicts import judge_model, record, record_in_bundle, reference_of
 from ps3d_rt.engines import Engine, EngineSpec, open_engine
 from ps3d_rt.engines.cache import EngineCache, EngineKey, Verdict
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.model import load_model
 

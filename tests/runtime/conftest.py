@@ -16,6 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional
 
+import host_cupy
 from ps3d_rt.core import arrays
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.devices import gpu
@@ -108,10 +109,6 @@ _LAYERS: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
-collect_ignore = ["gpu_process.py"]
-"""Not to be imported here: it puts the stand-in in the place of CuPy."""
-
-
 @pytest.fixture(scope="session")
 def cubes() -> Callable[..., Array]:
     """Make labels of separate cubes along x of the sides given, none on a face except with side 9."""
@@ -183,14 +180,12 @@ def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     if request.param == "gpu" and not _gpu():
         pytest.skip("no CUDA device")
     if request.param == "host":
-        monkeypatch.syspath_prepend(Path(__file__).parent)
-        stand_in = import_module("host_cupy")
-        if stand_in.COMPILER is None:
+        if host_cupy.COMPILER is None:
             pytest.skip("no g++ to compile the kernels for the host")
-        for name, module in stand_in.modules().items():
+        for name, module in host_cupy.modules().items():
             monkeypatch.setitem(sys.modules, name, module)
     yield import_module("cupy")
     arrays._raw_kernel.cache_clear()
     vars(gpu._mine).clear()
     if request.param == "host":
-        assert not stand_in.counted_offences()
+        assert not host_cupy.counted_offences()

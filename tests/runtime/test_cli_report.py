@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake_engine import FakeEngine
 from ps3d_rt.core.distribution import size_facts
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.table import read_table
 from ps3d_rt.model import ModelBundle

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from fake_engine import FakeEngine
 from ps3d_rt.cli.progress import listening
 from ps3d_rt.core.dropped import Census, list_dropped
 from ps3d_rt.core.particle_filter import Reason
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.engines.shared import SharedEngine
 from ps3d_rt.events import Event, RunDone, Warned
 from ps3d_rt.io.base import ArrayVolume

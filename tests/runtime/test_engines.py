@@ -14,10 +14,10 @@ import openvino
 import pytest
 from onnx import TensorProto, helper, save
 
+from fake_engine import FakeEngine
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.devices import gpus
 from ps3d_rt.engines import CPU_ENGINES, open_engine
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.engines.onnxruntime import OnnxRuntimeEngine
 from ps3d_rt.engines.openvino import OpenVinoEngine
 from ps3d_rt.errors import CapabilityError, InputError

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake_engine import FakeEngine
 from ps3d_rt import memory
 from ps3d_rt.core.grid import Box
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import InputError
 from ps3d_rt.forecast import _middle, gpu_bytes, memory_bytes
 from ps3d_rt.io.base import ArrayVolume

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import tifffile
 import zarr
 from zarr.codecs import BloscCodec
 
+import ole_file
 from ps3d_rt.core.grid import Box
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
@@ -140,10 +140,7 @@ def _dicom(folder: Path) -> Made:
 
 
 def _txm(folder: Path) -> Made:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parent)
-        made = import_module("ole_file").txm(IMAGE, 5, {"PixelSize": np.float32(10).tobytes()})
-    (folder / "scan.txm").write_bytes(made)
+    (folder / "scan.txm").write_bytes(ole_file.txm(IMAGE, 5, {"PixelSize": np.float32(10).tobytes()}))
     return folder / "scan.txm", folder / "scan.txm"
 
 

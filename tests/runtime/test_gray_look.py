@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import ps3d_rt
+from fake_engine import FakeEngine
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.normalize import gray_scale
 from ps3d_rt.core.sample_table import NO_PARTICLES
 from ps3d_rt.core.sampling import MOST_VOXELS, SMALL_VOXELS, sampled_boxes
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Event, Warned
 from ps3d_rt.io.base import ArrayVolume, Volume

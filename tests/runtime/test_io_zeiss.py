@@ -2,12 +2,12 @@
 
 import pickle
 import struct
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import ole_file
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.open import open_volume
@@ -16,14 +16,9 @@ IMAGE = np.random.default_rng(0).integers(0, 60000, (105, 40, 60), dtype=np.uint
 FEW = IMAGE[:4]
 
 
-with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(Path(__file__).parent)
-    MADE = import_module("ole_file").txm
-
-
 def txm(path, image=FEW, code=5, **changes):
     """Write a .txm; ``changes`` are streams of ImageInfo, None leaves one out."""
-    path.write_bytes(MADE(image, code, changes))
+    path.write_bytes(ole_file.txm(image, code, changes))
     return path
 
 

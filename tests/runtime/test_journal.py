@@ -7,7 +7,6 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
+import worker_tasks as tasks
 from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.journal import SPEC, Journal, _array
 from ps3d_rt.workers import Workers
-
-HERE = Path(__file__).parent
-
-
-@pytest.fixture
-def tasks(monkeypatch):
-    """The tasks as a module that a worker process can import too."""
-    monkeypatch.syspath_prepend(HERE)
-    return import_module("worker_tasks")
 
 
 def content(folder):
@@ -265,7 +256,7 @@ def test_a_worker_records_before_the_result_is_taken(tmp_path):
             time.sleep(0.01)
 
 
-def test_a_map_on_processes_records_there(tmp_path, tasks):
+def test_a_map_on_processes_records_there(tmp_path):
     with Workers(processes=2) as workers:
         journal = Journal(tmp_path)
         assert list(journal.map(workers.map, "stage", tasks.square, range(5))) == [0, 1, 4, 9, 16]
@@ -363,9 +354,7 @@ def test_two_runs_cannot_share_a_folder(tmp_path, spec):
         thread.start()
         thread.join()
         assert len(caught) == 1
-        other = subprocess.run(
-            [sys.executable, HERE / "worker_tasks.py", tmp_path], capture_output=True, text=True, check=False
-        )
+        other = subprocess.run([sys.executable, tasks.__file__, tmp_path], capture_output=True, text=True, check=False)
         assert "another run is writing to" in other.stderr
         assert journal.load("a") == 1
     with Journal.open(tmp_path, {}) as journal:
@@ -380,9 +369,9 @@ def test_an_error_in_the_block_frees_the_folder(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill asks nothing there")
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path, tasks):
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path):
     def start(folder):
-        return subprocess.Popen([sys.executable, HERE / "worker_tasks.py", folder], stderr=subprocess.DEVNULL)
+        return subprocess.Popen([sys.executable, tasks.__file__, folder], stderr=subprocess.DEVNULL)
 
     def runs():
         return (killed / "runs").read_text().split() if (killed / "runs").exists() else []

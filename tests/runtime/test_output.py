@@ -16,7 +16,7 @@ import pytest
 
 import ps3d_rt
 import ps3d_rt.plan
-from ps3d_rt.engines.fake import FakeEngine
+from fake_engine import FakeEngine
 from ps3d_rt.errors import InputError, InterruptedRun
 from ps3d_rt.events import RunResumed
 from ps3d_rt.io.base import ArrayVolume

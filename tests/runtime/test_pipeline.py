@@ -11,12 +11,12 @@ import pytest
 import ps3d_rt
 import ps3d_rt.devices.cpu
 import ps3d_rt.plan
+from fake_engine import FakeEngine
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.normalize import gray_scale
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Event, RunDone, RunStarted, StageAdvanced, StageDone, StageStarted
 from ps3d_rt.io.base import ArrayVolume

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import ps3d_rt.plan
+from fake_engine import FakeEngine
 from ps3d_rt.api import as_volume
 from ps3d_rt.core.arrays import asnumpy, is_cupy_array
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.errors import CapabilityError
 from ps3d_rt.pipeline import Result, predict_volume
 from ps3d_rt.plan import PredictConfig

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake_engine import FakeEngine
 from ps3d_rt.core.grid import Box
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.events import Event, StageDone, StageStarted
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.output import predict_to_folder

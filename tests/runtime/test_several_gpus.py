@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import host_cupy
 import ps3d_rt.plan
+from fake_engine import FakeEngine
 from ps3d_rt.devices import gpus
 from ps3d_rt.devices.gpus import Gpu, find_gpus
 from ps3d_rt.devices.several import find_devices
 from ps3d_rt.engines import open_engine
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.engines.shared import SharedEngine
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.io.base import ArrayVolume
@@ -28,7 +30,6 @@ from ps3d_rt.pipeline import predict_volume, prepare, run_stages
 from ps3d_rt.plan import PredictConfig, RunPlan
 from ps3d_rt.stages.storage import LabelsInMemory, RowsInMemory, RunStorage
 
-HERE = Path(__file__).parent
 PATCH = (24, 24, 24)
 CONFIG = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5, chunk=16)
 GIB = 2**30
@@ -83,14 +84,13 @@ def scan() -> np.ndarray[Any, Any]:
 
 
 def test_two_gpus_give_the_bytes_of_one_cpu(fake_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(HERE)
-    if import_module("host_cupy").COMPILER is None:
+    if host_cupy.COMPILER is None:
         pytest.skip("no g++ to compile the kernels for the host")
     model: ModelBundle = fake_model(patch=PATCH[0], target_size_voxels=13.0)
     want = predict_volume(ArrayVolume(scan(), 0.01), model, FakeEngine(PATCH, threshold=2.0), CONFIG)
     monkeypatch.setattr(ps3d_rt.plan, "WORK_SHARD", (8, 16, 16))
-    for name, module in import_module("host_cupy").modules().items():
-        monkeypatch.setitem(__import__("sys").modules, name, module)
+    for name, module in host_cupy.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
     there = import_module("gpu_process")
     seen = tmp_path / "seen"
     seen.mkdir()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fake_engine import FakeEngine
 from ps3d_rt.cli.progress import warn
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.events import Event, Warned
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle

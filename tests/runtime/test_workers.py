@@ -6,23 +6,13 @@ import threading
 import time
 import weakref
 from functools import partial
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+import worker_tasks as tasks
 from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun, Ps3dError
 from ps3d_rt.workers import Workers, check_stop, report_progress
-
-HERE = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def tasks(monkeypatch):
-    """The tasks as a module that a worker process can import too."""
-    monkeypatch.syspath_prepend(HERE)
-    return import_module("worker_tasks")
 
 
 @pytest.fixture
@@ -44,18 +34,18 @@ def pids_in(folder):
     return [int(path.name.removeprefix("pid-")) for path in folder.glob("pid-*")]
 
 
-def test_results_come_in_the_order_of_the_items(workers, tasks):
+def test_results_come_in_the_order_of_the_items(workers):
     assert list(workers.map(tasks.slow_first, range(9))) == list(range(9))
     assert list(workers.map(tasks.square, [])) == []
     assert list(workers.map(tasks.square, [7])) == [49]
 
 
-def test_two_maps_can_be_taken_in_turns(workers, tasks):
+def test_two_maps_can_be_taken_in_turns(workers):
     pairs = zip(workers.map(tasks.square, range(20)), workers.map(tasks.slow_first, range(20)), strict=True)
     assert list(pairs) == [(k * k, k) for k in range(20)]
 
 
-def test_work_is_done_side_by_side_in_other_processes(processes, tasks):
+def test_work_is_done_side_by_side_in_other_processes(processes):
     pids = set(processes.map(tasks.where, range(6)))
     assert len(pids) == 2
     assert os.getpid() not in pids
@@ -68,7 +58,7 @@ def test_one_process_means_threads_of_this_one():
     assert found == [(k, os.getpid()) for k in range(3)]
 
 
-def test_a_process_is_started_for_a_task_only(tasks):
+def test_a_process_is_started_for_a_task_only():
     with Workers(processes=8) as workers:
         assert list(workers.map(tasks.square, [])) == []
         assert not workers._hired
@@ -107,7 +97,7 @@ def test_a_result_that_was_taken_leaves_the_memory_before_the_next_one_is_awaite
     assert alive == []
 
 
-def test_reports_arrive_before_the_result_in_the_thread_that_takes_it(workers, tasks):
+def test_reports_arrive_before_the_result_in_the_thread_that_takes_it(workers):
     heard = []
     results = workers.map(
         tasks.count_to, [3, 0, 2], on_progress=lambda value: heard.append((value, threading.get_ident()))
@@ -128,18 +118,18 @@ def test_reports_are_heard_while_the_task_runs():
         assert list(workers.map(task, [0], on_progress=lambda _: heard.set())) == [True]
 
 
-def test_a_report_without_a_listener_is_no_error(workers, tasks):
+def test_a_report_without_a_listener_is_no_error(workers):
     report_progress("outside any task")
     assert list(workers.map(tasks.count_to, [2])) == [2]
 
 
-def test_a_listener_that_fails_ends_the_map(workers, tasks):
+def test_a_listener_that_fails_ends_the_map(workers):
     with pytest.raises(ZeroDivisionError):
         list(workers.map(tasks.count_to, [2, 2], on_progress=lambda _: 1 / 0))
     assert list(workers.map(tasks.square, [2])) == [4]
 
 
-def test_an_error_comes_as_it_was_raised_and_the_workers_go_on(workers, tasks):
+def test_an_error_comes_as_it_was_raised_and_the_workers_go_on(workers):
     with pytest.raises(CapabilityError) as caught:
         list(workers.map(tasks.fail_at_3, range(50)))
     assert type(caught.value) is CapabilityError
@@ -147,13 +137,13 @@ def test_an_error_comes_as_it_was_raised_and_the_workers_go_on(workers, tasks):
     assert list(workers.map(tasks.square, range(4))) == [0, 1, 4, 9]
 
 
-def test_an_error_in_a_process_says_where(processes, tasks):
+def test_an_error_in_a_process_says_where(processes):
     with pytest.raises(CapabilityError) as caught:
         list(processes.map(tasks.fail_at_3, [3]))
     assert "in fail_at_3" in caught.value.__notes__[0]
 
 
-def test_what_cannot_travel_is_an_error_and_no_hang(processes, tasks):
+def test_what_cannot_travel_is_an_error_and_no_hang(processes):
     with pytest.raises(Ps3dError, match="AwkwardError: 1 and 2"):
         list(processes.map(tasks.fail_awkwardly, [1]))
     with pytest.raises((AttributeError, TypeError), match="pickle"):
@@ -163,7 +153,7 @@ def test_what_cannot_travel_is_an_error_and_no_hang(processes, tasks):
     assert list(processes.map(tasks.square, [3])) == [9]
 
 
-def test_after_an_error_what_runs_ends_and_what_waits_is_cancelled(workers, tasks, tmp_path):
+def test_after_an_error_what_runs_ends_and_what_waits_is_cancelled(workers, tmp_path):
     list(workers.map(tasks.where, range(4)))  # both workers are there now
     with pytest.raises(ValueError, match="item 0"):
         list(workers.map(partial(tasks.note_end, tmp_path), range(50)))
@@ -204,14 +194,14 @@ def test_a_map_that_is_given_up_leaves_no_task_running():
         assert len(ended) == count
 
 
-def test_a_worker_that_dies_interrupts_the_run(processes, tasks):
+def test_a_worker_that_dies_interrupts_the_run(processes):
     with pytest.raises(InterruptedRun, match=r"exit code 9.*start the same command again") as caught:
         list(processes.map(tasks.die, range(10)))
     assert caught.value.exit_code == 4
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_worker_that_is_killed_interrupts_the_run(processes, tasks, tmp_path):
+def test_a_worker_that_is_killed_interrupts_the_run(processes, tmp_path):
     def kill_one():
         tasks.wait_until(lambda: len(pids_in(tmp_path)) == 2, 10)
         for pid in pids_in(tmp_path):
@@ -222,7 +212,7 @@ def test_a_worker_that_is_killed_interrupts_the_run(processes, tasks, tmp_path):
         list(processes.map(partial(tasks.note_pid_and_hang, tmp_path), range(1, 5)))
 
 
-def test_an_error_of_the_caller_ends_the_processes_at_once(tasks, tmp_path):
+def test_an_error_of_the_caller_ends_the_processes_at_once(tmp_path):
     def use():
         with Workers(processes=2) as workers:
             results = workers.map(partial(tasks.note_pid_and_hang, tmp_path), range(3))
@@ -238,7 +228,7 @@ def test_an_error_of_the_caller_ends_the_processes_at_once(tasks, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal to one process")
-def test_ctrl_c_is_for_the_parent_to_act_on(processes, tasks):
+def test_ctrl_c_is_for_the_parent_to_act_on(processes):
     results = processes.map(tasks.report_pid_and_wait, [1, 2], on_progress=lambda pid: os.kill(pid, signal.SIGINT))
     assert list(results) == [1, 2]
 
@@ -262,7 +252,7 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a process group")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
-def test_a_run_that_is_stopped_leaves_no_process(tmp_path, tasks, how):
+def test_a_run_that_is_stopped_leaves_no_process(tmp_path, how):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     child = subprocess.Popen(
@@ -293,7 +283,7 @@ def test_numbers_below_1_are_refused(numbers):
 
 
 @pytest.mark.parametrize("kind", [Ps3dError, InputError, CapabilityError, InterruptedRun])
-def test_our_errors_travel(processes, kind, tasks):
+def test_our_errors_travel(processes, kind):
     with pytest.raises(kind) as caught:
         list(processes.map(tasks.throw, [kind("what, allowed, cure")]))
     assert type(caught.value) is kind

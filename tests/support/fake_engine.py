@@ -1,4 +1,4 @@
-"""Border-core scores computed from gray values by a formula: for our tests, no network behind it; no name opens it."""
+"""An engine without a network: border-core scores computed from gray values by a formula."""
 
 from __future__ import annotations
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, final
 
 import host_cupy
-
+from fake_engine import FakeEngine
 from ps3d_rt.core.arrays import asnumpy
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.engines.fake import FakeEngine
 from ps3d_rt.io.zarr_store import ZarrStore
 
 for _name, _module in host_cupy.modules().items():
