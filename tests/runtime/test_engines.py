@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -319,3 +320,21 @@ def test_importing_engines_loads_no_backend() -> None:
     heavy = {"cupy", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "torch"}
     code = f"import sys, ps3d_rt.engines; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# --- nothing is sent anywhere ---
+
+
+def test_openvino_loads_without_its_telemetry(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib\n"
+        "from ps3d_rt.engines.openvino import _load\n"
+        "core = _load().Core\n"
+        "print('openvino_telemetry' in sys.modules, list(pathlib.Path.home().iterdir()))\n"
+        "import openvino_telemetry\n"  # another part of a program may still use it
+    )
+    home = {name: str(tmp_path) for name in ("HOME", "USERPROFILE", "LOCALAPPDATA")}
+    said = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | home, check=True, capture_output=True, text=True
+    )
+    assert said.stdout.strip() == "False []"

@@ -8,6 +8,9 @@ Measured on 2 cores (U-Net, width 16, 4 stages, 64³ and 96³): batches of 2 or 
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, final
@@ -86,9 +89,28 @@ class OpenVinoEngine(Engine):
 
 def _load() -> Any:
     try:
-        return import_module("openvino")
+        with _without_telemetry():
+            return import_module("openvino")
     except ImportError as error:
         raise CapabilityError(f"OpenVINO does not load ({error}); install it: pip install openvino.") from error
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Hide ``openvino_telemetry``, as if it were not installed, while OpenVINO loads.
+
+    ``import openvino`` imports its converter, which reports every import to Google Analytics unless a file in the home
+    folder says not to (openvino/tools/ovc/__init__.py). Without the package it takes a stub that sends nothing.
+    """
+    name = "openvino_telemetry"
+    if name in sys.modules:  # somebody else's program has loaded it already
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # what Python reads as "not there"
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _choose_precision(core: Any, wanted: str) -> str:
