@@ -24,7 +24,6 @@ from ps3d_bench.accuracy_samples import LOOSE
 from ps3d_bench.environment import write_result
 from ps3d_bench.samples import Case, load_cases
 from ps3d_bench.script import add_model, add_sizes, result_head, run_script, script_parser
-from ps3d_rt.api import AUTO, configure
 from ps3d_rt.core.measure import measure
 from ps3d_rt.core.size_trials import SizeEstimate
 from ps3d_rt.engines import open_engine
@@ -33,6 +32,7 @@ from ps3d_rt.events import ignore
 from ps3d_rt.io.base import ArrayVolume, Volume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import prepare
+from ps3d_rt.predict_options import AUTO, PredictOptions, configure
 from ps3d_training.synth import SampleSpec, random_spec
 
 SIZES = (12, 17, 24, 34, 48, 68, 96, 120)
@@ -101,7 +101,7 @@ def on_sand(path: Path, bundle: ModelBundle, engine: Engine) -> dict[str, Any]:
 
 
 def _estimated(scan: Volume, bundle: ModelBundle, engine: Engine) -> dict[str, Any]:
-    config = configure(scan, bundle, particle_size=AUTO)
+    config = configure(scan, bundle, PredictOptions(particle_size=AUTO))
     start = time.perf_counter()
     try:
         job = prepare(scan, bundle, engine, config, ignore)

@@ -25,7 +25,6 @@ from ps3d_bench.accuracy_samples import LOOSE
 from ps3d_bench.environment import write_result
 from ps3d_bench.samples import Case, load_cases
 from ps3d_bench.script import add_model, add_sizes, result_head, run_script, script_parser
-from ps3d_rt.api import configure
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box, Sweep
 from ps3d_rt.core.measure import measure
@@ -35,6 +34,7 @@ from ps3d_rt.engines.base import Engine
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import prepare
+from ps3d_rt.predict_options import PredictOptions, configure
 from ps3d_rt.stages.particles import to_particles
 from ps3d_rt.stages.prediction import Prediction
 from ps3d_rt.stages.segment import NETWORK_ARRAYS, Segmentation, segment
@@ -73,7 +73,7 @@ def compare(case: Case, bundle: ModelBundle, engine: Engine) -> list[dict[str, A
         scan := ArrayVolume(case.image, case.spacing_mm),
         bundle,
         engine,
-        configure(scan, bundle, particle_size=case.particle_size_mm),
+        configure(scan, bundle, PredictOptions(particle_size=case.particle_size_mm)),
     )
     labels, percent = on_normalized_grid(job)
     grid, shape, whole = job.plan.shape, scan.shape, Box.of_shape(scan.shape)

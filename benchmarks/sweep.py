@@ -21,13 +21,13 @@ import ps3d_rt
 from ps3d_bench.environment import write_result
 from ps3d_bench.samples import HELD_OUT, held_out
 from ps3d_bench.script import held_out_parser, result_head, run_script
-from ps3d_rt.api import configure
 from ps3d_rt.engines import Engine, open_engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.samples import LabelledScan
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
+from ps3d_rt.predict_options import PredictOptions, configure
 
 MEASURES = ("f1", "f1_match", "f1_instance", "merger_ratio", "splitter_ratio")
 COLUMNS = (*MEASURES, "patches", "network_seconds")
@@ -75,7 +75,7 @@ def judge(
     scan: ArrayVolume, reference: Any, sample: LabelledScan, bundle: ModelBundle, engine: Engine
 ) -> dict[str, float]:
     """Give the :data:`COLUMNS` of one sample under one setting."""
-    config = configure(scan, bundle, particle_size=sample.particle_size_mm)
+    config = configure(scan, bundle, PredictOptions(particle_size=sample.particle_size_mm))
     result = predict_volume(scan, bundle, engine, config)
     metrics = asdict(ps3d_rt.evaluate(result.labels, reference))
     seconds, patches = result.run["seconds"]["network"], result.run["patches"]["planned"]

@@ -19,7 +19,6 @@ from ps3d_bench.baselines import snow as snow_baseline
 from ps3d_bench.baselines import threshwater, unet2d, watershed
 from ps3d_bench.baselines.unet2d import SliceNetwork
 from ps3d_bench.samples import Case, load_cases
-from ps3d_rt.api import configure
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.engines import open_engine
 from ps3d_rt.errors import InputError
@@ -27,6 +26,7 @@ from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.samples import find_samples
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
+from ps3d_rt.predict_options import PredictOptions, configure
 
 MOST_TRAINING_SAMPLES = 8
 """Of a folder: tuning on all of a hundred volumes would take a day and change little."""
@@ -146,10 +146,8 @@ class Ours:
     def _run(self, case: Case) -> Segmented:
         start = time.perf_counter()
         scan = ArrayVolume(case.image, case.spacing_mm)
-        size_mm = case.particle_size_mm
-        config = configure(
-            scan, self.bundle, particle_size=size_mm, overlap=self.overlap, skip_empty=True, threads=self.threads
-        )
+        options = PredictOptions(particle_size=case.particle_size_mm, overlap=self.overlap, threads=self.threads)
+        config = configure(scan, self.bundle, options)
         with open_engine(self.bundle, engine=self.engine, threads=self.threads, mirror=self.mirror) as ready:
             result = predict_volume(scan, self.bundle, ready, config)
         seconds = time.perf_counter() - start

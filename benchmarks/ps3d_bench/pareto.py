@@ -26,7 +26,6 @@ from ps3d_bench.accuracy import MEASURES
 from ps3d_bench.accuracy_samples import DENSE, LOOSE, SAMPLES
 from ps3d_bench.environment import machine, write_result
 from ps3d_bench.samples import Case, generator_hash, load_cases
-from ps3d_rt.api import configure
 from ps3d_rt.core.metrics import evaluate
 from ps3d_rt.engines import open_engine
 from ps3d_rt.engines.base import Engine
@@ -35,6 +34,7 @@ from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import predict_volume
+from ps3d_rt.predict_options import PredictOptions, configure
 from ps3d_rt.versions import versions
 from ps3d_training.synth import SampleSpec, random_spec
 
@@ -227,7 +227,8 @@ class Study:
 
 def _labels(point: Point, engine: Engine, case: Case, size_mm: float, threads: int | None) -> np.ndarray[Any, Any]:
     scan = ArrayVolume(case.image, case.spacing_mm)
-    config = configure(scan, point.bundle, particle_size=size_mm, overlap=point.overlap, threads=threads)
+    options = PredictOptions(particle_size=size_mm, overlap=point.overlap, threads=threads)
+    config = configure(scan, point.bundle, options)
     labels: np.ndarray[Any, Any] = predict_volume(scan, point.bundle, engine, config).labels
     return labels
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import ps3d_rt
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.volume_writer import write_volume
+from ps3d_rt.predict_options import PredictOptions
 
 GIVEN: dict[str, Any] = {"particle_size": 0.12, "engine": "fake"}
 
@@ -74,3 +76,12 @@ def test_a_path_that_is_not_there_and_a_wrong_word_are_refused(scan: Path, tmp_p
     with pytest.raises(TypeError, match="wrokers"):
         ps3d_rt.predict_to_folder(scan, tmp_path / "out", **GIVEN, wrokers=2)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_options_are_in_the_signature_and_processes_do_not_share_memory(scan: Path) -> None:
+    for function in (ps3d_rt.predict, ps3d_rt.predict_to_folder):
+        shown = signature(function).parameters
+        assert set(PredictOptions.__dataclass_fields__) < set(shown)
+        assert (shown["particle_size"].default, shown["chunk"].default) == (Parameter.empty, 256)
+    with pytest.raises(InputError, match=r"workers is 2.*predict_to_folder"):
+        ps3d_rt.predict(scan, **GIVEN, workers=2)

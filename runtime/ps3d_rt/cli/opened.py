@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from ps3d_rt.api import AUTO, prepared
+from ps3d_rt.api import prepared
 from ps3d_rt.cli import options
 from ps3d_rt.cli.run_options import RunOptions
 from ps3d_rt.engines.base import Engine
@@ -15,6 +15,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import PredictConfig
+from ps3d_rt.predict_options import AUTO, PredictOptions
 
 
 @contextmanager
@@ -25,8 +26,7 @@ def opened(scan: Path, typed: RunOptions) -> Iterator[tuple[Volume, ModelBundle,
         InputError: if an option, the scan or the model cannot be used.
         CapabilityError: if the engine or the device is not there.
     """
-    with prepared(
-        scan,
+    options_read = PredictOptions(
         particle_size=_size(typed.particle_size),
         spacing=options.spacing_mm(typed.spacing),
         dark=typed.dark,
@@ -47,7 +47,8 @@ def opened(scan: Path, typed: RunOptions) -> Iterator[tuple[Volume, ModelBundle,
         threads=typed.threads,
         workers=typed.workers,
         chunk=typed.chunk,
-    ) as ready:
+    )
+    with prepared(scan, options_read) as ready:
         yield ready
 
 
