@@ -1,68 +1,74 @@
 """Open damaged files of every format until the time is up: each must be read, or refused in our own words.
 
-    python benchmarks/fuzz_readers.py 120
+    python benchmarks/fuzz_readers.py 600
     python benchmarks/fuzz_readers.py 60 --only nrrd,mha --seed 7
 
-A damaged file is a good one with bits turned, bytes cut, copied or put in, or a number or word of its header replaced.
-Every finding is printed once a kind, with the file that shows it, which stays in ``--keep``. A file that takes longer
-than 30 s ends the program with the place where it hangs. Exit code 1 if anything was found.
+A damaged file is a good one with bits turned, bytes cut, copied or put in, a number or word of its header replaced, or
+the content of a file of another format. The good files are made once, in memory where the system has a folder there,
+and one process opens thousands of them; another watches it. A finding is: an exception that is not ours, a message with
+words of Python's or without the file's name, more than 10 s of computing or 60 s of waiting, 2 GiB of memory, the death
+of the process. Each is printed once a kind, with the files that show it, which stay in ``--keep``; how many files were
+tried goes into ``--out``. Exit code 1 if anything was found.
 """
 
 from __future__ import annotations
 
 import argparse
 import faulthandler
+import itertools
 import logging
 import random
 import re
 import shutil
 import sys
+import tempfile
 import time
 import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
+from ps3d_bench.environment import environment, write_result
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import Ps3dError
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.volume_writer import write_volume
 
+try:
+    import resource
+except ImportError:  # Windows tells no peak
+    resource = None  # type: ignore[assignment]
+
+MEMORY = Path("/dev/shm")
+PACKAGES = ("h5py", "imagecodecs", "nibabel", "numcodecs", "olefile", "pydicom", "pynrrd", "tifffile", "zarr")
+ROOT = Path(__file__).resolve().parents[1]
 IMAGE = np.random.default_rng(0).integers(0, 60000, (12, 18, 20), dtype=np.uint16)
 SPACING_MM = (0.03, 0.02, 0.01)
-HANGS_AFTER_S = 30
+MOST_SECONDS, HANGS_AFTER_S = 10, 60
+"""Of computing, and on the clock: a busy machine is no finding."""
+MOST_BYTES = 2**31
 WORDS = re.compile(
-    r"\b\w*(Error|Exception)\b|Traceback|unpack|index out of range|invalid literal for|could not convert|NoneType|"
-    r"has no attribute|not subscriptable|not iterable|must be str|positional argument|object cannot be"
+    r"\b\w*(Error|Exception)\b|Traceback|unpack requires|to unpack|(list|string|tuple) index|invalid literal for|"
+    r"NoneType|could not convert|has no attribute|not subscriptable|not iterable|must be str|positional argument|"
+    r"object cannot be|Exceeds the limit"
 )
 """What a message for people has no place for."""
 ODD = [
-    b"0",
-    b"-1",
-    b"1",
-    b"nan",
-    b"1e999",
-    b"99999999999999999999",
-    b"",
-    b"\0",
-    b"x",
-    b"%d",
-    b"..",
-    b"\xff\xfe",
-    b"none",
+    *(b"0", b"-1", b"1", b"2", b"-0", b"0,5", b"1.5", b"1 2", b"nan", b"inf", b"1e999", b"1e-320", b"65536"),
+    *(b"99999999999999999999", b"9" * 5000, "²".encode(), "٣".encode(), b"", b"\0", b"x", b"%d", b"..", b"/", b"C:\\x"),
+    *(b"\xff\xfe", b"none", b"null", b"true", b"[]", b"{}", b'"', b"\r", b"\n", b"\xef\xbb\xbf"),
 ]
 NRRD = "NRRD0004\ntype: ushort\ndimension: 3\nsizes: 20 18 12\nspacings: 10 20 30\nunits: um um um\nendian: little\n"
 MHD = "NDims = 3\nDimSize = 20 18 12\nElementSpacing = .01 .02 .03\nElementType = MET_USHORT\nElementDataFile = "
-PCR = "[VolumeData]\nVOL_File=d.bin\nVolume_SizeX=20\nVolume_SizeY=18\nVolume_SizeZ=12\nFormat=5\nVoxelSizeRec=0,01\n"
-VGI = (
-    "{volume1}\n[file1]\nSkipHeader = 0\nFileFormat = raw\nSize = 20 18 12\nName = d.bin\nDatatype = unsigned integer\n"
-    "BitsPerElement = 16\n{volumeprimitive12}\n[geometry]\nresolution = 0.01 0.02 0.03\nunit = mm\n"
-)
 Make = Callable[[Path], tuple[Path, Path]]
 """Makes a good file in a folder: what is opened, and the file or folder to damage."""
 
@@ -104,6 +110,24 @@ def tiff(**options: Any) -> Make:
     return make
 
 
+def of_the_tests() -> dict[str, Make]:
+    """Give the makers of a good file of every format in docs/formats.md; all that they make may be damaged."""
+    path = ROOT / "tests/runtime/test_formats_cli.py"
+    spec = spec_from_file_location("formats_of_the_test", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be loaded")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def whole(make: Make) -> Make:
+        def made(folder: Path) -> tuple[Path, Path]:
+            return make(folder)[0], folder
+
+        return made
+
+    return {f"formats {name}": whole(make) for _, name, make in module.FORMATS}
+
+
 SEEDS: dict[str, Make] = {
     **{name: written(f"a.{name}") for name in ("tif", "nii", "nii.gz", "nrrd", "mha", "h5", "npy", "ome.zarr")},
     "imagej": tiff(imagej=True, resolution=(100, 50), metadata={"axes": "ZYX", "spacing": 0.03, "unit": "mm"}),
@@ -114,10 +138,25 @@ SEEDS: dict[str, Make] = {
     "nhdr pattern": beside("a.nhdr", f"{NRRD}kinds: domain domain domain\nencoding: raw\ndata file: d%1d.bin 1 2 1\n"),
     "mhd": beside("a.mhd", f"{MHD}d.bin\n"),
     "mhd list": beside("a.mhd", f"{MHD}LIST\nd.bin\n"),
-    "pcr": beside("a.pcr", PCR),
-    "vgi": beside("a.vgi", VGI),
     "json": sidecar,
+    **of_the_tests(),
 }
+
+
+@dataclass(frozen=True)
+class Good:
+    """A good file, made once: what is opened, and the content of the files that may be damaged."""
+
+    opened: Path
+    content: dict[Path, bytes]
+
+
+def made(name: str, folder: Path) -> Good:
+    """Make the good file ``name`` in ``folder``."""
+    folder.mkdir(parents=True)
+    opened, target = SEEDS[name](folder)
+    files = [target] if target.is_file() else sorted(path for path in target.rglob("*") if path.is_file())
+    return Good(opened, {path: path.read_bytes() for path in files})
 
 
 def damaged(good: bytes, chance: random.Random) -> bytes:
@@ -134,7 +173,9 @@ def damaged(good: bytes, chance: random.Random) -> bytes:
         elif kind == 2:
             found[at:at] = chance.randbytes(chance.choice([1, 2, 4, 50]))
         elif kind == 3:
-            found[at : at + 4] = chance.choice([b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\1\0\0\0"])
+            width = chance.choice([2, 4, 8])
+            value = chance.choice([0, 1, 2 ** (8 * width - 1) - 1, 2 ** (8 * width - 1), 2 ** (8 * width) - 1])
+            found[at : at + width] = value.to_bytes(width, chance.choice(["little", "big"]))
         elif kind == 4:
             found[at:at] = found[at : at + 40]
         elif words := list(re.finditer(rb"[\w.+-]+", bytes(found[:4096]))):
@@ -146,29 +187,117 @@ def damaged(good: bytes, chance: random.Random) -> bytes:
 def trial(opened: Path) -> str | None:
     """Open a file and read all of it; return what is wrong with how that ended, None if nothing."""
     faulthandler.dump_traceback_later(HANGS_AFTER_S, exit=True)
+    began = time.process_time()
     try:
         with open_volume(opened) as volume:
             volume.read(Box.of_shape(tuple(min(n, 64) for n in volume.shape)))  # type: ignore[arg-type]
-            said = " ".join(volume.warnings)
+            said, wrong = " ".join(volume.warnings), ""
     except Ps3dError as error:
         said = str(error)
-    except Exception:  # noqa: BLE001 - whatever comes is the finding
+        names = {opened.name, *(path.name for path in opened.parent.rglob("*"))}
+        wrong = "" if any(name in said for name in names) else "a message without the file's name: "
+    except BaseException:  # noqa: BLE001 - whatever comes is the finding
         return traceback.format_exc()
     finally:
         faulthandler.cancel_dump_traceback_later()
+    if (seconds := time.process_time() - began) > MOST_SECONDS:
+        return f"{seconds:.0f} s of computing"
     bad = WORDS.search(said)
-    return None if bad is None else f"a message with '{bad[0]}': {said}"
+    wrong = f"a message with '{bad[0]}': " if bad else wrong
+    return f"{wrong}{said}" if wrong else None
 
 
-def one(name: str, chance: random.Random, folder: Path) -> str | None:
-    """Make a good file, damage it, try it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    opened, target = SEEDS[name](folder)
-    if target.is_dir():
-        target = chance.choice(sorted(path for path in target.rglob("*") if path.is_file()))
-    target.write_bytes(damaged(target.read_bytes(), chance))
-    return trial(opened)
+def one(good: Good, others: list[bytes], chance: random.Random) -> str | None:
+    """Damage one file of ``good``, try it, and leave it damaged if something is wrong."""
+    target = chance.choice(list(good.content))
+    content = damaged(good.content[target], chance)
+    if chance.random() < 0.02:
+        content = chance.choice(others)
+    elif chance.random() < 0.02:
+        content = good.content[target][: chance.randrange(len(good.content[target]) + 1)] + chance.choice(others)
+    target.unlink()  # never written into: a reader may have it mapped still
+    target.write_bytes(content)
+    wrong = trial(good.opened)
+    if wrong is None:
+        target.unlink()
+        target.write_bytes(good.content[target])
+    return wrong
+
+
+def try_files(names: list[str], seed: int, folder: Path, news: Connection) -> None:
+    """Try damaged files for ever, in a process that may die of it, and send what was tried and found."""
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    chance, goods = random.Random(seed), {name: made(name, folder / name) for name in names}
+    others = [content for good in goods.values() for content in good.content.values()]
+    before = limited_memory()
+    for name in itertools.cycle(names):
+        news.send((name, None))  # where it is, should it die there
+        wrong = one(goods[name], others, chance)
+        if wrong is None and (peak := peak_bytes()) > before + MOST_BYTES:
+            wrong, before = f"{(peak - before) / 2**30:.1f} GiB of memory", peak
+        if wrong is not None:
+            news.send((name, wrong))
+            news.recv()  # the files are copied
+            for path, content in goods[name].content.items():
+                path.unlink(missing_ok=True)
+                path.write_bytes(content)
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process had so far."""
+    return 0 if resource is None else int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
+
+
+def limited_memory() -> int:
+    """Let allocations fail that would harm the machine; return the peak so far."""
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (3 * MOST_BYTES, 3 * MOST_BYTES))
+    return peak_bytes()
+
+
+@dataclass
+class Findings:
+    """What was found, and the folder that keeps the files that show it."""
+
+    keep: Path
+    count: Counter[str]
+
+    def add(self, name: str, wrong: str, files: Path) -> None:
+        """Count a finding, and print the first of its kind."""
+        lines = wrong.splitlines()
+        where = next((line for line in reversed(lines) if "ps3d_rt" in line), "")
+        kind = re.sub(r"/\S+|\d+|'[^']*'", "", f"{lines[-1]} {where}")[:200]
+        self.count[kind] += 1
+        if self.count[kind] == 1:
+            place = self.keep / f"{len(self.count):03d} {name}"
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(files, place)
+            print(f"{place}: {wrong}", flush=True)
+
+
+def watched(names: list[str], seed: int, ends: float, work: Path, found: Findings) -> Counter[str]:
+    """Have one process try files until it dies or ``ends`` has come; count what it tried."""
+    tried, name = Counter[str](), names[0]
+    near, far = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=try_files, args=(names, seed, work, far), daemon=True)
+    process.start()
+    far.close()
+    try:
+        while time.monotonic() < ends:
+            name, wrong = near.recv()
+            tried[name] += wrong is None
+            if wrong is not None:
+                found.add(name, wrong, work / name)
+                near.send(None)
+    except EOFError:  # with the place printed, if it is a hang
+        process.join()
+        found.add(name, f"the process ended with {process.exitcode}", work / name)
+    finally:
+        process.kill()
+        process.join()
+        near.close()
+    return tried
 
 
 def main(arguments: list[str]) -> int:
@@ -178,26 +307,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default=",".join(SEEDS), help="formats, with commas")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"), help="folder for the files that show one")
+    parser.add_argument("--out", type=Path, help="file for the result")
     said = parser.parse_args(arguments)
-    logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")
-    chance, tried, found, names = random.Random(said.seed), Counter[str](), Counter[str](), said.only.split(",")
-    ends = time.monotonic() + said.seconds
-    work = said.keep / "work"
+    where = environment(["python", "benchmarks/fuzz_readers.py", *arguments], PACKAGES)
+    tried, found, names = Counter[str](), Findings(said.keep, Counter()), said.only.split(",")
+    seeds, ends = itertools.count(said.seed), time.monotonic() + said.seconds
     while time.monotonic() < ends:
-        name = names[tried.total() % len(names)]
-        wrong = one(name, chance, work)
-        tried[name] += 1
-        if wrong is None:
-            continue
-        kind = re.sub(r"\S*fuzz\S*|\d+|'[^']*'", "", f"{name} {wrong.splitlines()[-1]}")[:120]
-        found[kind] += 1
-        if found[kind] == 1:
-            place = said.keep / f"{len(found):03d}"
-            shutil.copytree(work, place, dirs_exist_ok=True)
-            print(f"{place}: {wrong}", flush=True)
-    print(f"{tried.total()} files of {len(tried)} kinds, {found.total()} findings of {len(found)} kinds")
-    return 1 if found else 0
+        with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as work:
+            tried += watched(names, next(seeds), ends, Path(work), found)
+        if said.out is not None:
+            counts = {"files": tried.total(), "findings": found.count.total(), "kinds_of_findings": len(found.count)}
+            write_result(said.out, {"benchmark": "fuzz_readers", **where, **counts, "files_of": dict(tried)})
+    print(f"{tried.total()} files of {len(tried)} kinds, {found.count.total()} findings of {len(found.count)} kinds")
+    return 1 if found.count else 0
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from hashlib import file_digest, sha256
@@ -280,7 +281,7 @@ def _read_manifest(manifest: Path) -> ModelBundle:
         content = json.loads(manifest.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{manifest.parent} has no {MANIFEST}; it is not a model bundle.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{manifest} is not valid JSON; copy or export the bundle again – {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{manifest} holds a {type(content).__name__}, not an object; export the bundle again.")
@@ -356,7 +357,7 @@ def _unpack(archive: Path) -> Path:
                     raise InputError(f"{archive} holds a file with an unsafe name: {entry.filename!r}.")
                 with source.open(entry) as packed, (folder / name).open("xb") as plain:
                     shutil.copyfileobj(packed, plain)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last: packed in an unknown way
         raise InputError(
             f"{archive} is neither a {SUFFIX} folder nor a whole zip of one; copy the bundle again – {error}"
         ) from error

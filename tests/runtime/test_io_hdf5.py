@@ -226,8 +226,18 @@ def test_voxels_in_other_files_are_refused(tmp_path):
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
 def test_a_file_cut_short_is_refused_when_opened(tmp_path, share):
     whole = write(tmp_path / "scan.h5").read_bytes()
-    (tmp_path / "scan.h5").write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(InputError, match=r"scan\.h5: the HDF5 file cannot be read"):
+    left = int(share * len(whole))
+    (tmp_path / "scan.h5").write_bytes(whole[:left])
+    said = f"has {left} bytes, of {len(whole)} that it had when it was written: it is cut short" if left else "is empty"
+    with pytest.raises(InputError, match=rf"scan\.h5: {said}"):
+        open_volume(tmp_path / "scan.h5")
+
+
+def test_what_is_no_hdf5_is_said_to_be_none(tmp_path):
+    (tmp_path / "scan.h5").write_bytes(b"This is a letter.\n" * 200)
+    with pytest.raises(
+        InputError, match=r"scan\.h5: is no HDF5 file, or its start is damaged; copy or export it again\.$"
+    ):
         open_volume(tmp_path / "scan.h5")
 
 

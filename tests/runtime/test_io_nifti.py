@@ -126,8 +126,23 @@ def test_a_file_cut_short_is_refused_when_opened(tmp_path, name, share):
 def test_another_file_is_refused(tmp_path, content):
     name = NAMES[content.startswith(b"\x1f\x8b")]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match="the NIfTI header cannot be read"):
+    with pytest.raises(InputError, match=rf"{name}: is no NIfTI file, or its start is damaged; copy"):
         open_volume(tmp_path / name)
+
+
+def test_a_gz_that_gzip_did_not_pack_is_refused(tmp_path):
+    (tmp_path / "scan.nii.gz").write_bytes(write(tmp_path / "scan.nii").read_bytes())
+    with pytest.raises(InputError, match=r"scan\.nii\.gz: is not packed by gzip as its name says"):
+        open_volume(tmp_path / "scan.nii.gz")
+
+
+def test_a_gzip_file_cut_short_is_said_to_be(tmp_path):
+    path = write(tmp_path / "scan.nii.gz")
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(
+        InputError, match=r"the compressed voxels cannot be read to the end: the file is cut short; copy"
+    ):
+        open_volume(path)
 
 
 def test_a_damaged_gzip_file_is_refused(tmp_path):

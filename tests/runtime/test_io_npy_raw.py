@@ -52,12 +52,28 @@ def test_a_pickle_named_npy_is_never_unpickled(tmp_path):
         open_volume(tmp_path / "scan.npy")
 
 
-@pytest.mark.parametrize("keep_bytes", [0, 5, 100, -1])
-def test_npy_cut_short_is_refused(tmp_path, keep_bytes):
+@pytest.mark.parametrize(
+    ("keep_bytes", "said"),
+    [
+        (0, r"is empty, a file of 0 bytes"),
+        (5, r"is no NumPy file"),
+        (100, r"the NumPy header cannot be read"),
+        (-1, rf"\(7, 11, 13\) voxels of uint16 need {128 + 2002} bytes, the file has {128 + 2001}: it is cut short"),
+    ],
+)
+def test_npy_cut_short_is_refused(tmp_path, keep_bytes, said):
     np.save(tmp_path / "scan.npy", IMAGE)
     whole = (tmp_path / "scan.npy").read_bytes()
     (tmp_path / "scan.npy").write_bytes(whole[:keep_bytes])
-    with pytest.raises(InputError, match=r"scan\.npy: (is no NumPy file|the NumPy file cannot be read)"):
+    with pytest.raises(InputError, match=rf"scan\.npy: {said}"):
+        open_volume(tmp_path / "scan.npy")
+
+
+def test_npy_of_a_version_to_come_is_refused(tmp_path):
+    np.save(tmp_path / "scan.npy", IMAGE)
+    whole = (tmp_path / "scan.npy").read_bytes()
+    (tmp_path / "scan.npy").write_bytes(whole[:6] + b"\7" + whole[7:])
+    with pytest.raises(InputError, match=r"scan\.npy: is of version 7\.0 of the format; save it with NumPy again"):
         open_volume(tmp_path / "scan.npy")
 
 

@@ -122,7 +122,8 @@ def test_the_header_of_the_data_is_skipped(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("scan.vgi", "", "describes 0 volumes"),
+        ("scan.vgi", "", "is empty, a file of 0 bytes"),
+        ("scan.vgi", "\n", "describes 0 volumes"),
         ("scan.vgi", VGI + VGI.replace("{volume1}", "{volume2}"), "describes 2 volumes"),
         ("scan.vgi", VGI.replace("{volumeprim", "[file2]\nName = b.vol\n{volumeprim"), "it must be one, in one file"),
         ("scan.vgi", VGI.replace("FileFormat = raw", "FileFormat = jpeg2000"), "the data are 'jpeg2000'"),
@@ -131,7 +132,7 @@ def test_the_header_of_the_data_is_skipped(tmp_path):
         ("scan.vgi", VGI.replace("50 33 20", "50 33 21"), r"scan\.vgi says shape \(21, 33, 50\) of uint16 needs 69300"),
         ("scan.vgi", VGI.replace("scan.vol", "other.vol"), "other.vol', which is not there"),
         ("scan.vgi", VGI.replace("Size = 50 33 20\n", "").replace("size = 50 33 20\n", ""), "does not say Size"),
-        ("scan.pcr", "", "has no section .VolumeData."),
+        ("scan.pcr", "\n", "has no section .VolumeData."),
         ("scan.pcr", PCR.replace("Format=5", "Format=7"), "Format=7; known are 1 and 3"),
         ("scan.pcr", PCR.replace("Format=5", "Format=10"), "of float32 needs 132000"),
         ("scan.pcr", PCR.replace("SizeX=50", "SizeX=fifty"), "Volume_SizeX is 'fifty', which is no number"),

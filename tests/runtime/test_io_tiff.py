@@ -225,6 +225,31 @@ def test_a_file_cut_short_is_refused_when_opened(tmp_path, options, share):
         open_volume(path)
 
 
+@pytest.mark.parametrize(("name", "refused"), [("scan.tif", "scan.tif"), ("folder", "s1.tif")])
+def test_what_is_no_tiff_is_said_to_be_none(tmp_path, name, refused):
+    (tmp_path / "folder").mkdir()
+    for number in range(3):
+        tifffile.imwrite(tmp_path / "folder" / f"s{number}.tif", IMAGE[0])
+    for path in (tmp_path / "folder" / "s1.tif", tmp_path / "scan.tif"):
+        path.write_bytes(b"This is a letter.\n")
+    with pytest.raises(
+        InputError, match=rf"{refused}: is no TIFF file, or its start is damaged; copy or export it again"
+    ):
+        open_volume(tmp_path / name)
+
+
+def test_a_tile_larger_than_the_memory_is_refused_in_words(tmp_path, monkeypatch):
+    path = write(tmp_path / "scan.tif", tile=(16, 16, 16), compression="zlib")
+
+    def fail(*given, **more):
+        raise MemoryError
+
+    volume = open_volume(path)
+    monkeypatch.setattr(type(volume._array), "__getitem__", fail)
+    with pytest.raises(InputError, match=r"takes more memory than there is.*are wrong\.$"), volume:
+        volume.read(Box.of_shape(volume.shape))
+
+
 def test_a_page_that_cannot_be_decoded_is_refused_when_read(tmp_path):
     path = write(tmp_path / "scan.tif", compression="zlib", metadata=None)
     with tifffile.TiffFile(path) as tif:

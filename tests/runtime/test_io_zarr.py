@@ -260,8 +260,27 @@ def test_a_chunk_cut_short_is_refused_when_read(tmp_path, zarr_format, chunk, ke
     (path / chunk).write_bytes(whole[:keep_bytes])
     volume = open_volume(path)
     np.testing.assert_array_equal(volume.read(Box((16, 16, 16), (20, 20, 20))), IMAGE[16:20, 16:20, 16:20])
-    with pytest.raises(InputError, match=r"a chunk between \(0, 0, 0\) and \(20, 33, 50\) cannot be read"):
+    size_bytes = len(whole[:keep_bytes])
+    with pytest.raises(
+        InputError, match=rf"scan\.zarr: the chunk file .*{chunk} of {size_bytes} bytes is damaged"
+    ) as said:
         volume.read(Box.of_shape(IMAGE.shape))
+    assert str(path / chunk) in str(said.value)
+
+
+@pytest.mark.parametrize("chunk", ["c/0/0/0/0", "c/0/1/2/1"])
+@pytest.mark.parametrize("content", [b"This is a letter.", bytes(5000)])
+def test_another_file_in_place_of_a_chunk_is_named_in_our_words(tmp_path, chunk, content):
+    path = tmp_path / "scan.zarr"
+    options = {"chunks": (1, 8, 8, 8), "shards": (1, 16, 16, 32)}
+    zarr.create_array(path, data=IMAGE[None], compressors=zarr.codecs.GzipCodec(), **options)
+    (path / chunk).write_bytes(content)
+    with pytest.raises(InputError) as said, open_volume(path) as volume:
+        volume.read(Box((1, 3, 4), (20, 33, 50)))
+    ours = (
+        f"{path}: the chunk file {path / chunk} of {len(content)} bytes is damaged, or another file in its place; copy"
+    )
+    assert str(said.value) == f"{ours} the volume again — Stored and computed checksum do not match."
 
 
 @pytest.mark.parametrize("inside", [".", "fine"])
@@ -269,7 +288,7 @@ def test_an_empty_shard_is_refused_when_opened(tmp_path, inside):
     path = write_ome(tmp_path / "scan.zarr", {"axes": axes(), "datasets": levels(3, 2, 1)}, shards=(16, 32, 16))
     open_volume(path / inside)
     (path / "fine" / "c" / "1" / "0" / "2").write_bytes(b"")
-    with pytest.raises(InputError, match=r"scan\.zarr.*: the file 2 in .* is empty; copy the volume again"):
+    with pytest.raises(InputError, match=r"scan\.zarr.*: the chunk file .*2 is empty; copy the volume again"):
         open_volume(path / inside)
 
 

@@ -275,6 +275,21 @@ def test_a_zip_that_grows_too_large_is_refused(
         load_model(archive)
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_zip_is_refused_or_read(tiny_bundle: ModelBundle, tmp_path: Path, compression: int) -> None:
+    with zipfile.ZipFile(tmp_path / "whole.ps3d", "w", compression) as target:
+        target.writestr("model.json", (tiny_bundle.path / "model.json").read_bytes())
+    whole, kinds = (tmp_path / "whole.ps3d").read_bytes(), set()
+    for at in range(len(whole)):
+        broken = bytearray(whole)
+        broken[at] ^= 1  # at one place it means: encrypted
+        (tmp_path / "z.ps3d").write_bytes(broken)
+        with pytest.raises(InputError) as said:
+            load_model(tmp_path / "z.ps3d")
+        kinds.add(type(said.value.__cause__))
+    assert RuntimeError in kinds
+
+
 def test_a_file_that_is_no_zip_is_refused(tiny_bundle: ModelBundle) -> None:
     with pytest.raises(InputError, match="neither"):
         load_model(tiny_bundle.path / "a.onnx")

@@ -10,6 +10,7 @@ import torch
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
+from ps3d_rt.io.read_errors import words_of
 
 CHECKPOINT = "checkpoint_latest.pth"
 
@@ -30,7 +31,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise InputError(
-            f"{path} is not a checkpoint that can be read ({error}). Delete it and train again."
+            f"{path} is not a checkpoint that can be read; delete it and train again{words_of(error)}."
         ) from error
     if not isinstance(content, dict) or "plan" not in content:
         raise InputError(f"{path} was not written by ps3d-rt train run.")

@@ -15,6 +15,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.read_errors import words_of
 from ps3d_rt.model import CLASS_NAMES
 from ps3d_training.safe_pickle import read_torch
 from ps3d_training.trained_model import Normalization, TrainedModel, check_axes, find_checkpoints, patch_from
@@ -129,7 +130,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); copy the folder again.") from error
+        raise InputError(f"{path} cannot be read; copy the folder again{words_of(error)}.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}, not an object; copy the folder again.")
     return content

@@ -13,6 +13,7 @@ from typing import Any
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.read_errors import words_of
 from ps3d_rt.model import CLASS_NAMES
 
 DATASET_NAME = "Dataset001_particles"
@@ -198,7 +199,7 @@ def plan_from(fields: dict[str, Any], source: Path) -> TrainingPlan:
         return TrainingPlan(**fields | {"patch": tuple(fields["patch"])})
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{source} holds no training plan of this version ({error}). Prepare and train again."
+            f"{source} holds no training plan of this version; prepare and train again{words_of(error)}."
         ) from error
 
 
@@ -211,5 +212,7 @@ def read_plan(path: Path) -> TrainingPlan:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))["ps3d"]
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} holds no training plan ({error!r}). Make one with: ps3d-rt train prepare") from error
+        raise InputError(
+            f"{path} holds no training plan; make one with: ps3d-rt train prepare{words_of(error)}"
+        ) from error
     return plan_from(fields, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, final
@@ -25,6 +26,8 @@ _CHUNK = 64
 _NAME = "data"
 """Of the dataset, in files that we write."""
 _MOST_LISTED = 10
+_TRUNCATED = re.compile(r"truncated file: eof = (\d+),.* stored_eof = (\d+)")
+"""What the HDF5 library says of a file that was cut."""
 
 
 @final
@@ -85,7 +88,15 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     file_path, inside = file_and_inside(path)
     _check_signature(file_path)
     with read_errors(str(file_path), "the HDF5 file"):
-        file = h5py.File(file_path, "r")
+        try:
+            file = h5py.File(file_path, "r")
+        except OSError as error:
+            if ends := _TRUNCATED.search(str(error)):
+                raise InputError(
+                    f"{file_path}: has {ends[1]} bytes, of {ends[2]} that it had when it was written: it is cut short; "
+                    "copy or export it again."
+                ) from error
+            raise
     try:
         with read_errors(str(path), "the dataset"):
             return _open_dataset(file, path, file_path, inside, spacing_mm)
@@ -95,10 +106,12 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
 
 
 def _check_signature(path: Path) -> None:
-    """Refuse HDF4, which has the same endings."""
+    """Refuse HDF4, which has the same endings, and what is neither."""
     with read_errors(str(path), "the HDF5 file"), path.open("rb") as file:
         if file.read(4) == b"\x0e\x03\x13\x01":
             raise InputError(f"{path}: is HDF4, an older format; convert it to HDF5 (h4toh5).")
+    if not h5py.is_hdf5(path):
+        raise InputError(f"{path}: is no HDF5 file, or its start is damaged; copy or export it again.")
 
 
 def _open_dataset(file: h5py.File, path: Path, file_path: Path, inside: str, spacing_mm: SpacingMm | None) -> Volume:

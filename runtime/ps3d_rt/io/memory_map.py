@@ -104,6 +104,16 @@ def blocks_of(file: Readable) -> Iterator[bytes]:
         yield block
 
 
+def check_gzip(path: Path) -> None:
+    """Refuse what is not packed by gzip, whatever its name."""
+    with read_errors(str(path), "the file"), path.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            raise InputError(
+                f"{path}: is not packed by gzip as its name says, or its start is damaged; copy it again, or take .gz "
+                "off its name."
+            )
+
+
 def inflated(file: Readable) -> Iterator[bytes]:
     """Unpack a zlib stream block by block.
 

@@ -18,9 +18,9 @@ from nibabel.wrapstruct import WrapStructError
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume, SpacingMm, Volume, check_dtype
 from ps3d_rt.io.converted import rescaled
-from ps3d_rt.io.memory_map import blocks_of, map_voxels, shape_from_xyz, unpack_voxels
+from ps3d_rt.io.memory_map import blocks_of, check_gzip, map_voxels, shape_from_xyz, unpack_voxels
 from ps3d_rt.io.names import stem_of
-from ps3d_rt.io.read_errors import read_errors
+from ps3d_rt.io.read_errors import read_errors, words_of
 from ps3d_rt.io.slabs import OnProgress, write_planes
 from ps3d_rt.io.spacing import StatedSpacing, spacing_that_counts, stated_spacing
 
@@ -34,9 +34,17 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     Raises:
         InputError: if the file is cut short, or is not a NIfTI file of one 3-D volume.
     """
+    is_packed = path.suffix.lower() == ".gz"
+    if is_packed:
+        check_gzip(path)
     with read_errors(str(path), "the NIfTI header", also=(ImageFileError, HeaderDataError, WrapStructError)):
         with _without_repairs():
-            image = nibabel.load(path)
+            try:
+                image = nibabel.load(path)
+            except ImageFileError as error:
+                raise InputError(
+                    f"{path}: is no NIfTI file, or its start is damaged; copy or export it again{words_of(error)}."
+                ) from error
         if not isinstance(image, nibabel.Nifti1Image):
             raise InputError(f"{path}: found {type(image).__name__}; a .nii file must be NIfTI 1 or 2.")
         stored: Any = image.dataobj
@@ -48,7 +56,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         offset = int(stored.offset)
     if not (isfinite(slope) and isfinite(intercept) and slope):
         raise InputError(f"{path}: the values are scaled by {slope} and {intercept}; export the file again.")
-    if path.suffix.lower() == ".gz":
+    if is_packed:
         with gzip.open(path) as file:
             array = unpack_voxels(blocks_of(file), shape, dtype, source=str(path), skip_bytes=offset)
     else:

@@ -40,6 +40,8 @@ def open_volume(
     file, _ = file_and_inside(path)
     if not file.exists():
         raise InputError(f"{file}: there is no such file or folder; check the path.")
+    if file.is_file() and not file.stat().st_size:
+        raise InputError(f"{file}: is empty, a file of 0 bytes; copy or export it again.")
     volume = _open(path, spacing, shape, dtype, offset_bytes)
     sides = None if shape is None else tuple(shape)
     volume.path = path.absolute()

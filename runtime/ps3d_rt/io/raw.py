@@ -129,11 +129,13 @@ def _header_beside(data: Path) -> Path | None:
 def _mapped(layout: RawLayout, path: Path, spacing_mm: SpacingMm | None) -> ArrayVolume:
     data, shape, offset_bytes = layout.data, layout.shape, layout.offset_bytes
     try:
-        voxel = check_dtype(np.dtype(layout.dtype), "dtype")
-    except (TypeError, SyntaxError) as error:
+        voxel = np.dtype(layout.dtype)
+    except (TypeError, SyntaxError, ValueError) as error:
+        said_by = "--dtype" if layout.said_by is None else f"{layout.said_by}: dtype"
         raise InputError(
-            f"dtype is '{layout.dtype}'; use a NumPy name such as uint8, uint16, float32 or >u2."
+            f"{said_by} is '{layout.dtype}'; use a NumPy name such as uint8, uint16, float32 or >u2."
         ) from error
+    check_dtype(voxel, str(layout.said_by or "--dtype"))
     if offset_bytes < 0:
         raise InputError(f"--offset is {offset_bytes}; it is a number of bytes, 0 or more.")
     size_bytes, voxel_bytes = data.stat().st_size, prod(shape) * voxel.itemsize

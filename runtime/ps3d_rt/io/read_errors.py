@@ -13,17 +13,20 @@ from xml.etree.ElementTree import ParseError
 from ps3d_rt.errors import InputError, Ps3dError
 
 _BROKEN: tuple[type[Exception], ...] = (
-    *(OSError, EOFError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError),
+    *(OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError),
     *(RuntimeError, SyntaxError, TokenError, ParseError, struct.error, zlib.error),
 )
 """What numpy, tifffile, zarr and their codecs raise on files that are cut short or overwritten: found by trying."""
 
 
 _LONGEST_WORDS = 200
-_WORDLESS = (TypeError, AttributeError, LookupError, AssertionError, NameError, RecursionError, UnicodeError)
+_WORDLESS = (
+    *(TypeError, AttributeError, LookupError, AssertionError, NameError, RecursionError, UnicodeError, MemoryError),
+    struct.error,
+)
 """Python's own complaints about the code that met the file: they tell a person nothing about the file."""
 _INTERPRETER = re.compile(
-    r"unpack|invalid literal|could not convert|argument|object|iterable|subscript|must be (str|int)"
+    r"unpack|invalid literal|could not convert|argument|object|iterable|subscript|must be (str|int)|set_int_max_str"
 )
 """Words of a ValueError that speak of code too."""
 
@@ -45,6 +48,15 @@ def read_errors(
         if error.errno is None:  # a library's own, about what is in the file
             raise InputError(_damaged(source, what, cure, error)) from error
         raise InputError(f"{source}: {what} cannot be read{words_of(error)}.") from error
+    except EOFError as error:
+        raise InputError(
+            f"{source}: {what} cannot be read to the end: the file is cut short; {cure}{words_of(error)}."
+        ) from error
+    except MemoryError as error:
+        raise InputError(
+            f"{source}: {what} cannot be read: it takes more memory than there is, by the sizes that the file gives; "
+            f"{cure} if they are wrong{words_of(error)}."
+        ) from error
     except broken as error:
         raise InputError(_damaged(source, what, cure, error)) from error
 
@@ -60,6 +72,6 @@ def words_of(error: Exception) -> str:
     (' — truncated header', '')
     """
     said = str(getattr(error, "strerror", None) or error).split("\n")[0].strip(" .")[:_LONGEST_WORDS]
-    said = re.sub(r"^Error -?\d+ ", "", said)  # zlib's
+    said = re.sub(r"^Error -?\d+ |\. Stored: .*", "", said)  # numbers of zlib's, bytes of zarr's
     speaks_of_code = isinstance(error, _WORDLESS) or (isinstance(error, ValueError) and _INTERPRETER.search(said))
     return "" if speaks_of_code or not said else f" — {said}"

@@ -24,6 +24,7 @@ from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.measure import NO_COLUMNS, ParticleTable
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
+from ps3d_rt.io.read_errors import words_of
 
 PARQUET_NAME = "particles.parquet"
 CSV_NAME = "particles.csv"
@@ -163,7 +164,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{path} cannot be read as parquet ({error}); make it again with `ps3d-rt measure`."
+            f"{path} cannot be read as parquet; make it again with `ps3d-rt measure`{words_of(error)}."
         ) from error
 
 

@@ -28,6 +28,8 @@ from ps3d_rt.io.units import decimal_number, mm_per
 _OME_DTYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 _OF_SCREENS = ((72, 1), (96, 1))
 """Pixels an inch that programs fill in."""
+_STARTS = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+"""TIFF and BigTIFF, little and big endian."""
 _CLASSIC_BYTES = 2**32 - 2**25
 """Larger files need 64-bit offsets; some room for the tags."""
 
@@ -95,6 +97,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     """
     with read_errors(str(path), "the TIFF file"), ExitStack() as on_error:
         # ``_multifile``: an OME-TIFF may name other files; what is read lies in the file that was given.
+        check_start(path)
         tif = on_error.enter_context(tifffile.TiffFile(path, _multifile=False))
         check_whole(tif, path)
         shape = _shape_of(tif, path)
@@ -123,6 +126,13 @@ def _stored(
     if len(tif.pages) == 1 and tif.pages.first.imagedepth > 1:
         return TiledTiffVolume(tif, spacing_mm, path), False
     return TiffVolume(tif, shape, spacing_mm, path), False
+
+
+def check_start(path: Path) -> None:
+    """Refuse what is no TIFF file."""
+    with path.open("rb") as file:
+        if file.read(4) not in _STARTS:
+            raise InputError(f"{path}: is no TIFF file, or its start is damaged; copy or export it again.")
 
 
 def check_whole(tif: tifffile.TiffFile, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, final
 
@@ -15,7 +16,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io import ome
 from ps3d_rt.io.base import SpacingMm, Volume, planes_per_read
 from ps3d_rt.io.names import ZARR_MARKS, stem_of
-from ps3d_rt.io.read_errors import read_errors
+from ps3d_rt.io.read_errors import read_errors, words_of
 from ps3d_rt.io.slabs import OnProgress, shard_boxes, slabs
 from ps3d_rt.io.spacing import spacing_that_counts
 from ps3d_rt.io.zarr_writer import create_array, shard_of, write_shards
@@ -53,8 +54,34 @@ class ZarrVolume(Volume):
         one = (slice(0, 1),) * self._leading
         # Decoded straight into ``out``: a second copy of a slab would count against the memory promise.
         target = cpu.NDBuffer.from_numpy_array(out.reshape((1,) * self._leading + out.shape))
-        with read_errors(self.source, f"a chunk between {box.start} and {box.stop}"):
-            self._array.get_basic_selection(one + box.slices, out=target)
+        try:
+            with read_errors(self.source, f"a chunk between {box.start} and {box.stop}"):
+                self._array.get_basic_selection(one + box.slices, out=target)
+        except InputError as error:
+            file, cause = self._broken_file(box), error.__cause__
+            if file is None or not isinstance(cause, Exception):
+                raise
+            raise InputError(
+                f"{self.source}: the chunk file {file} of {file.stat().st_size} bytes is damaged, or another file in "
+                f"its place; copy the volume again{words_of(cause)}."
+            ) from cause
+
+    def _broken_file(self, box: Box) -> Path | None:
+        """Find the first file with voxels of ``box`` that cannot be decoded; None if there is none."""
+        if not isinstance(self._array.store, LocalStore):
+            return None
+        sides = (self._array.shards or self._array.chunks)[self._leading :]
+        ranges = (range(a // n, -(-b // n)) for a, b, n in zip(box.start, box.stop, sides, strict=True))
+        for place in itertools.product(*ranges):
+            key = self._array.metadata.encode_chunk_key((0,) * self._leading + place)
+            file = self._array.store.root / self._array.path / key
+            corner = tuple(slice(k * n, (k + 1) * n) for k, n in zip(place, sides, strict=True))
+            try:
+                with read_errors(self.source, "a chunk"):
+                    self._array.get_basic_selection((0,) * self._leading + corner)
+            except InputError:
+                return file if file.is_file() else None
+        return None
 
 
 def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
@@ -126,14 +153,14 @@ def _check_files(array: zarr.Array[Any], path: Path) -> None:
             continue
         size = file.stat().st_size
         if not size:
-            raise InputError(f"{path}: the file {file.name} in {file.parent} is empty; copy the volume again.")
+            raise InputError(f"{path}: the chunk file {file} is empty; copy the volume again.")
         if blosc:
             with file.open("rb") as chunk:
                 told = int.from_bytes(chunk.read(_BLOSC_HEADER)[12:], "little")
             if told != size:
                 raise InputError(
-                    f"{path}: the chunk {file.name} in {file.parent} has {size} bytes and says that it has {told}; "
-                    "copy the volume again."
+                    f"{path}: the chunk file {file} has {size} bytes, its start (Blosc) gives {told}: it is cut "
+                    "short, or another file in its place; copy the volume again."
                 )
 
 

@@ -29,6 +29,9 @@ from ps3d_rt.io.spacing import StatedSpacing, spacing_that_counts, stated_spacin
 _TYPES: dict[int, np.dtype[Any]] = {3: np.dtype("u1"), 5: np.dtype("<u2"), 10: np.dtype("<f4")}
 _PROJECTIONS = ".txrm"
 _FREE = 0xFFFFFFFF
+_SPECIAL = 0xFFFFFFFA
+"""Numbers of sectors from here on stand for none."""
+_HEAD_BYTES = 512
 
 
 def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
@@ -42,6 +45,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     with read_errors(str(path), "the file"), ExitStack() as on_error:
         if not olefile.isOleFile(path):
             raise InputError(f"{path}: is no Zeiss file (OLE), or its start is damaged; copy or export it again.")
+        _check_tables(path)
         ole = on_error.enter_context(olefile.OleFileIO(path))
         _check_whole(ole, path)
         names = _images(ole, path)
@@ -109,6 +113,20 @@ def _has_angles(ole: Any, count: int) -> bool:
         return False
     angles = np.frombuffer(ole.openstream("ImageInfo/Angles").read()[: 4 * count], "<f4")
     return len(angles) == count and len(np.unique(angles)) == count
+
+
+def _check_tables(path: Path) -> None:
+    """Check that the tables that the header speaks of lie inside the file, without which nothing can be found."""
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    shift, first, small, more = struct.unpack_from("<30xH16xI8xI4xI", head.ljust(_HEAD_BYTES, b"\xff"))
+    tables = struct.unpack_from("<109I", head.ljust(_HEAD_BYTES, b"\xff"), 76)
+    end = max((place + 2 for place in (first, small, more, *tables) if place < _SPECIAL), default=0) << min(shift, 12)
+    if size_bytes < (needed := max(end, _HEAD_BYTES)):
+        raise InputError(
+            f"{path}: has {size_bytes} bytes, its header speaks of {needed}: it is cut short; copy it again."
+        )
 
 
 def _check_whole(ole: Any, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, check_shape
+from ps3d_rt.io.read_errors import words_of
 from ps3d_rt.io.sidecars.layout import RawLayout
 from ps3d_rt.io.spacing import stated_spacing
 
@@ -20,7 +21,7 @@ def read_json(path: Path, data: Path | None) -> RawLayout:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path}: is no JSON; write it anew, such as {_EXAMPLE} ({error}).") from error
+        raise InputError(f"{path}: is no JSON; write it anew, such as {_EXAMPLE}{words_of(error)}.") from error
     known = {"shape", "dtype", "spacing_mm", "offset_bytes"}
     if not isinstance(said, dict) or not {"shape", "dtype"} <= said.keys() <= known:
         raise InputError(

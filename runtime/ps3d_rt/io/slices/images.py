@@ -18,7 +18,7 @@ import tifffile
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slices.jpeg import codestream_header, jpeg_header
-from ps3d_rt.io.tiff import check_gray, check_whole
+from ps3d_rt.io.tiff import check_gray, check_start, check_whole
 from ps3d_rt.io.tiff_values import INVERTED, inversion_of, palette_remark
 
 _CALIBRATION = ("cf", "c0", "c1")
@@ -72,6 +72,7 @@ class SliceFormat:
 
 
 def _tiff_header(path: Path) -> SliceHeader:
+    check_start(path)
     with tifffile.TiffFile(path, _multifile=False) as tif:
         check_whole(tif, path)
         page = tif.pages.first
