@@ -42,7 +42,7 @@ def predict(volume: Any, *, labels_device: str = "cpu", progress: Listener = ign
             which torch and others take over by DLPack.
         progress: called with every event of :mod:`ps3d_rt.events`.
         options: fields of :class:`ps3d_rt.predict_options.PredictOptions`, which says what they mean.
-            ``particle_size`` is needed, ``spacing`` too unless the scan knows it.
+            ``spacing`` is needed unless the scan knows it.
 
     Raises:
         InputError: if the volume, the spacing or the particle size cannot be used.

@@ -57,6 +57,8 @@ class SizeEstimated:
     patches: int
     """That it took."""
     seconds: float
+    resumed: bool = False
+    """By an earlier run of the same command, which was stopped."""
 
 
 @dataclass(frozen=True, slots=True)

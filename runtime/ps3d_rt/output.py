@@ -39,9 +39,19 @@ from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import prepare, run_stages
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.report import add_run, draw_report, take_pictures, write_report
-from ps3d_rt.run_folder import MARK, OUTPUT, publish, published, recover, run_folder
+from ps3d_rt.run_folder import (
+    MARK,
+    OUTPUT,
+    keep_size,
+    known_size,
+    publish,
+    published,
+    recover,
+    run_folder,
+    work_of,
+)
 from ps3d_rt.run_record import RunRecord, read_record
-from ps3d_rt.stages.prediction import Prediction
+from ps3d_rt.stages.prediction import KnownSize, Prediction
 from ps3d_rt.stages.storage import RunStorage
 
 REPORT = "report.html"
@@ -95,10 +105,10 @@ def predict_to_folder(
     """
     check_output(folder, overwrite=overwrite)
     began = time.perf_counter()
-    remembered = folder.parent / f".{folder.name}.run" / _BUDGET
-    if config.memory_by_default and remembered.is_file():
-        config = replace(config, memory_bytes=int(remembered.read_text(encoding="utf-8")))
-    prediction = prepare(volume, model, engine, config, on_event)
+    work = work_of(folder)
+    if config.memory_by_default and (work / _BUDGET).is_file():
+        config = replace(config, memory_bytes=int((work / _BUDGET).read_text(encoding="utf-8")))
+    prediction = prepare(volume, model, engine, config, on_event, known_size(work))
     with run_folder(folder, prediction.spec()) as journal:
         if journal.resumed:
             on_event(RunResumed(str(journal.folder)))
@@ -108,6 +118,8 @@ def predict_to_folder(
         output, arrays = journal.folder / OUTPUT, journal.folder / "arrays"
         if not output.exists():
             _begin(journal, output, prediction)
+        if prediction.estimate is not None:
+            keep_size(journal, KnownSize(prediction.size_key, prediction.estimate))
         labels = LabelsZarr(output / f"{volume.name}.ome.zarr")
         storage = RunStorage(
             store=ZarrStore(arrays, prediction.plan.shape, prediction.plan.shard),

@@ -11,7 +11,7 @@ from ps3d_rt.core.dropped import DroppedParticles
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
-from ps3d_rt.events import Listener, RunDone, ignore
+from ps3d_rt.events import Listener, RunDone, SizeEstimated, ignore
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.hashed import HashedReads, place_of
 from ps3d_rt.model import ModelBundle
@@ -21,7 +21,7 @@ from ps3d_rt.stages.gray_scale import look_at_gray
 from ps3d_rt.stages.labels import write_labels
 from ps3d_rt.stages.particle_size import SizeSearch, estimate_particle_size
 from ps3d_rt.stages.particles import find_particles
-from ps3d_rt.stages.prediction import Prediction
+from ps3d_rt.stages.prediction import KnownSize, Prediction, size_key, spec_before_plan
 from ps3d_rt.stages.run import started
 from ps3d_rt.stages.segment import segment_volume
 from ps3d_rt.stages.storage import LabelsInMemory, MemoryStore, RowsInMemory, RunStorage
@@ -74,26 +74,45 @@ def predict_volume(
 
 
 def prepare(
-    volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig, on_event: Listener = ignore
+    volume: Volume,
+    model: ModelBundle,
+    engine: Engine,
+    config: PredictConfig,
+    on_event: Listener = ignore,
+    known: KnownSize | None = None,
 ) -> Prediction:
     """Look at the gray values, estimate the particle size if the config has none, and plan the run.
+
+    Args:
+        volume: as for :func:`predict_volume`, as the next four.
+        model: see there.
+        engine: see there.
+        config: see there.
+        on_event: see there.
+        known: what an earlier run has estimated; taken over if the same would come out.
 
     Raises:
         InputError: if the particle size does not fit the volume or cannot be estimated, or the volume has no contrast.
     """
     if config.particle_size_mm is not None:
         check_particle_size(volume.shape, config)
-    estimate, clock, voxels = None, Clock(on_event), prod(volume.shape)
+    estimate, key, clock, voxels = None, "", Clock(on_event), prod(volume.shape)
     looked_at = HashedReads(volume)
     with clock.stage("gray scale", voxels):
         gray = look_at_gray(looked_at, model, embedding=config.embedding, dark=config.dark)
         volume = gray.shown(volume)
     if model.gray_scheme == "embedding":
         volume.warn(*gray.embedding.doubts)
+    scan = {**place_of(volume), "voxels": looked_at.hash}
     if config.particle_size_mm is None:
-        search = SizeSearch(volume=volume, model=model, engine=engine, config=config, scale=gray.scale)
-        with clock.stage("size estimate", voxels):
-            estimate = estimate_particle_size(search, on_event)
+        key = size_key(spec_before_plan(volume, model, engine, config, gray, scan), config.overlap)
+        if known is not None and known.key == key:
+            estimate = known.estimate
+            on_event(SizeEstimated(estimate.particle_size_mm, 0, 0.0, resumed=True))
+        else:
+            search = SizeSearch(volume=volume, model=model, engine=engine, config=config, scale=gray.scale)
+            with clock.stage("size estimate", voxels):
+                estimate = estimate_particle_size(search, on_event)
         config = replace(config, particle_size_mm=estimate.particle_size_mm)
     return Prediction(
         volume=volume,
@@ -102,8 +121,9 @@ def prepare(
         config=config,
         plan=RunPlan.for_shape(volume.shape, volume.dtype.itemsize, model, config, engine.spec.devices),
         gray=gray,
-        scan={**place_of(volume), "voxels": looked_at.hash},
+        scan=scan,
         estimate=estimate,
+        size_key=key,
         seconds=clock.seconds,
     )
 

@@ -25,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class PredictOptions:
     """The keywords of :func:`ps3d_rt.predict` and :func:`ps3d_rt.predict_to_folder`."""
 
-    particle_size: float | Literal["auto"]
+    particle_size: float | Literal["auto"] = AUTO
     """Rough mean diameter of the particles, mm. The scan is resized by it: within a factor of about 1.5 is enough.
     ``auto`` estimates it first, from a few parts of the scan."""
     spacing: float | Sequence[float] | None = None

@@ -23,12 +23,15 @@ from filelock import FileLock, Timeout
 from ps3d_rt.errors import InputError, InterruptedRun, cannot_write
 from ps3d_rt.journal import LOCK, Journal
 from ps3d_rt.run_record import read_record
+from ps3d_rt.stages.prediction import KnownSize
 
 MARK = "run.json"
 """A folder with this file is an output of ours and may be replaced with --overwrite; it is written last."""
 OUTPUT, _REPLACED = "output", "replaced"
 _PUBLISHED = "published"
 """Key of the record that the output is complete: the hash of its ``run.json``."""
+_SIZE = "size-estimate"
+"""Key of the record of an estimated particle size."""
 
 
 def work_of(folder: Path) -> Path:
@@ -67,6 +70,22 @@ def run_folder(folder: Path, spec: dict[str, Any]) -> Iterator[Journal]:
     finally:
         if not keep:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def known_size(work: Path) -> KnownSize | None:
+    """Read what a run that was stopped has estimated; None if it has not, or its record is damaged."""
+    journal = Journal(work)
+    if _SIZE not in journal:
+        return None
+    try:
+        return KnownSize(*journal.load(_SIZE))
+    except InputError:
+        return None  # it is estimated once more
+
+
+def keep_size(journal: Journal, known: KnownSize) -> None:
+    """Note an estimate for a run that goes on with this one's work."""
+    journal.record(_SIZE, (known.key, known.estimate))
 
 
 def _said(error: OSError, folder: Path) -> str:

@@ -7,7 +7,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ps3d_rt.cli import options
 from ps3d_rt.cli.expand import expanded
+from ps3d_rt.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +56,23 @@ def test_the_help_of_predict_comes_in_groups_on_80_columns(cli: Any, monkeypatch
     assert places == sorted(places)
     assert max(map(len, out.splitlines())) <= 80
     assert "as JSON. A run that was stopped goes on when it is started again." in out, "paragraphs are filled"
+
+
+@pytest.mark.parametrize("text", ["10um", "10 µm", "10 μm", " 0.01mm", "1e-2", "1e4 nm", "10 Microns"])
+def test_lengths_may_have_a_unit(text: str) -> None:
+    assert options.spacing_mm(text) == [0.01] * 3
+    assert options.particle_size(text) == 0.01
+    assert options.spacing_mm(f"{text},{text},{text}") == [0.01] * 3
+
+
+@pytest.mark.parametrize("text", ["0,01", "1,000", "10 px", "fine", "", "1.2.3", "10,20,30um", "nan", "1 0"])
+def test_lengths_that_can_be_read_in_two_ways_or_in_none_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="in mm with a decimal point, such as"):
+        options.spacing_mm(text)
+    with pytest.raises(InputError, match="in mm with a decimal point, such as"):
+        options.particle_size(text)
+
+
+@pytest.mark.parametrize("text", ["auto", "AUTO", " Auto "])
+def test_auto_may_be_written_in_any_case(text: str) -> None:
+    assert options.particle_size(text) == "auto"

@@ -17,6 +17,7 @@ from ps3d_rt.core.size_trials import SizeTrial, find_size, mean_diameter_mm, siz
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Event, SizeEstimated, SizeMismatch, SizeTried
 from ps3d_rt.io.volume_writer import write_volume
+from ps3d_rt.stages.particle_size import estimate_particle_size as estimate
 from ps3d_rt.stages.particle_size import parts
 
 SHAPE = (96, 96, 96)
@@ -149,3 +150,29 @@ def test_what_cannot_be_estimated_is_exit_code_2(cli: Any, tmp_path: Path) -> No
     code, _, err = cli("predict", tmp_path / "noise.npy", tmp_path / "out", *options, "--particle-size", "large")
     assert (code, "--particle-size is 'large'" in err) == (2, True)
     assert [path.name for path in tmp_path.iterdir()] == ["noise.npy"]
+
+
+def test_a_run_that_goes_on_keeps_its_estimate_and_another_scan_gets_its_own(
+    cli: Any, scan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    made: list[object] = []
+    monkeypatch.setattr("ps3d_rt.pipeline.estimate_particle_size", lambda *a: made.append(1) or estimate(*a))
+    write_volume(tmp_path / "ore.tif", scan)
+    arguments = ("predict", tmp_path / "ore.tif", tmp_path / "out", "--engine", "fake")
+    with monkeypatch.context() as patched:
+        patched.setattr("ps3d_rt.pipeline.segment_volume", interrupt)
+        assert cli(*arguments, "--spacing", "0.01")[0] == 4
+        assert cli(*arguments, "--spacing", "10um")[0] == 4
+        assert len(made) == 1, "nothing but the estimate was done, and it is kept"
+        assert cli(*arguments, "--spacing", "0.02")[0] == 4
+        assert len(made) == 2
+    code, _, err = cli(*arguments, "--spacing", "0.02")
+    assert (code, len(made)) == (0, 2), err
+    assert "mm, estimated before the run was stopped" in err
+    run = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert run["parameters"]["particle_size_mm"] == pytest.approx(4 * RADIUS * 0.01, rel=0.15)
+    assert run["particle_size"]["how"] == "estimated"
+    assert run["particle_size"]["looks"]

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from ps3d_rt.api import prepared
 from ps3d_rt.cli import options
 from ps3d_rt.cli.run_options import RunOptions
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import PredictConfig
-from ps3d_rt.predict_options import AUTO, PredictOptions
+from ps3d_rt.predict_options import PredictOptions
 
 
 @contextmanager
@@ -27,7 +25,7 @@ def opened(scan: Path, typed: RunOptions) -> Iterator[tuple[Volume, ModelBundle,
         CapabilityError: if the engine or the device is not there.
     """
     options_read = PredictOptions(
-        particle_size=_size(typed.particle_size),
+        particle_size=options.particle_size(typed.particle_size),
         spacing=options.spacing_mm(typed.spacing),
         dark=typed.dark,
         embedding=typed.embedding,
@@ -50,10 +48,3 @@ def opened(scan: Path, typed: RunOptions) -> Iterator[tuple[Volume, ModelBundle,
     )
     with prepared(scan, options_read) as ready:
         yield ready
-
-
-def _size(text: str) -> float | Literal["auto"]:
-    try:
-        return AUTO if text == AUTO else float(text)
-    except ValueError as error:
-        raise InputError(f"--particle-size is {text!r}; give a length in mm, or {AUTO}.") from error

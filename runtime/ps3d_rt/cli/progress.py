@@ -119,6 +119,8 @@ def _about_size(event: SizeTried | SizeEstimated | SizeMismatch) -> str:
         case SizeTried(assumed, found, particles):
             what = "nothing whole" if found is None else f"{particles} particles, {found:.3g} mm on average"
             return f"particle size: {assumed:.3g} mm assumed, {what} found"
+        case SizeEstimated(size, resumed=True):
+            return f"particle size: {size:.3g} mm, estimated before the run was stopped"
         case SizeEstimated(size, patches, seconds):
             return f"particle size: {size:.3g} mm ({patches} patches, {seconds:.1f} s)"
         case SizeMismatch(given, found):

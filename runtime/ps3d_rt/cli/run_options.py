@@ -14,7 +14,9 @@ from ps3d_rt.cli.options import about_model, about_scan, about_speed
 class RunOptions:
     """Texts as they were typed; :func:`ps3d_rt.cli.opened.opened` reads them."""
 
-    particle_size: Annotated[str, about_scan(help="Rough mean diameter of the particles, mm; auto: estimate it.")]
+    particle_size: Annotated[
+        str, about_scan(help="Rough mean diameter of the particles, mm, or 290um; auto: estimate it.")
+    ] = options.AUTO
     spacing: options.Spacing = None
     dark: Annotated[bool, about_scan("--dark", help="The particles are darker than what they lie in.")] = False
     embedding: Annotated[

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from ps3d_rt.core.size_trials import SizeEstimate
@@ -28,25 +30,49 @@ class Prediction:
     """What tells the volume from any other: a run that is resumed needs it."""
     estimate: SizeEstimate | None = None
     """How the particle size came about; None if it was given."""
+    size_key: str = ""
+    """What decided the estimate, if there is one."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Of the stages before the plan."""
 
     def spec(self) -> dict[str, Any]:
         """Give what decides the bytes of the output and the list of tasks, as JSON: runs of one spec are one run."""
-        return {
-            "versions": versions(),
-            "scan": {"name": self.volume.name, "dtype": self.volume.dtype.name, **self.scan},
-            "spacing_mm": self.config.spacing_mm,
-            "gray": asdict(self.gray.scale),
-            "outside": self.gray.facts()["outside_value"],
-            "selection": self.volume.selection,
-            "skip_empty": self.config.skip_empty,
-            "engine": asdict(self.engine.spec),
-            "model": {
-                "sha256": self.model.hash,
-                **asdict(self.model.rules),
-                "core_bias": self.model.core_bias,
-            },
-            "lowpass": self.model.lowpass,
-            "plan": self.plan.spec(),
-        }
+        known = spec_before_plan(self.volume, self.model, self.engine, self.config, self.gray, self.scan)
+        return {**known, "plan": self.plan.spec()}
+
+
+def spec_before_plan(
+    volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig, gray: GrayLook, scan: dict[str, Any]
+) -> dict[str, Any]:
+    """Give what is known before the particle size is; arguments as the fields of :class:`Prediction`."""
+    return {
+        "versions": versions(),
+        "scan": {"name": volume.name, "dtype": volume.dtype.name, **scan},
+        "spacing_mm": config.spacing_mm,
+        "gray": asdict(gray.scale),
+        "outside": gray.facts()["outside_value"],
+        "selection": volume.selection,
+        "skip_empty": config.skip_empty,
+        "engine": asdict(engine.spec),
+        "model": {"sha256": model.hash, **asdict(model.rules), "core_bias": model.core_bias},
+        "lowpass": model.lowpass,
+    }
+
+
+@dataclass(frozen=True)
+class KnownSize:
+    """An estimate of the particle size that an earlier run made."""
+
+    key: str
+    """Of all that decided it: :func:`size_key`."""
+    estimate: SizeEstimate
+
+
+def size_key(spec: dict[str, Any], overlap: float) -> str:
+    """Name what decides an estimate of the particle size: a run with the same key takes it over.
+
+    Args:
+        spec: from :func:`spec_before_plan`.
+        overlap: of the patches.
+    """
+    return sha256(json.dumps([spec, overlap], sort_keys=True).encode()).hexdigest()
