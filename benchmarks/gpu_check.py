@@ -1,4 +1,4 @@
-"""Everything there is to know about an NVIDIA GPU, in pieces of less than ten minutes: ``make gpu-check``.
+"""Everything there is to know about an NVIDIA GPU, in checks of less than ten minutes: ``make gpu-check``.
 
     python benchmarks/gpu_check.py [--only paper-60 …] [--budget-s 540] [--out DIR]
     python benchmarks/gpu_check.py --device cpu --quick        tries the script itself, on any machine
@@ -14,8 +14,8 @@ paper-…         these scans, particles 60 or 40 voxels across, from zarr on di
                 the full width at 60 voxels, and with the published settings (8 mirror images, overlap 0.5)
 throughput-N    ``predict`` on simulated scans of 256³ voxels, particles N voxels across
 
-All data are simulated. A piece that is done is not done again; one that takes longer than is left goes on at the next
-call. Results: ``benchmarks/results/gpu_check-DEVICE-PIECE.json``. What does not run here is said in the result.
+All data are simulated. A check that is done is not done again; one that takes longer than is left goes on at the next
+call. Results: ``benchmarks/results/gpu_check-DEVICE-CHECK.json``. What does not run here is said in the result.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from typing import Any
 
 from ps3d_bench.environment import write_result
 from ps3d_bench.gpu_bench import Bench
-from ps3d_bench.gpu_pieces import ROOT, Piece, pieces
+from ps3d_bench.gpu_checks import ROOT, Check, checks
 from ps3d_bench.script import add_model, result_head
 from ps3d_rt.devices.gpus import find_gpu
 from ps3d_rt.engines.cache import VARIABLE
@@ -44,8 +44,8 @@ DATA = (
     "simulated: ps3d_training.synth, one small sample mirrored to the paper's shape; weights of the full width random"
 )
 PACKAGES = ("torch", "onnx", "nvidia-cudnn-cu13")
-PIECE_S = 540.0
-"""Most seconds of a piece that can be stopped and gone on with."""
+CHECK_S = 540.0
+"""Most seconds of a check that can be stopped and gone on with."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -57,59 +57,59 @@ def main(arguments: Sequence[str]) -> None:
     done.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault(VARIABLE, str(work / "cache"))  # engines are built here, and kept with the rest
     bench = Bench(device, options.quick, work, options.model)
-    todo = pieces(bench)
+    todo = checks(bench)
     if unknown := sorted(set(options.only) - todo.keys()):
-        raise CapabilityError(f"there is no piece {', '.join(unknown)}; there are {', '.join(todo)}.")
+        raise CapabilityError(f"there is no check {', '.join(unknown)}; there are {', '.join(todo)}.")
     about = {"device": device} | ({} if gpu is None else {"gpu": asdict(gpu)})
     name = "cpu" if gpu is None else "-".join("".join(c if c.isalnum() else " " for c in gpu.name).lower().split())
     end = time.monotonic() + options.budget_s
-    for piece in options.only or todo:
-        path = done / f"gpu_check-{name}-{piece}.json"
+    for check in options.only or todo:
+        path = done / f"gpu_check-{name}-{check}.json"
         if _is_done(path):
-            _tell(piece, "done already")
-        elif end - time.monotonic() < todo[piece].seconds and not options.quick:
-            _tell(piece, f"needs {todo[piece].seconds:.0f} s; left for the next call")
+            _tell(check, "done already")
+        elif end - time.monotonic() < todo[check].seconds and not options.quick:
+            _tell(check, f"needs {todo[check].seconds:.0f} s; left for the next call")
         else:
-            _measure(piece, todo[piece], path, end, result_head(__file__, arguments, DATA, packages=PACKAGES) | about)
+            _measure(check, todo[check], path, end, result_head(__file__, arguments, DATA, packages=PACKAGES) | about)
         for folder in [*([] if options.quick else [options.results]), *([options.out] if options.out else [])]:
             folder.mkdir(parents=True, exist_ok=True)
             if path.exists():
                 shutil.copy(path, folder)
-    left = [piece for piece in todo if not _is_done(done / f"gpu_check-{name}-{piece}.json")]
+    left = [check for check in todo if not _is_done(done / f"gpu_check-{name}-{check}.json")]
     print(json.dumps({"device": device, "results": done.as_posix(), "left": left}))
 
 
-def _measure(name: str, piece: Piece, path: Path, end: float, head: dict[str, Any]) -> None:
+def _measure(name: str, check: Check, path: Path, end: float, head: dict[str, Any]) -> None:
     _tell(name, "…")
     start = time.monotonic()
     try:
-        found = piece.run(limit_s=min(PIECE_S, end - start)) if piece.in_parts else piece.run()
+        found = check.run(limit_s=min(CHECK_S, end - start)) if check.in_parts else check.run()
     except Ps3dError as error:
         _tell(name, f"not possible here: {error}")
         found = {"not_possible": str(error)}
-    except Exception as error:  # noqa: BLE001 - time on a GPU is short: the other pieces are tried all the same
+    except Exception as error:  # noqa: BLE001 - time on a GPU is short: the other checks are tried all the same
         _tell(name, "".join(format_exception(error)))
         found = {"not_possible": f"{type(error).__name__}: {error}"}
     if found is None:
         _tell(name, f"goes on at the next call, after {time.monotonic() - start:.0f} s")
         return
-    write_result(path, head | {"piece": name, "piece_seconds": round(time.monotonic() - start, 1), **found})
+    write_result(path, head | {"check": name, "check_seconds": round(time.monotonic() - start, 1), **found})
     _tell(name, f"{time.monotonic() - start:.0f} s")
 
 
 def _is_done(path: Path) -> bool:
-    """Whether a piece was measured; one that was not possible is tried again."""
+    """Whether a check was measured; one that was not possible is tried again."""
     return path.exists() and "not_possible" not in json.loads(path.read_text(encoding="utf-8"))
 
 
-def _tell(piece: str, what: str) -> None:
-    print(f"{piece}: {what}", file=sys.stderr, flush=True)
+def _tell(check: str, what: str) -> None:
+    print(f"{check}: {what}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", help="cuda:N, auto for the first GPU, or cpu")
-    parser.add_argument("--only", nargs="+", default=[], metavar="PIECE", help="these pieces, in this order")
+    parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="these checks, in this order")
     parser.add_argument("--budget-s", type=float, default=float("inf"), help="begin nothing that would take longer")
     parser.add_argument("--quick", action="store_true", help="tiny inputs: does the script work?")
     parser.add_argument("--work", type=Path, default=ROOT / "work/gpu-check", help="scans, models, what is done")

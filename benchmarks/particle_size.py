@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     with open_engine(bundle, threads=options.threads) as engine:
         for case in load_cases(options.cache, [spec(options.seed, size) for size in sizes]):
             rows.append(on_sample(case, bundle, engine))
-            print(json.dumps({k: v for k, v in rows[-1].items() if k != "looks"}), file=sys.stderr, flush=True)
+            print(json.dumps({k: v for k, v in rows[-1].items() if k != "trials"}), file=sys.stderr, flush=True)
         sand = on_sand(options.scan, bundle, engine) if options.scan.is_file() else None
     content = {
         "allowed_error": ALLOWED,
@@ -115,7 +115,7 @@ def _estimated(scan: Volume, bundle: ModelBundle, engine: Engine) -> dict[str, A
         "patches": estimate.patches,
         "patches_of_the_run": job.plan.patches,
         "seconds": round(seconds, 2),
-        "looks": [
+        "trials": [
             {
                 "assumed_mm": trial.assumed_mm,
                 "found_mm": trial.found_mm,

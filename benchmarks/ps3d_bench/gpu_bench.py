@@ -1,4 +1,4 @@
-"""What every piece of ``gpu_check.py`` is told."""
+"""What every check of ``gpu_check.py`` is told."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Bench:
-    """What every piece is told."""
+    """What every check is told."""
 
     device: str
     """``cpu`` or ``cuda:N``."""
     quick: bool
-    """Tiny inputs: shows that the pieces work, measures nothing."""
+    """Tiny inputs: shows that the checks work, measures nothing."""
     work: Path
     """Folder for models, scans and runs; kept between calls."""
     model: str = "default"

@@ -1,6 +1,6 @@
 """What a run has finished, so that a run that was killed can be started again and ends with the same bytes.
 
-    FOLDER/run-spec.json            what is run; with any other spec the work starts afresh
+    FOLDER/identity.json            what is run; with any other identity the work starts afresh
     FOLDER/run.lock                 held while a run writes there
     FOLDER/journal/STAGE/000128.pickle      what one finished task returned
 
@@ -36,12 +36,12 @@ from ps3d_rt.workers import TaskMap
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
-SPEC = "run-spec.json"
+IDENTITY = "identity.json"
 """A folder whose file of this name we wrote is ours, and may be emptied."""
 LOCK = "run.lock"
 """Held while a run writes to its folder."""
-_BEFORE_SPEC = partial_name(SPEC)
-_SPEC_START = '{"ps3d-rt run": '
+_BEFORE_IDENTITY = partial_name(IDENTITY)
+_IDENTITY_START = '{"ps3d-rt run": '
 _KEY = re.compile(r"[A-Za-z0-9-]+(/[A-Za-z0-9-]+)*")
 
 
@@ -52,24 +52,24 @@ class Journal:
     folder: Path
     """Of the run. The records lie in ``journal`` below it; the rest belongs to the tasks."""
     resumed: bool = False
-    """The folder was there before, with the same spec."""
+    """The folder was there before, with the same identity."""
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path, spec: Mapping[str, Any]) -> Iterator[Journal]:
+    def open(cls, folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]:
         """Own a folder for one run, for the length of a ``with`` block.
 
-        A new or empty folder gets ``spec``; one with the same spec is continued; one with another spec is emptied.
+        A new or empty folder gets ``identity``; one with the same is continued; one with another is emptied.
 
         Args:
             folder: made if it is missing.
-            spec: all that the results depend on, as JSON can hold it.
+            identity: all that the results depend on, as JSON can hold it.
 
         Raises:
             InputError: if the folder is not ours, cannot be written, or another run is writing there.
             InterruptedRun: if the disk is full.
         """
-        text = f"{_SPEC_START}{json.dumps(spec, sort_keys=True, allow_nan=False)}}}\n"
+        text = f"{_IDENTITY_START}{json.dumps(identity, sort_keys=True, allow_nan=False)}}}\n"
         try:
             _check_ours(folder)
             folder.mkdir(parents=True, exist_ok=True)
@@ -187,29 +187,29 @@ def _check_ours(folder: Path) -> None:
     if not folder.exists():
         return
     if folder.is_dir():
-        spec = folder / SPEC
-        if spec.is_file() and spec.read_bytes().startswith(_SPEC_START.encode()):
+        path = folder / IDENTITY
+        if path.is_file() and path.read_bytes().startswith(_IDENTITY_START.encode()):
             return
-        if {path.name for path in folder.iterdir()} <= {LOCK, _BEFORE_SPEC}:
+        if {path.name for path in folder.iterdir()} <= {LOCK, _BEFORE_IDENTITY}:
             return
     raise InputError(f"{folder} exists and is not the work of a run of ps3d-rt; choose another output.")
 
 
-def _begin(folder: Path, spec: str) -> bool:
-    """Make ``spec`` the spec of the folder, which is locked; whether it was before."""
-    path = folder / SPEC
+def _begin(folder: Path, identity: str) -> bool:
+    """Make ``identity`` the identity of the folder, which is locked; whether it was before."""
+    path = folder / IDENTITY
     try:
         if path.is_file():
-            if path.read_text(encoding="utf-8") == spec:
+            if path.read_text(encoding="utf-8") == identity:
                 return True
-            # From here on the folder has no spec that a run could continue, even if this is interrupted.
-            _replace(path, f"{_SPEC_START}null}}\n")
+            # From here on the folder has no identity that a run could continue, even if this is interrupted.
+            _replace(path, f"{_IDENTITY_START}null}}\n")
             for old in folder.iterdir():
                 if old.is_dir() and not old.is_symlink():
                     shutil.rmtree(old)
-                elif old.name not in {SPEC, LOCK}:
+                elif old.name not in {IDENTITY, LOCK}:
                     old.unlink()
-        _replace(path, spec)
+        _replace(path, identity)
     except OSError as error:
         raise cannot_write(folder, error) from error
     return False

@@ -32,10 +32,10 @@ BOX_BYTES = 192 * 2**20
 """Of such a box: what is read, summed and made some planes at a time."""
 ROW_BYTES = 1536
 """Of a particle that boxes may still add to."""
-PIECES_PER_PARTICLE = 2
-"""A particle on the network's grid falls into pieces where chunks cut it, and its border may be one."""
-PIECE_BYTES, JOINED_PIECE_BYTES = 40, 120
-"""Of a piece while chunks are worked on, and while pieces are put together and no chunk is."""
+FRAGMENTS_PER_PARTICLE = 2
+"""A particle on the network's grid falls into fragments where chunks cut it, and its border may be one."""
+FRAGMENT_BYTES, JOINED_FRAGMENT_BYTES = 40, 120
+"""Of a fragment while chunks are worked on, and while fragments are put together and no chunk is."""
 PARTICLE_BYTES = 128
 """Of a particle from its numbering to its row: where it begins and ends, ids, scores, what a rule said of it."""
 SORTED_BYTES = 64
@@ -126,7 +126,7 @@ class MemoryPlan:
 
     def chunks_at_once(self, particles: int) -> int:
         """Chunks that may be worked on at a time, at least 1."""
-        return self._at_once(self.chunk_bytes, particles * PIECES_PER_PARTICLE * PIECE_BYTES)
+        return self._at_once(self.chunk_bytes, particles * FRAGMENTS_PER_PARTICLE * FRAGMENT_BYTES)
 
     def boxes_at_once(self, particles: int) -> int:
         """Boxes that may be worked on at a time, at least 1; as many results may wait."""
@@ -149,14 +149,14 @@ class MemoryPlan:
             chunks: of the normalized grid.
             particles: how many there are.
         """
-        pieces = particles * PIECES_PER_PARTICLE
+        fragments = particles * FRAGMENTS_PER_PARTICLE
         tasks = min(at_once, chunks, self.chunks_at_once(particles)) * self.chunk_bytes
         boxes = min(at_once, self.boxes, self.boxes_at_once(particles))
         waiting = 2 * boxes * particles * ROW_BYTES // max(1, self.boxes)
         return self.base_bytes + max(
             sweep_bytes,
-            tasks + pieces * PIECE_BYTES,
-            pieces * JOINED_PIECE_BYTES,
+            tasks + fragments * FRAGMENT_BYTES,
+            fragments * JOINED_FRAGMENT_BYTES,
             boxes * self.box_bytes + waiting + self.rows_bytes(particles),
             particles * SORTED_BYTES,
         )

@@ -2,7 +2,7 @@
 
 While a run lasts, its work lies beside OUT, in ``.OUT.run``; it is kept when the run is stopped, to go on later::
 
-    run-spec.json, journal/     what is run, and what is done of it
+    identity.json, journal/     what is run, and what is done of it
     arrays/                     border-core map and labels on the normalized grid
     rows/                       rows of the table until all have their ids
     output/                     becomes OUT
@@ -109,7 +109,7 @@ def predict_to_folder(
     if config.memory_by_default and (work / _BUDGET).is_file():
         config = replace(config, memory_bytes=int((work / _BUDGET).read_text(encoding="utf-8")))
     prediction = prepare(volume, model, engine, config, on_event, known_size(work))
-    with run_folder(folder, prediction.spec()) as journal:
+    with run_folder(folder, prediction.identity()) as journal:
         if journal.resumed:
             on_event(RunResumed(str(journal.folder)))
         if (done := published(journal, folder)) is not None:

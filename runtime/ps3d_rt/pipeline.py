@@ -21,7 +21,7 @@ from ps3d_rt.stages.gray_scale import look_at_gray
 from ps3d_rt.stages.labels import write_labels
 from ps3d_rt.stages.particle_size import SizeSearch, estimate_particle_size
 from ps3d_rt.stages.particles import find_particles
-from ps3d_rt.stages.prediction import KnownSize, Prediction, size_key, spec_before_plan
+from ps3d_rt.stages.prediction import KnownSize, Prediction, identity_before_plan, size_key
 from ps3d_rt.stages.run import started
 from ps3d_rt.stages.segment import segment_volume
 from ps3d_rt.stages.storage import LabelsInMemory, MemoryStore, RowsInMemory, RunStorage
@@ -102,10 +102,10 @@ def prepare(
         gray = look_at_gray(looked_at, model, embedding=config.embedding, dark=config.dark)
         volume = gray.shown(volume)
     if model.gray_scheme == "embedding":
-        volume.warn(*gray.embedding.doubts)
+        volume.warn(*gray.embedding.warnings)
     scan = {**place_of(volume), "voxels": looked_at.hash}
     if config.particle_size_mm is None:
-        key = size_key(spec_before_plan(volume, model, engine, config, gray, scan), config.overlap)
+        key = size_key(identity_before_plan(volume, model, engine, config, gray, scan), config.overlap)
         if known is not None and known.key == key:
             estimate = known.estimate
             on_event(SizeEstimated(estimate.particle_size_mm, 0, 0.0, resumed=True))

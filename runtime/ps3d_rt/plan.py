@@ -163,7 +163,7 @@ class RunPlan:
         """Memory of a sweep for one voxel of a normalized plane; ``bytes_per_voxel`` are those of the scan."""
         return _column_bytes(self.lattice.patch[0], self.zoom, bytes_per_voxel)
 
-    def spec(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Give what decides the list of tasks and their results, as JSON."""
         return {
             "source": self.source,

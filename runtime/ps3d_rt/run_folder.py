@@ -40,7 +40,7 @@ def work_of(folder: Path) -> Path:
 
 
 @contextmanager
-def run_folder(folder: Path, spec: dict[str, Any]) -> Iterator[Journal]:
+def run_folder(folder: Path, identity: dict[str, Any]) -> Iterator[Journal]:
     """Work in a folder beside the output, which goes when the run is complete, or ended before it got anywhere.
 
     Raises:
@@ -50,7 +50,7 @@ def run_folder(folder: Path, spec: dict[str, Any]) -> Iterator[Journal]:
     work = work_of(folder)
     keep = True
     try:
-        with Journal.open(work, spec) as journal:
+        with Journal.open(work, identity) as journal:
             try:
                 yield journal
                 keep = False

@@ -1,7 +1,8 @@
 """What a run says of itself: the content of ``run.json``, made once, written and read here and nowhere else.
 
 A file of an older version lacks fields, and one of a newer version, or one that a person added to, has more. Both are
-read: what is missing is None or empty, and what is not known is kept in ``other`` and written again.
+read: what is missing is None or empty, what has an older name is found under it, and what is not known is kept in
+``other`` and written again.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class SizeRecord:
     """``given`` or ``estimated``."""
     mean_found_mm: float | None = None
     mismatch: bool = False
-    looks: Sequence[Facts] = ()
+    trials: Sequence[Facts] = ()
     """Sizes that were tried, in their order."""
     other: Facts = field(default_factory=dict)
 
@@ -77,6 +78,8 @@ class SizeRecord:
 class RunRecord:
     """The content of ``run.json``."""
 
+    schema_version: int = 2
+    """2: ``particle_size.trials`` and ``gray.warnings``, which were ``looks`` and ``doubts``."""
     date: str | None = None
     """When the run began, ISO 8601."""
     scan: ScanRecord
@@ -136,6 +139,10 @@ def read_record(path: Path) -> RunRecord:
     for name in _SECTIONS.keys() & content.keys():
         if not isinstance(content[name], dict):
             raise _damaged(path, f"{name} is {content[name]!r} where an object is needed")
+    for section, names in _OLD_NAMES.items():
+        if isinstance(found := content.get(section), dict):
+            content[section] = {names.get(name, name): value for name, value in found.items()}
+    content["schema_version"] = RunRecord.schema_version
     return _known(
         RunRecord, content | {name: _known(_SECTIONS[name], content[name]) for name in _SECTIONS if name in content}
     )
@@ -149,6 +156,7 @@ _SECTIONS: dict[str, type[Any]] = {
 }
 
 
+_OLD_NAMES = {"particle_size": {"looks": "trials"}, "gray": {"doubts": "warnings"}}
 _NO_SCAN = "it does not say which scan was segmented"
 _SCAN_FIELDS = {f.name for f in fields(ScanRecord) if f.default is MISSING and f.default_factory is MISSING}
 

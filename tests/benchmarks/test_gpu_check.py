@@ -19,7 +19,7 @@ import gpu_check
 from ps3d_bench import gpu_runs
 from ps3d_bench.ceilings import ceilings
 from ps3d_bench.gpu_bench import Bench
-from ps3d_bench.gpu_pieces import Piece
+from ps3d_bench.gpu_checks import Check
 from ps3d_bench.networks import Width, in_torch, operations_of, random_bundle, random_network
 from ps3d_rt.errors import CapabilityError, Ps3dError
 
@@ -37,22 +37,22 @@ def test_without_a_gpu_it_ends_with_exit_code_3(tmp_path: Path) -> None:
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Call the script with pieces of our own; what was run, and with what limit."""
+    """Call the script with checks of our own; what was run, and with what limit."""
     ran: list[Any] = []
     answers: dict[str, Any] = {}
 
-    def piece(name: str, **limit: float) -> Any:
+    def check(name: str, **limit: float) -> Any:
         ran.append((name, *limit.values()))
         answer = answers.get(name, {"value": len(ran)})
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def pieces(bench: Bench) -> dict[str, Piece]:
-        found = {name: Piece(lambda name=name: piece(name), 100.0) for name in ("one", "two")}
-        return found | {"long": Piece(lambda limit_s: piece("long", limit_s=limit_s), 50.0, in_parts=True)}
+    def checks(bench: Bench) -> dict[str, Check]:
+        found = {name: Check(lambda name=name: check(name), 100.0) for name in ("one", "two")}
+        return found | {"long": Check(lambda limit_s: check("long", limit_s=limit_s), 50.0, in_parts=True)}
 
-    monkeypatch.setattr(gpu_check, "pieces", pieces)
+    monkeypatch.setattr(gpu_check, "checks", checks)
     monkeypatch.setenv("PS3D_RT_CACHE", str(tmp_path))
 
     def call(*words: str) -> list[Any]:
@@ -69,7 +69,7 @@ def test_what_is_done_is_not_done_again(check: Any, tmp_path: Path, capsys: pyte
     assert check("--only", "two") == [("two",)]
     for folder in ("results", "out"):
         found = json.loads((tmp_path / folder / "gpu_check-cpu-two.json").read_text())
-        assert (found["piece"], found["value"], found["device"]) == ("two", 1, "cpu")
+        assert (found["check"], found["value"], found["device"]) == ("two", 1, "cpu")
         assert found["data"].startswith("simulated")
     assert json.loads(capsys.readouterr().out)["left"] == ["one", "long"]
     (tmp_path / "out" / "gpu_check-cpu-two.json").unlink()

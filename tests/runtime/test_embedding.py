@@ -44,7 +44,7 @@ def test_the_embedding_is_found_however_full_the_sample_is(step: int, radius: fl
     assert found.noise == pytest.approx(NOISE, rel=0.15)
     assert found.contrast == pytest.approx(4000, rel=0.3)
     assert found.air is None
-    assert not found.doubts
+    assert not found.warnings
 
 
 def test_a_bright_mineral_hardly_moves_the_contrast_of_the_others() -> None:
@@ -100,7 +100,7 @@ def test_many_bubbles_are_not_the_embedding_but_a_doubt() -> None:
                 )
     found = find_embedding(whole(image), SHAPE)
     assert found.gray == pytest.approx(EMBEDDING, abs=0.5 * NOISE)
-    assert "bubbles" in found.doubts[0]
+    assert "bubbles" in found.warnings[0]
 
 
 def slabs(image: Array) -> list[SampledVoxels]:
@@ -113,13 +113,13 @@ def test_narrow_pores_in_slabs_are_no_bubbles() -> None:
     found = find_embedding(slabs(packing), SHAPE)
     assert found.gray == pytest.approx(EMBEDDING - 4000, abs=0.5 * NOISE)
     assert found.air is None
-    assert not found.doubts
+    assert not found.warnings
 
 
 def test_nothing_brighter_than_the_embedding_is_a_doubt() -> None:
     dark = 2 * EMBEDDING - scan(step=32)
-    assert "--dark" in find_embedding(whole(dark), SHAPE).doubts[0]
-    assert not find_embedding(whole(-dark), SHAPE).doubts
+    assert "--dark" in find_embedding(whole(dark), SHAPE).warnings[0]
+    assert not find_embedding(whole(-dark), SHAPE).warnings
 
 
 def test_a_given_embedding_is_taken() -> None:

@@ -79,7 +79,7 @@ def test_the_run_says_what_was_found() -> None:
     assert gray["noise"] == pytest.approx(200, rel=0.1)
     assert gray["contrast"] == pytest.approx(22_000, rel=0.02)
     assert not gray["dark"]
-    assert not gray["doubts"]
+    assert not gray["warnings"]
 
 
 @SCHEMES
@@ -147,9 +147,9 @@ def test_nothing_found_is_said_aloud() -> None:
 def test_a_doubt_about_the_embedding_is_a_warning() -> None:
     said: list[Event] = []
     result = run(40_000 - scan(), "embedding", said.append)
-    (doubt,) = result.run["gray"]["doubts"]
-    assert "--dark" in doubt
-    assert Warned(doubt) in said
+    (warning,) = result.run["gray"]["warnings"]
+    assert "--dark" in warning
+    assert Warned(warning) in said
 
 
 class _Counted(Volume):

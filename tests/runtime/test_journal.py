@@ -19,7 +19,7 @@ import worker_tasks as tasks
 from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
-from ps3d_rt.journal import SPEC, Journal, _array
+from ps3d_rt.journal import IDENTITY, Journal, _array
 from ps3d_rt.workers import Workers
 
 
@@ -274,10 +274,10 @@ def test_a_folder_is_new_then_continued_then_begun_afresh(tmp_path):
     with Journal.open(folder, dict(reversed(spec.items()))) as journal:
         assert journal.resumed
         assert journal.load("a/b") == 1
-    assert content(folder) == ["arrays", "arrays/0", "journal", "journal/a", "journal/a/b.pickle", SPEC]
+    assert content(folder) == ["arrays", "arrays/0", IDENTITY, "journal", "journal/a", "journal/a/b.pickle"]
     with Journal.open(folder, {**spec, "zoom": 0.2}) as journal:
         assert not journal.resumed
-        assert content(folder) == [SPEC]
+        assert content(folder) == [IDENTITY]
     with Journal.open(folder, {**spec, "zoom": 0.2}) as journal:
         assert journal.resumed
 
@@ -299,7 +299,7 @@ def test_emptying_that_is_interrupted_leaves_nothing_to_continue(tmp_path, monke
     assert "data" in content(tmp_path)
     with Journal.open(tmp_path, {"n": 1}) as journal:
         assert not journal.resumed
-        assert content(tmp_path) == [SPEC]
+        assert content(tmp_path) == [IDENTITY]
 
 
 def test_a_start_that_was_interrupted_is_no_obstacle(tmp_path, monkeypatch):
@@ -312,11 +312,11 @@ def test_a_start_that_was_interrupted_is_no_obstacle(tmp_path, monkeypatch):
     monkeypatch.undo()
     with Journal.open(tmp_path, {}) as journal:
         assert not journal.resumed
-    assert content(tmp_path) == [SPEC]
+    assert content(tmp_path) == [IDENTITY]
 
 
 @pytest.mark.parametrize(
-    "foreign", [{"holiday.jpg": "x"}, {SPEC: "{}", "a": "x"}, {SPEC: ""}, {"run.lock": "", "a": "x"}]
+    "foreign", [{"holiday.jpg": "x"}, {IDENTITY: "{}", "a": "x"}, {IDENTITY: ""}, {"run.lock": "", "a": "x"}]
 )
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path, foreign):
     for name, text in foreign.items():

@@ -218,7 +218,7 @@ def test_a_run_goes_on_with_the_same_file_only(
             patched.setattr("ps3d_rt.stages.particles.to_particles", Stop(0, KeyboardInterrupt()).before(None))
             with pytest.raises(KeyboardInterrupt):
                 predict(scan, tmp_path / out)
-        return json.loads((tmp_path / f".{out}.run" / "run-spec.json").read_text())["ps3d-rt run"]["scan"]
+        return json.loads((tmp_path / f".{out}.run" / "identity.json").read_text())["ps3d-rt run"]["scan"]
 
     monkeypatch.chdir(tmp_path / "a")
     specs = [begun("ore.npy", "1"), begun(tmp_path / "a" / "ore.npy", "2"), begun(tmp_path / "b" / "ore.npy", "3")]
@@ -244,7 +244,7 @@ def test_a_run_goes_on_with_the_same_mask_only(
             patched.setattr("ps3d_rt.stages.particles.to_particles", Stop(0, KeyboardInterrupt()).before(None))
             with pytest.raises(KeyboardInterrupt):
                 predict(select(volume, None, where), tmp_path / out)
-        return json.loads((tmp_path / f".{out}.run" / "run-spec.json").read_text())["ps3d-rt run"]["scan"]
+        return json.loads((tmp_path / f".{out}.run" / "identity.json").read_text())["ps3d-rt run"]["scan"]
 
     mask = np.ones(volume.shape, np.uint8)
     first, again = begun(mask, "1"), begun(mask, "2")

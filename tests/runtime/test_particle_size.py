@@ -110,7 +110,7 @@ def test_the_estimate_is_the_size_of_the_balls(scan: Any, side: float) -> None:
     facts = result.run["particle_size"]
     assert (facts["how"], facts["mismatch"]) == ("estimated", False)
     tried = [event for event in seen if isinstance(event, SizeTried)]
-    assert [event.assumed_mm for event in tried] == [look["assumed_mm"] for look in facts["looks"]]
+    assert [event.assumed_mm for event in tried] == [trial["assumed_mm"] for trial in facts["trials"]]
     assert [event.particle_size_mm for event in seen if isinstance(event, SizeEstimated)] == [size]
     again = ps3d_rt.predict(scan, spacing=side, particle_size=size, engine="fake")
     assert again.run["particle_size"]["how"] == "given"
@@ -175,4 +175,4 @@ def test_a_run_that_goes_on_keeps_its_estimate_and_another_scan_gets_its_own(
     run = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     assert run["parameters"]["particle_size_mm"] == pytest.approx(4 * RADIUS * 0.01, rel=0.15)
     assert run["particle_size"]["how"] == "estimated"
-    assert run["particle_size"]["looks"]
+    assert run["particle_size"]["trials"]

@@ -17,9 +17,9 @@ def confident(border_core, percent, chunk, **options):
     store = MemoryStore(border_core.shape)
     store.arrays |= {BORDER_CORE: border_core, FOREGROUND_SCORE: percent, CORE_SCORE: np.zeros_like(percent)}
     found = to_particles(store, store.shape, chunk, rules=ParticleFilter(**options))
-    tasks = score_tasks(ChunkGrid(store.shape, chunk), found.parts)
+    tasks = score_tasks(ChunkGrid(store.shape, chunk), found.chunk_labels)
     confidence, _ = to_confidence(map(partial(add_up_scores, store), tasks), found.largest)
-    labels = read_ids(store, [part for part in found.parts if part.ids.size > 1], Box.of_shape(store.shape))
+    labels = read_ids(store, [part for part in found.chunk_labels if part.ids.size > 1], Box.of_shape(store.shape))
     return found.largest, labels, confidence.confidence
 
 

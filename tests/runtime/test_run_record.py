@@ -43,7 +43,7 @@ def written(path: Path, content: Any) -> Path:
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     full().write(tmp_path / "run.json")
-    assert read_record(tmp_path / "run.json") == replace(full(), particle_size=replace(full().particle_size, looks=[]))
+    assert read_record(tmp_path / "run.json") == replace(full(), particle_size=replace(full().particle_size, trials=[]))
     content = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert list(content) == [f.name for f in fields(RunRecord) if f.name != "other"], "every field, in order"
     assert content["patches"] == {"lattice": 8, "planned": 9, "computed": 5, "skipped": 4}
@@ -65,7 +65,17 @@ def test_what_is_not_known_is_kept_where_it_stood(tmp_path: Path) -> None:
 def test_an_older_file_lacks_fields_and_says_nothing_of_them(tmp_path: Path) -> None:
     record = read_record(written(tmp_path / "run.json", {"scan": SCAN, "particles": 3}))
     assert (record.particles, record.gray, record.dropped, record.resumed) == (3, None, None, None)
-    assert record.to_json().keys() == {"scan", "particles"}
+    assert record.to_json().keys() == {"schema_version", "scan", "particles"}
+
+
+def test_older_names_are_read_and_the_newer_ones_written(tmp_path: Path) -> None:
+    tried, said = [{"assumed_mm": 0.2}], ["The embedding is as bright as the particles."]
+    older = {"scan": SCAN, "particle_size": {"how": "estimated", "looks": tried}, "gray": {"doubts": said, "noise": 2}}
+    record = read_record(written(tmp_path / "run.json", older))
+    assert record.particle_size == SizeRecord(how="estimated", trials=tried)
+    again = record.to_json()
+    assert again["schema_version"] == 2
+    assert (again["particle_size"]["trials"], again["gray"]) == (tried, {"warnings": said, "noise": 2})
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.border_core import to_border_core
 from ps3d_rt.core.embedding import find_embedding
 from ps3d_rt.core.fragments import BORDER, CORE
-from ps3d_rt.core.label_doubts import LabelCheck
+from ps3d_rt.core.label_check import LabelCheck
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, gray_scale, network_input, normalized_shape, size_zoom
 from ps3d_rt.core.outside import SampledVoxels, leave_out_constant
 from ps3d_rt.core.resample import resample, resample_labels
@@ -143,8 +143,8 @@ def _move_into(new: Path, dataset: Path) -> None:
 
 
 def _prepare_case(sample: LabelledScan, plan: TrainingPlan, folder: Path) -> tuple[PreparedCase, Listing]:
-    doubts: list[str] = []
-    image, instances = sample.read(doubts.append)
+    warnings: list[str] = []
+    image, instances = sample.read(warnings.append)
     check = LabelCheck(sample.name, instances.dtype)
     check.add(instances)
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, plan.target_size_voxels)
@@ -162,7 +162,7 @@ def _prepare_case(sample: LabelledScan, plan: TrainingPlan, folder: Path) -> tup
         len(np.setdiff1d(labels, [0])),
         float(np.mean(border_core == CORE)),
         float(np.mean(border_core == BORDER)),
-        (*doubts, *check.warnings()),
+        (*warnings, *check.warnings()),
     )
     return case, save_instances(folder, sample.name, labels, plan.patch)
 

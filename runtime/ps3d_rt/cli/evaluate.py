@@ -24,7 +24,7 @@ def evaluate(
     Example: ps3d-rt evaluate out/sample.ome.zarr instance_seg/sample.tif
     """
     from ps3d_rt.cli.progress import warn  # noqa: PLC0415 - what loads arrays is loaded on use
-    from ps3d_rt.core.label_doubts import LabelCheck  # noqa: PLC0415
+    from ps3d_rt.core.label_check import LabelCheck  # noqa: PLC0415
     from ps3d_rt.core.metrics import evaluate_slabs  # noqa: PLC0415
     from ps3d_rt.core.runs import READ_VOXELS, z_slabs  # noqa: PLC0415
     from ps3d_rt.io.open import open_volume  # noqa: PLC0415

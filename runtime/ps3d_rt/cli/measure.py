@@ -36,7 +36,7 @@ def measure(
     """
     from ps3d_rt.cli.progress import warn  # noqa: PLC0415 - what loads arrays is loaded on use
     from ps3d_rt.core.distribution import size_facts  # noqa: PLC0415
-    from ps3d_rt.core.label_doubts import SPLIT, LabelCheck  # noqa: PLC0415
+    from ps3d_rt.core.label_check import SPLIT, LabelCheck  # noqa: PLC0415
     from ps3d_rt.core.measure import merge_sums, to_table  # noqa: PLC0415
     from ps3d_rt.io.open import open_volume  # noqa: PLC0415
     from ps3d_rt.io.spacing import contradicted  # noqa: PLC0415

@@ -68,10 +68,10 @@ class ChunkLabels:
     """(n + 1,) local id → id of the volume; ``ids[0]`` is 0."""
 
 
-def chunks_in(grid: ChunkGrid, parts: Sequence[ChunkLabels], *boxes: Box) -> tuple[ChunkLabels, ...]:
+def chunks_in(grid: ChunkGrid, chunk_labels: Sequence[ChunkLabels], *boxes: Box) -> tuple[ChunkLabels, ...]:
     """Choose the chunks that have labels and share a voxel with any of ``boxes``."""
     near = sorted({k for box in boxes for k in grid.touching(box)})
-    return tuple(parts[k] for k in near if parts[k].ids.size > 1)
+    return tuple(chunk_labels[k] for k in near if chunk_labels[k].ids.size > 1)
 
 
 @dataclass(frozen=True, eq=False)

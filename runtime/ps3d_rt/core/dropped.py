@@ -1,6 +1,6 @@
 """The list of what was found and is not in the labels: where, how large, and why.
 
-A dropped particle has no label. It has a place: its first voxel in raster order, which the table of pieces knows
+A dropped particle has no label. It has a place: its first voxel in raster order, which the table of fragments knows
 without another look at the voxels.
 """
 

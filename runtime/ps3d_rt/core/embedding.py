@@ -58,7 +58,7 @@ class Embedding:
     """How far the particles stand above it, a typical one, > 0."""
     air: float | None = None
     """Peak of what is darker and lies outside the sample or in bubbles; None if there is little."""
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     """Why a person should look, a sentence each; empty if all is clear."""
 
 
@@ -97,20 +97,20 @@ def find_embedding(parts: Sequence[SampledVoxels], shape: Zyx, given: float | No
     grids = [_cubes_of(part) for part in parts]
     cubes = _pooled(grids)
     peaks = _peaks(cubes)
-    doubts: list[str] = []
+    warnings: list[str] = []
     if given is None:
-        gray, air = _choose(peaks, cubes, grids, parts, shape, doubts)
+        gray, air = _choose(peaks, cubes, grids, parts, shape, warnings)
     else:
         gray, air = given, None
     width, noise = _width_and_noise(cubes, gray, air)
     contrast = _contrast(cubes, gray, width)
     if contrast is None:
-        doubts.append(
+        warnings.append(
             f"hardly anything is brighter than the embedding, which was taken to be {gray:.5g}: "
             "if the particles are the darker part, add --dark; if not, give the embedding with --embedding."
         )
         contrast = 10 * max(width, noise) or float(np.ptp(cubes.mean))
-    return Embedding(gray, noise, contrast, air, tuple(doubts))
+    return Embedding(gray, noise, contrast, air, tuple(warnings))
 
 
 def _contrast(cubes: _Cubes, gray: float, width: float) -> float | None:
@@ -231,7 +231,7 @@ def _choose(
     grids: Sequence[tuple[Floats, Floats]],
     parts: Sequence[SampledVoxels],
     shape: Zyx,
-    doubts: list[str],
+    warnings: list[str],
 ) -> tuple[float, float | None]:
     """Tell the embedding from air outside the sample, or in bubbles: its gray value, and that of such air."""
     large = [peak for peak in peaks if peak.share >= LEAST_PEAK] or [max(peaks, key=lambda peak: peak.share)]
@@ -247,7 +247,7 @@ def _choose(
         return (large[1].gray, darkest.gray) if is_air else (darkest.gray, None)
     # Parts of a larger volume cut apart what hangs together: the narrow pores of a packing then look like bubbles.
     if _largest_piece(dark) < 0.5 and (len(parts) == 1 or _has_particles(cubes, darkest, large[1])):
-        doubts.append(
+        warnings.append(
             f"gray values about {darkest.gray:.5g} were taken for bubbles, and {large[1].gray:.5g} for the embedding; "
             "if the particles lie in the darker, give its gray value with --embedding."
         )

@@ -42,7 +42,7 @@ class Slices:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PlanePiece:
+class PlaneTile:
     """What one box holds of one plane."""
 
     axis: int
@@ -54,7 +54,7 @@ class PlanePiece:
     labels: NDArray[Any]
     """(h, w) ids, shrunk alike."""
 
-    def relabelled(self, id_map: NDArray[Any]) -> PlanePiece:
+    def relabelled(self, id_map: NDArray[Any]) -> PlaneTile:
         """Give the particles the ids ``id_map[id]``."""
         return replace(self, labels=id_map[self.labels])
 
@@ -89,35 +89,35 @@ class PlaneChoice:
         return [[i for i in at if a <= i < b] for at, a, b in zip(self.indices, box.start, box.stop, strict=True)]
 
 
-def cut_planes(choice: PlaneChoice, box: Box, gray: NDArray[Any], ids: NDArray[Any]) -> tuple[PlanePiece, ...]:
+def cut_planes(choice: PlaneChoice, box: Box, gray: NDArray[Any], ids: NDArray[Any]) -> tuple[PlaneTile, ...]:
     """Cut the planes out of a box of the volume; ``gray`` and ``ids`` are its voxels."""
-    pieces = []
+    tiles = []
     for axis, found in enumerate(choice.inside(box)):
         for index in found:
             some_gray, some_ids = (values.take(index - box.start[axis], axis) for values in (gray, ids))
             drawn = shrink_gray(some_gray, choice.shrink), shrink_labels(some_ids, choice.shrink)
-            pieces.append(PlanePiece(axis, choice.indices[axis].index(index), box, *drawn))
-    return tuple(pieces)
+            tiles.append(PlaneTile(axis, choice.indices[axis].index(index), box, *drawn))
+    return tuple(tiles)
 
 
-def join_planes(choice: PlaneChoice, pieces: Iterable[PlanePiece]) -> list[Slices]:
+def join_planes(choice: PlaneChoice, tiles: Iterable[PlaneTile]) -> list[Slices]:
     """Put the planes together, along z, then y, then x."""
-    by_axis: list[list[PlanePiece]] = [[], [], []]
-    for piece in pieces:
-        by_axis[piece.axis].append(piece)
+    by_axis: list[list[PlaneTile]] = [[], [], []]
+    for tile in tiles:
+        by_axis[tile.axis].append(tile)
     return [_joined(choice, axis, some) for axis, some in enumerate(by_axis)]
 
 
-def _joined(choice: PlaneChoice, axis: int, pieces: Sequence[PlanePiece]) -> Slices:
+def _joined(choice: PlaneChoice, axis: int, tiles: Sequence[PlaneTile]) -> Slices:
     shape, indices = choice.shape, choice.indices[axis]
     rows, columns = (-(-n // choice.shrink) for n in across(shape, axis))
-    gray = np.zeros((len(indices), rows, columns), pieces[0].gray.dtype)
-    labels = np.zeros(gray.shape, pieces[0].labels.dtype)
-    for piece in pieces:
-        top, left = (start // choice.shrink for start in across(piece.box.start, axis))
-        height, width = piece.gray.shape
-        where = piece.number, slice(top, top + height), slice(left, left + width)
-        gray[where], labels[where] = piece.gray, piece.labels
+    gray = np.zeros((len(indices), rows, columns), tiles[0].gray.dtype)
+    labels = np.zeros(gray.shape, tiles[0].labels.dtype)
+    for tile in tiles:
+        top, left = (start // choice.shrink for start in across(tile.box.start, axis))
+        height, width = tile.gray.shape
+        where = tile.number, slice(top, top + height), slice(left, left + width)
+        gray[where], labels[where] = tile.gray, tile.labels
     return Slices(axis, shape, indices, gray, labels)
 
 

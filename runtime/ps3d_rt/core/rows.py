@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.contacts import Contacts
 from ps3d_rt.core.measure import PartialSums, ParticleTable
-from ps3d_rt.core.planes import PlanePiece
+from ps3d_rt.core.planes import PlaneTile
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class MeasuredBox:
     """What a box of a volume gives when it is read."""
 
     sums: PartialSums
-    planes: tuple[PlanePiece, ...]
+    planes: tuple[PlaneTile, ...]
 
 
 def relabelled(rows: ParticleTable, id_map: NDArray[Any]) -> ParticleTable:

@@ -70,7 +70,7 @@ class Volume(ABC):
         self.selection: dict[str, Any] | None = None
         self.path: Path | None = None
         if self.spacing_mm is not None:
-            self.warn(*doubt_spacing(self.spacing_mm, source))
+            self.warn(*spacing_warnings(self.spacing_mm, source))
         self._reopened_by: tuple[Callable[..., Volume], tuple[Any, ...]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -196,10 +196,10 @@ def check_dtype(dtype: np.dtype[Any], source: str) -> np.dtype[Any]:
     return dtype
 
 
-def doubt_spacing(spacing_mm: SpacingMm, source: str) -> list[str]:
+def spacing_warnings(spacing_mm: SpacingMm, source: str) -> list[str]:
     """Say so if a voxel is smaller or larger than those of micro-CT: most often the unit is another one.
 
-    >>> doubt_spacing((0.01, 0.01, 0.01), "ore.tif")
+    >>> spacing_warnings((0.01, 0.01, 0.01), "ore.tif")
     []
     """
     if all(_SMALLEST_MM <= size <= _LARGEST_MM for size in spacing_mm):

@@ -65,8 +65,8 @@ def stated_spacing(
         named = ", ".join(repr(unit) for unit in dict.fromkeys(units) if unit is not None)
         unit = f"the unit {named}, which is no length" if named else "no unit"
         return StatedSpacing(None, (f"{said} and {unit}: pass --spacing in mm.",))
-    doubt = f"{said} in {units[0]}, as programs do that do not know it: check it, or pass --spacing in mm."
-    return StatedSpacing((z, y, x), (doubt,) if is_default else ())
+    warning = f"{said} in {units[0]}, as programs do that do not know it: check it, or pass --spacing in mm."
+    return StatedSpacing((z, y, x), (warning,) if is_default else ())
 
 
 def contradiction(one: SpacingMm | None, by: str, other: SpacingMm | None, by_other: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Working arrays of a run on disk, as zarr: the border-core map, pieces and labels on the normalized grid."""
+"""Working arrays of a run on disk, as zarr: the border-core map, fragments and labels on the normalized grid."""
 
 from __future__ import annotations
 

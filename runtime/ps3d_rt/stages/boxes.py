@@ -31,9 +31,9 @@ class SourceGrid:
 
     volume: Volume
     store: Store
-    """Holds the arrays that the parts name, and ``FOREGROUND_SCORE``."""
+    """Holds the arrays that the chunks name, and ``FOREGROUND_SCORE``."""
     grid: ChunkGrid
-    """Of the parts: its shape is the normalized volume."""
+    """Of the chunks: its shape is the normalized volume."""
     zoom: Zoom
     bins: GrayBins | None = None
     """Of the particles' gray histograms; None: there are none."""
@@ -46,13 +46,15 @@ class BoxTask:
     """A box of the source grid and the labels that lie there."""
 
     box: Box
-    parts: tuple[ChunkLabels, ...]
+    chunk_labels: tuple[ChunkLabels, ...]
 
 
-def box_tasks(stage: SourceGrid, parts: list[ChunkLabels], boxes: Sequence[Box]) -> list[BoxTask]:
-    """Give every box of the source grid the parts that it and the voxels around it need."""
+def box_tasks(stage: SourceGrid, chunk_labels: list[ChunkLabels], boxes: Sequence[Box]) -> list[BoxTask]:
+    """Give every box of the source grid the chunks that it and the voxels around it need."""
     whole = Box.of_shape(stage.volume.shape)
-    return [BoxTask(box, chunks_in(stage.grid, parts, normalized_around(stage, box.grow(1, whole)))) for box in boxes]
+    return [
+        BoxTask(box, chunks_in(stage.grid, chunk_labels, normalized_around(stage, box.grow(1, whole)))) for box in boxes
+    ]
 
 
 def normalized_around(stage: SourceGrid, box: Box) -> Box:
@@ -68,7 +70,7 @@ def labels_of(stage: SourceGrid, task: BoxTask) -> Array:
     """Labels of a box, uint32, made some planes at a time."""
 
     def read(box: Box) -> Array:
-        return read_ids(stage.store, task.parts, box, np.uint32)
+        return read_ids(stage.store, task.chunk_labels, box, np.uint32)
 
     def percent(box: Box) -> Array:
         return asnumpy(stage.store.read(FOREGROUND_SCORE, box))

@@ -39,7 +39,7 @@ class Scored:
 def score_particles(run: Run, particles: Particles) -> Scored:
     """Ask the network's scores how sure it is of every particle."""
     plan = run.prediction.plan
-    tasks = score_tasks(plan.chunks, particles.parts)
+    tasks = score_tasks(plan.chunks, particles.chunk_labels)
     at_once = plan.memory.chunks_at_once(plan.particles)
     with run.stage("confidence", len(tasks), "tasks", at_once=at_once) as stage:
         sums = stage.map(partial(add_up_scores, run.storage.store), tasks)
@@ -54,28 +54,31 @@ class ScoreTask:
     """Its voxels, and the faces that follow them along z, y and x."""
     read: Box
     """``chunk`` and the voxels one further along the three axes."""
-    parts: tuple[ChunkLabels, ...]
+    chunk_labels: tuple[ChunkLabels, ...]
     """The labels in ``read``, with final ids."""
 
 
-def score_tasks(grid: ChunkGrid, parts: Sequence[ChunkLabels]) -> list[ScoreTask]:
-    """List the chunks with particles; ``parts`` are those of all chunks, with final ids and 0 for what was dropped."""
+def score_tasks(grid: ChunkGrid, chunk_labels: Sequence[ChunkLabels]) -> list[ScoreTask]:
+    """List the chunks with particles; ``chunk_labels`` are all, with final ids and 0 for what was dropped."""
     whole = Box.of_shape(grid.shape)
     tasks = []
-    for part in parts:
-        if part.ids.any():
-            z, y, x = part.box.stop
-            read = Box(part.box.start, (z + 1, y + 1, x + 1)).intersect(whole)
-            tasks.append(ScoreTask(part.box, read, chunks_in(grid, parts, read)))
+    for chunk in chunk_labels:
+        if chunk.ids.any():
+            z, y, x = chunk.box.stop
+            read = Box(chunk.box.start, (z + 1, y + 1, x + 1)).intersect(whole)
+            tasks.append(ScoreTask(chunk.box, read, chunks_in(grid, chunk_labels, read)))
     return tasks
 
 
 def add_up_scores(store: Store, task: ScoreTask) -> ScoreSums:
     """Add up the scores of a chunk; a face belongs to the chunk that owns the voxel with the smaller index."""
-    ids = np.unique(np.concatenate([np.zeros(1, np.int64), *(part.ids.astype(np.int64) for part in task.parts)]))
+    ids = np.unique(
+        np.concatenate([np.zeros(1, np.int64), *(chunk.ids.astype(np.int64) for chunk in task.chunk_labels)])
+    )
     # Places in the list stand for the ids: the sums are as long as the chunk has particles, not the volume.
     placed = [
-        ChunkLabels(part.source, part.box, np.searchsorted(ids, part.ids).astype(np.uint32)) for part in task.parts
+        ChunkLabels(chunk.source, chunk.box, np.searchsorted(ids, chunk.ids).astype(np.uint32))
+        for chunk in task.chunk_labels
     ]
     labels = read_ids(store, placed, task.read, np.uint32)
     classes = asnumpy(store.read(BORDER_CORE, task.chunk))

@@ -68,7 +68,7 @@ class GrayLook:
             "air": found.air,
             "outside_value": None if outside is None else outside.value,
             "outside_share": 0.0 if outside is None else round(outside.share, 4),
-            "doubts": found.doubts,
+            "warnings": found.warnings,
         }
 
 

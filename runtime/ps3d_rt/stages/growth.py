@@ -85,7 +85,7 @@ def grow(
     """Claim all that is unclaimed.
 
     Args:
-        store: holds the arrays that the parts name; :data:`GROWN` are made.
+        store: holds the arrays that the chunks name; :data:`GROWN` are made.
         grid: the chunks.
         labels: what every chunk of ``grid`` holds; near, in their tallies, is ``steps`` voxels.
         steps: steps in a round and voxels read beyond a chunk, 1 or more; changes the time, never the labels.
@@ -131,22 +131,22 @@ def grow(
 
 def _unclaimed(labels: CountedLabels) -> int:
     """Count the unclaimed voxels of a chunk."""
-    part, counted = labels
-    return int(counted.volumes[part.ids == UNCLAIMED].sum())
+    chunk, counted = labels
+    return int(counted.volumes[chunk.ids == UNCLAIMED].sum())
 
 
 def _excerpts(chunks: Sequence[CountedLabels], read: Box) -> tuple[Excerpt, ...]:
     """Choose the labels that may lie in ``read``: those near all the faces of their chunk that ``read`` comes in by."""
     found = []
-    for part, counted in chunks:
+    for chunk, counted in chunks:
         faces = 0
         for axis in range(3):
-            faces |= (read.stop[axis] < part.box.stop[axis]) << 2 * axis
-            faces |= (read.start[axis] > part.box.start[axis]) << 2 * axis + 1
+            faces |= (read.stop[axis] < chunk.box.stop[axis]) << 2 * axis
+            faces |= (read.start[axis] > chunk.box.start[axis]) << 2 * axis + 1
         local = np.flatnonzero((counted.near & faces) == faces).astype(np.uint32)
         local = np.append(np.uint32(0), local[local > 0])
         if local.size > 1:  # else it may never have been written
-            found.append(Excerpt(part.source, part.box.intersect(read), local, part.ids[local]))
+            found.append(Excerpt(chunk.source, chunk.box.intersect(read), local, chunk.ids[local]))
     return tuple(found)
 
 

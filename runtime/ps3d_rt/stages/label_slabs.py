@@ -8,8 +8,8 @@ import numpy as np
 
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
+from ps3d_rt.core.label_check import LabelCheck
 from ps3d_rt.core.label_components import MOST, ComponentsBySlab, number_components
-from ps3d_rt.core.label_doubts import LabelCheck
 from ps3d_rt.core.measure import PartialSums, partial_sums
 from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError

@@ -21,7 +21,9 @@ def write_labels(run: Run, particles: Particles, id_map: NDArray[Any]) -> None:
     levels = [labels.boxes(level) for level in range(labels.levels)]
     at_once = run.prediction.plan.memory.boxes_at_once(particles.largest)
     with run.stage("labels", sum(map(len, levels)), "boxes", at_once=at_once) as stage:
-        stage.run(partial(write_box, grid, labels), box_tasks(grid, relabelled(particles.parts, id_map), levels[0]))
+        stage.run(
+            partial(write_box, grid, labels), box_tasks(grid, relabelled(particles.chunk_labels, id_map), levels[0])
+        )
         for level, boxes in enumerate(levels[1:], start=1):
             stage.run(partial(_coarsen, labels, level), boxes)
 
@@ -32,10 +34,10 @@ def _coarsen(labels: LabelLevels, level: int, box: Box) -> None:
 
 def write_box(stage: SourceGrid, target: LabelsTarget, task: BoxTask) -> None:
     """Write the labels of a box; without any, nothing is written: the target is 0 there already."""
-    if task.parts:
+    if task.chunk_labels:
         target.write(task.box, labels_of(stage, task))
 
 
-def relabelled(parts: list[ChunkLabels], id_map: NDArray[Any]) -> list[ChunkLabels]:
+def relabelled(chunk_labels: list[ChunkLabels], id_map: NDArray[Any]) -> list[ChunkLabels]:
     """Give the labels other ids: ``id_map[id]``."""
-    return [ChunkLabels(part.source, part.box, id_map[part.ids]) for part in parts]
+    return [ChunkLabels(chunk.source, chunk.box, id_map[chunk.ids]) for chunk in chunk_labels]

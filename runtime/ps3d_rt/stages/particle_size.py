@@ -174,6 +174,6 @@ def _particles(search: SizeSearch, part: Box, zoom: tuple[float, float, float]) 
     counts = segment(stage, Sweep(whole))
     least_confidence = max(model.rules.min_confidence or 0.0, _LEAST_CONFIDENCE)
     rules = replace(model.rules.on_grid(zoom), min_confidence=least_confidence)
-    labels = read_ids(store, to_particles(store, shape, shape, rules=rules).parts, whole, np.uint32)
+    labels = read_ids(store, to_particles(store, shape, shape, rules=rules).chunk_labels, whole, np.uint32)
     z, y, x = (spacing / f for spacing, f in zip(config.spacing_mm, zoom, strict=True))
     return measure(labels, (z, y, x)), shape, counts.computed

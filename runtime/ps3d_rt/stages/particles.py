@@ -54,7 +54,7 @@ PUBLISHED = ParticleFilter()
 class Particles(NamedTuple):
     """What :func:`to_particles` finds."""
 
-    parts: list[ChunkLabels]
+    chunk_labels: list[ChunkLabels]
     """The labels of every chunk, with the final ids 1..N, of :func:`label_dtype`, and 0 for what was dropped.
     :func:`ps3d_rt.stages.storage.read_ids` reads them."""
     largest: int
@@ -118,9 +118,9 @@ def to_instances_chunked(
     The array gets the type of the ids; it is 0 where nothing is written if the store makes it so.
     """
     rules = ParticleFilter(min_relative_volume=min_relative_volume)
-    parts, count, _ = to_particles(store, shape, chunk, rules=rules, halo=halo, map_tasks=map_tasks)
+    chunk_labels, count, _ = to_particles(store, shape, chunk, rules=rules, halo=halo, map_tasks=map_tasks)
     store.create(INSTANCES, label_dtype(count))
-    for _ in map_tasks(partial(write_instances, store), [part for part in parts if part.ids.size > 1]):
+    for _ in map_tasks(partial(write_instances, store), [found for found in chunk_labels if found.ids.size > 1]):
         pass  # every result is taken, so that no failure is lost
     return count
 
@@ -160,12 +160,12 @@ def to_particles(
     ]
     del surveys, touching, seeds
     labels = grow(store, grid, labels, halo, map_tasks)
-    parts = [part for part, _ in labels]
-    sums = None if rules.min_confidence is None else list(map_tasks(partial(sum_foreground, store), parts))
+    chunk_labels = [found for found, _ in labels]
+    sums = None if rules.min_confidence is None else list(map_tasks(partial(sum_foreground, store), chunk_labels))
     census = number(labels, shape, rules, sums)
     numbers = census.numbers
     return Particles(
-        [ChunkLabels(part.source, part.box, numbers[part.ids]) for part in parts], int(numbers.max()), census
+        [ChunkLabels(found.source, found.box, numbers[found.ids]) for found in chunk_labels], int(numbers.max()), census
     )
 
 
@@ -228,17 +228,17 @@ def _around(box: Box) -> Box:
     return Box((z - 1, y - 1, x - 1), (z1 + 1, y1 + 1, x1 + 1))
 
 
-def sum_foreground(store: Store, part: ChunkLabels) -> NDArray[np.int64]:
+def sum_foreground(store: Store, chunk: ChunkLabels) -> NDArray[np.int64]:
     """Add up :data:`FOREGROUND_SCORE` over the local ids of a chunk; entry 0 means nothing."""
-    if part.ids.size == 1:
+    if chunk.ids.size == 1:
         return np.zeros(1, np.int64)
-    labels, percent = (asnumpy(store.read(name, part.box)) for name in (part.source, FOREGROUND_SCORE))
-    return sum_by_label(labels, percent, part.ids.size)
+    labels, percent = (asnumpy(store.read(name, chunk.box)) for name in (chunk.source, FOREGROUND_SCORE))
+    return sum_by_label(labels, percent, chunk.ids.size)
 
 
-def write_instances(store: Store, part: ChunkLabels) -> None:
+def write_instances(store: Store, chunk: ChunkLabels) -> None:
     """Write the ids of a chunk to :data:`INSTANCES`."""
-    store.write(INSTANCES, part.box, read_ids(store, [part], part.box, part.ids.dtype))
+    store.write(INSTANCES, chunk.box, read_ids(store, [chunk], chunk.box, chunk.ids.dtype))
 
 
 CHUNK = (256, 256, 256)

@@ -35,13 +35,13 @@ class Prediction:
     seconds: dict[str, float] = field(default_factory=dict)
     """Of the stages before the plan."""
 
-    def spec(self) -> dict[str, Any]:
-        """Give what decides the bytes of the output and the list of tasks, as JSON: runs of one spec are one run."""
-        known = spec_before_plan(self.volume, self.model, self.engine, self.config, self.gray, self.scan)
-        return {**known, "plan": self.plan.spec()}
+    def identity(self) -> dict[str, Any]:
+        """Give what decides the bytes of the output and the list of tasks, as JSON: what a run goes on by."""
+        known = identity_before_plan(self.volume, self.model, self.engine, self.config, self.gray, self.scan)
+        return {**known, "plan": self.plan.identity()}
 
 
-def spec_before_plan(
+def identity_before_plan(
     volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig, gray: GrayLook, scan: dict[str, Any]
 ) -> dict[str, Any]:
     """Give what is known before the particle size is; arguments as the fields of :class:`Prediction`."""
@@ -68,11 +68,11 @@ class KnownSize:
     estimate: SizeEstimate
 
 
-def size_key(spec: dict[str, Any], overlap: float) -> str:
+def size_key(identity: dict[str, Any], overlap: float) -> str:
     """Name what decides an estimate of the particle size: a run with the same key takes it over.
 
     Args:
-        spec: from :func:`spec_before_plan`.
+        identity: from :func:`identity_before_plan`.
         overlap: of the patches.
     """
-    return sha256(json.dumps([spec, overlap], sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps([identity, overlap], sort_keys=True).encode()).hexdigest()

@@ -38,7 +38,7 @@ class Stage:
 
     def map(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         """Yield the results in the order of the items."""
-        # The order of the maps is the same in every run of a spec, and so are these names.
+        # The order of the maps is the same in every run of one identity, and so are these names.
         called = task.func.__name__ if isinstance(task, partial) else "task"
         name = f"{next(self.numbers):03d}-{called.strip('_').replace('_', '-')}"
         mapper = partial(self.workers.map, at_once=self.at_once)

@@ -124,15 +124,15 @@ def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:
         layers |= stage.journal.load(key)
         slabs.pop(0)
     report_progress(sum(computed + skipped for computed, skipped in layers.values()))
-    clock = _Clock()
-    for (z, stop), planes, blended in _planes(stage, sweep, slabs, clock):
+    engine_time = _EngineTime()
+    for (z, stop), planes, blended in _planes(stage, sweep, slabs, engine_time):
         box = Box((z, *sweep.write.start[1:]), (stop, *sweep.write.stop[1:]))
         for name, values in zip(NETWORK_ARRAYS, planes, strict=True):
             stage.store.write(name, box, stage.device.download(values))
         if stage.journal is not None:
             stage.journal.record(_key(sweep, z), blended)
         layers |= blended
-    return PatchCount(sum(c for c, _ in layers.values()), sum(s for _, s in layers.values()), clock.seconds)
+    return PatchCount(sum(c for c, _ in layers.values()), sum(s for _, s in layers.values()), engine_time.seconds)
 
 
 def _key(sweep: Sweep, z: int) -> str:
@@ -141,12 +141,12 @@ def _key(sweep: Sweep, z: int) -> str:
 
 
 @dataclass
-class _Clock:
+class _EngineTime:
     seconds: float = 0.0
 
 
 def _planes(
-    stage: Segmentation, sweep: Sweep, slabs: Sequence[tuple[int, int]], clock: _Clock
+    stage: Segmentation, sweep: Sweep, slabs: Sequence[tuple[int, int]], engine_time: _EngineTime
 ) -> Iterator[tuple[tuple[int, int], Any, LayerCounts]]:
     """Blend scored patches and hand out the slabs as they become complete, with the layers blended since the last.
 
@@ -160,7 +160,7 @@ def _planes(
     planes = xp.empty((len(NETWORK_ARRAYS), 0, *write.shape[1:]), np.uint8)
     layers: LayerCounts = {}
     waiting = deque(slabs)
-    for scored in prefetch(_scored(stage, prefetch(_layers(stage, ring, write)), clock)):
+    for scored in prefetch(_scored(stage, prefetch(_layers(stage, ring, write)), engine_time)):
         for at, scores in scored.patches:
             if scores is None:
                 ring.skip(at)
@@ -246,7 +246,7 @@ class _Scored:
     ends_layer: bool
 
 
-def _scored(stage: Segmentation, layers: Iterator[_Layer], clock: _Clock) -> Iterator[_Scored]:
+def _scored(stage: Segmentation, layers: Iterator[_Layer], engine_time: _EngineTime) -> Iterator[_Scored]:
     """Score the patches, some batches a call: the engine rests between calls, blending and writing go on meanwhile."""
     stage.device.start()
     xp = stage.device.namespace
@@ -260,7 +260,7 @@ def _scored(stage: Segmentation, layers: Iterator[_Layer], clock: _Clock) -> Ite
             start = time.perf_counter()
             scores = iter(stage.engine.infer(xp.stack(live)[:, None]) if live else ())
             stage.device.finish()
-            clock.seconds += time.perf_counter() - start
+            engine_time.seconds += time.perf_counter() - start
             found = [(box, None if patch is None else next(scores)) for box, patch in group]
             yield _Scored(layer.z, found, not left)
 

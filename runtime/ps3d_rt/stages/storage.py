@@ -89,13 +89,13 @@ class DeviceStore:
         self.store.write(name, box, self.device.download(values))
 
 
-def read_ids(store: Store, parts: Sequence[ChunkLabels], box: Box, dtype: DTypeLike = np.int64) -> NDArray[Any]:
-    """Read ids of the volume, of ``dtype``, in ``box``; 0 where no part lies."""
+def read_ids(store: Store, chunk_labels: Sequence[ChunkLabels], box: Box, dtype: DTypeLike = np.int64) -> NDArray[Any]:
+    """Read ids of the volume, of ``dtype``, in ``box``; 0 where no chunk lies."""
     out = np.zeros(box.shape, dtype)
-    for part in parts:
-        here = part.box.intersect(box)
+    for chunk in chunk_labels:
+        here = chunk.box.intersect(box)
         if here.size:
-            relabel(asnumpy(store.read(part.source, here)), part.ids, out[here.relative_to(box).slices])
+            relabel(asnumpy(store.read(chunk.source, here)), chunk.ids, out[here.relative_to(box).slices])
     return out
 
 

@@ -82,7 +82,7 @@ def _size(prediction: Prediction, table: SampleTable) -> SizeRecord:
         how="given" if estimate is None else "estimated",
         mean_found_mm=found,
         mismatch=told is not None and found is not None and is_mismatch(told, found),
-        looks=[] if estimate is None else [asdict(trial) for trial in estimate.trials],
+        trials=[] if estimate is None else [asdict(trial) for trial in estimate.trials],
     )
 
 

@@ -21,7 +21,7 @@ from ps3d_rt.core.dropped import DroppedParticles, list_dropped
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.measure import PartialSums, Spacing, partial_sums, to_table
 from ps3d_rt.core.open_sums import NOWHERE, OpenSums, ids_in_raster_order
-from ps3d_rt.core.planes import PlanePiece, Slices, cut_planes, join_planes
+from ps3d_rt.core.planes import PlaneTile, Slices, cut_planes, join_planes
 from ps3d_rt.core.rows import MeasuredBox
 from ps3d_rt.stages.boxes import BoxTask, SourceGrid, box_tasks, labels_of, normalized_around
 from ps3d_rt.stages.confidence import Scored
@@ -51,15 +51,15 @@ def measure_particles(run: Run, particles: Particles, scored: Scored) -> Measure
     """
     plan = run.prediction.plan
     grid, boxes = run.source_grid, run.storage.labels.boxes(0)
-    tasks, rows = box_tasks(grid, particles.parts, boxes), run.storage.rows(particles.largest)
-    pieces: list[PlanePiece] = []
+    tasks, rows = box_tasks(grid, particles.chunk_labels, boxes), run.storage.rows(particles.largest)
+    tiles: list[PlaneTile] = []
     at_once = plan.memory.boxes_at_once(particles.largest)
     with run.stage("table", len(boxes), "boxes", at_once=at_once) as stage:
-        found = _sums(stage.map(partial(measure_box, grid), tasks), pieces)
+        found = _sums(stage.map(partial(measure_box, grid), tasks), tiles)
         last = last_boxes(grid, tasks, scored.stops)
         id_map = stream_rows(found, last, plan.source, run.prediction.config.spacing_mm, scored.confidence, rows)
     planes = grid.planes
-    slices = None if planes is None else join_planes(planes, (piece.relabelled(id_map) for piece in pieces))
+    slices = None if planes is None else join_planes(planes, (tile.relabelled(id_map) for tile in tiles))
     dropped = list_dropped(
         particles.census,
         id_map,
@@ -70,17 +70,17 @@ def measure_particles(run: Run, particles: Particles, scored: Scored) -> Measure
     return Measured(id_map, rows, dropped, slices)
 
 
-def _sums(boxes: Iterable[MeasuredBox], pieces: list[PlanePiece]) -> Iterator[PartialSums]:
-    """Pass on the sums of boxes, and keep their pieces of planes."""
+def _sums(boxes: Iterable[MeasuredBox], tiles: list[PlaneTile]) -> Iterator[PartialSums]:
+    """Pass on the sums of boxes, and keep their tiles of planes."""
     for box in boxes:
-        pieces += box.planes
+        tiles += box.planes
         yield box.sums
 
 
 def measure_box(stage: SourceGrid, task: BoxTask) -> MeasuredBox:
     """Sum up the particles in a box, with the gray values of the scan, and cut out the planes that are shown."""
     shape = stage.volume.shape
-    around = BoxTask(task.box.grow(1, Box.of_shape(shape)), task.parts)
+    around = BoxTask(task.box.grow(1, Box.of_shape(shape)), task.chunk_labels)
     labels, gray = labels_of(stage, around), stage.volume.read(task.box)
     own = labels[task.box.relative_to(around.box).slices]
     return MeasuredBox(
@@ -104,8 +104,8 @@ def last_boxes(stage: SourceGrid, tasks: Sequence[BoxTask], stops: NDArray[Any])
     last = np.full(stops.size, -1, np.int32)
     for number, task in enumerate(tasks):
         first = normalized_around(stage, task.box.grow(1, whole)).start[0]
-        for part in task.parts:
-            last[part.ids[stops[part.ids] > first]] = number
+        for chunk in task.chunk_labels:
+            last[chunk.ids[stops[chunk.ids] > first]] = number
     last[0] = -1
     return last
 

@@ -43,8 +43,8 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     stated = spacing_that_counts(spacing_mm, lambda: StatedSpacing(said.spacing_mm), str(path))
     volume = SlicesVolume(slices, stated.spacing_mm, path)
     volume.warn(*stated.remarks)
-    doubt = check_projections(path, names, count=len(places), shape=slices.shape)
-    volume.warn(*(f"{path}: {text}" for text in [*remarks, *order.remarks, *said.remarks, doubt] if text))
+    warning = check_projections(path, names, count=len(places), shape=slices.shape)
+    volume.warn(*(f"{path}: {text}" for text in [*remarks, *order.remarks, *said.remarks, warning] if text))
     volume.warn(*(f"{path}: the slices {header.remark}" for header in headers if header.remark))
     if apart := written_apart(order.names, [place.stat().st_mtime for place in places]):
         volume.warn(f"{path}: {apart}")

@@ -1,6 +1,6 @@
-"""The pieces of ``gpu_check.py``: each measures one thing on one device and gives it as JSON.
+"""The checks of ``gpu_check.py``: each measures one thing on one device and gives it as JSON.
 
-What a machine lacks is said in the result (``missing``), and the other pieces go on.
+What a machine lacks is said in the result (``missing``), and the other checks go on.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SIZES = (20, 30, 40, 60, 90, 120)
 
 
 @dataclass(frozen=True)
-class Piece:
+class Check:
     """Something to measure."""
 
     run: Callable[..., dict[str, Any] | None]
@@ -55,25 +55,25 @@ class Piece:
     in_parts: bool = False
 
 
-def pieces(bench: Bench) -> dict[str, Piece]:
-    """Name → piece, in the order in which they are worth having."""
+def checks(bench: Bench) -> dict[str, Check]:
+    """Name → check, in the order in which they are worth having."""
     sizes = SIZES[:1] if bench.quick else SIZES
     found = {
-        "ceilings": Piece(partial(ceilings, bench.device, quick=bench.quick), 60),
-        "tests": Piece(partial(tests, bench), 400),
-        "engine-fp16": Piece(partial(engines, bench, "fp16"), 300),
-        "windows-default": Piece(partial(windows, bench, "default"), 300),
-        "windows-full": Piece(partial(windows, bench, "full"), 400),
-        "scan": Piece(partial(paper_scan, bench), 200),
-        "paper-60": Piece(partial(paper, bench, 60, "default"), 60, in_parts=True),
-        "paper-60-full": Piece(partial(paper, bench, 60, "full"), 60, in_parts=True),
-        "paper-40": Piece(partial(paper, bench, 40, "default"), 60, in_parts=True),
-        "stages": Piece(partial(stages, bench), 200),
-        "engine-int8": Piece(partial(engines, bench, "int8"), 400),
-        "engine-fp32": Piece(partial(engines, bench, "fp32"), 300),
-        "paper-60-published": Piece(partial(paper, bench, 60, "published"), 60, in_parts=True),
+        "ceilings": Check(partial(ceilings, bench.device, quick=bench.quick), 60),
+        "tests": Check(partial(tests, bench), 400),
+        "engine-fp16": Check(partial(engines, bench, "fp16"), 300),
+        "windows-default": Check(partial(windows, bench, "default"), 300),
+        "windows-full": Check(partial(windows, bench, "full"), 400),
+        "scan": Check(partial(paper_scan, bench), 200),
+        "paper-60": Check(partial(paper, bench, 60, "default"), 60, in_parts=True),
+        "paper-60-full": Check(partial(paper, bench, 60, "full"), 60, in_parts=True),
+        "paper-40": Check(partial(paper, bench, 40, "default"), 60, in_parts=True),
+        "stages": Check(partial(stages, bench), 200),
+        "engine-int8": Check(partial(engines, bench, "int8"), 400),
+        "engine-fp32": Check(partial(engines, bench, "fp32"), 300),
+        "paper-60-published": Check(partial(paper, bench, 60, "published"), 60, in_parts=True),
     }
-    return found | {f"throughput-{size}": Piece(partial(throughput, bench, size), 200) for size in sizes}
+    return found | {f"throughput-{size}": Check(partial(throughput, bench, size), 200) for size in sizes}
 
 
 def tests(bench: Bench) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def random_in(bench: Bench, kind: str, precision: str = "fp16") -> ModelBundle:
 
 @contextmanager
 def opened(bench: Bench, bundle: ModelBundle, name: str) -> Iterator[Engine]:
-    """Open an engine where the piece runs, with the memory that a run gives it."""
+    """Open an engine where the check runs, with the memory that a run gives it."""
     limits = DeviceLimits(memory_bytes=3 * 2**30) if bench.on_gpu else None
     with open_engine(bundle, engine=name, device=bench.device, limits=limits, mirror=False) as engine:
         yield engine

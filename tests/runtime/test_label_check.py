@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from ps3d_rt.cli import build_app
 from ps3d_rt.core import label_components
 from ps3d_rt.core.arrays import Array
+from ps3d_rt.core.label_check import LabelCheck
 from ps3d_rt.core.label_components import ComponentsBySlab
-from ps3d_rt.core.label_doubts import LabelCheck
 from ps3d_rt.core.runs import z_slabs
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
@@ -33,7 +33,7 @@ def boxes(*sides: int) -> Array:
     return labels
 
 
-def doubts(labels: Array, planes: int = 10**6) -> list[str]:
+def warnings_of(labels: Array, planes: int = 10**6) -> list[str]:
     check = LabelCheck("it", labels.dtype)
     for start in range(0, len(labels), planes):
         check.add(labels[start : start + planes])
@@ -43,34 +43,34 @@ def doubts(labels: Array, planes: int = 10**6) -> list[str]:
 @pytest.mark.parametrize("planes", [1, 3, 100])
 def test_one_id_a_particle_is_not_doubted(planes: int) -> None:
     labels = boxes(5, 9, 3)
-    assert doubts(labels, planes) == []
+    assert warnings_of(labels, planes) == []
     labels[0, 0, 0] = 2  # a crumb of one voxel
-    assert doubts(labels, planes) == []
-    assert doubts(np.zeros((3, 4, 5), np.uint8), planes) == []
-    assert doubts(labels.astype(np.float64), planes) == [], "published labels are floats"
+    assert warnings_of(labels, planes) == []
+    assert warnings_of(np.zeros((3, 4, 5), np.uint8), planes) == []
+    assert warnings_of(labels.astype(np.float64), planes) == [], "published labels are floats"
 
 
 @pytest.mark.parametrize("planes", [1, 4, 100])
 @pytest.mark.parametrize(("value", "dtype"), [(255, "u1"), (1, "u1"), (True, "?"), (7, "f4")])
 def test_a_mask_is_said_to_be_one(value: Any, dtype: str, planes: int) -> None:
-    (said,) = doubts(((boxes(5, 9, 6) > 0) * value).astype(dtype), planes)
+    (said,) = warnings_of(((boxes(5, 9, 6) > 0) * value).astype(dtype), planes)
     assert f"it: the labels hold one id only, {int(value)}, in 3 pieces" in said
     assert "a mask" in said
 
 
 def test_a_mask_in_one_piece_is_known_by_its_value_or_type() -> None:
     one = boxes(9) > 0
-    assert "in one piece" in doubts(one)[0]
-    assert "in one piece" in doubts(one * np.uint8(255))[0]
-    assert doubts(one.astype(np.uint16)) == [], "a volume with one particle"
+    assert "in one piece" in warnings_of(one)[0]
+    assert "in one piece" in warnings_of(one * np.uint8(255))[0]
+    assert warnings_of(one.astype(np.uint16)) == [], "a volume with one particle"
 
 
 def test_a_mask_of_a_packing_is_known_although_most_of_it_hangs_together() -> None:
     mask = boxes(30, *[3] * 9) > 0
-    assert "in 10 pieces" in doubts(mask.astype(np.uint8))[0]
+    assert "in 10 pieces" in warnings_of(mask.astype(np.uint8))[0]
     labels = boxes(30, *[3] * 9, 12)
     phases = np.where(labels == 11, 2, labels > 0)
-    assert "1 of 2 ids lie in several pieces that do not touch, id 1 in 10" in doubts(phases)[0]
+    assert "1 of 2 ids lie in several pieces that do not touch, id 1 in 10" in warnings_of(phases)[0]
 
 
 @pytest.mark.parametrize("planes", [1, 2, 100])
@@ -78,7 +78,7 @@ def test_ids_in_several_pieces_are_counted(planes: int) -> None:
     labels = boxes(5, 6, 7, 6, 5)
     labels[labels == 4] = 2
     labels[labels == 5] = 2
-    (said,) = doubts(labels, planes)
+    (said,) = warnings_of(labels, planes)
     assert "1 of 3 ids lie in several pieces that do not touch, id 2 in 3" in said
     assert "cc3d" in said
 
@@ -86,7 +86,7 @@ def test_ids_in_several_pieces_are_counted(planes: int) -> None:
 @pytest.mark.parametrize("planes", [1, 5, 100])
 def test_gray_values_are_no_labels(planes: int) -> None:
     noise = np.random.default_rng(0).integers(0, 200, (20, 20, 20)).astype(np.uint8)
-    (said,) = doubts(noise, planes)
+    (said,) = warnings_of(noise, planes)
     assert "look like gray values" in said
     assert "for 199 values" in said
 
@@ -94,24 +94,24 @@ def test_gray_values_are_no_labels(planes: int) -> None:
 def test_gray_values_end_the_count_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_components, "MOST", 100)
     noise = np.random.default_rng(0).integers(0, 200, (20, 20, 20)).astype(np.uint8)
-    assert "look like gray values" in doubts(noise, 2)[0]
+    assert "look like gray values" in warnings_of(noise, 2)[0]
     with pytest.raises(InputError, match="look like gray values"):
         next(split_slabs(ArrayVolume(noise), 800))
 
 
 def test_a_background_with_an_id_is_doubted() -> None:
     labels = boxes(5, 6, 7) + np.uint16(1)
-    (said,) = doubts(labels)
+    (said,) = warnings_of(labels)
     assert f"id 1 holds {(labels == 1).mean():.0%} of the volume" in said
 
 
 def test_floats_that_round_ids_are_doubted() -> None:
     labels = boxes(5, 6, 7).astype(np.float32)
     labels[labels == 3] = 2**24
-    assert doubts(labels) == []
+    assert warnings_of(labels) == []
     labels[labels == 2**24] = 2**24 + 2
-    assert "float32, in which ids above 16777216 are rounded, and go up to 16777218" in doubts(labels)[0]
-    assert "above 2048" in doubts(np.where(labels > 2, 2050, labels).astype(np.float16))[0]
+    assert "float32, in which ids above 16777216 are rounded, and go up to 16777218" in warnings_of(labels)[0]
+    assert "above 2048" in warnings_of(np.where(labels > 2, 2050, labels).astype(np.float16))[0]
 
 
 @pytest.mark.parametrize("seed", range(6))

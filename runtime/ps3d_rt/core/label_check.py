@@ -59,13 +59,13 @@ class LabelCheck:
     def warnings(self) -> list[str]:
         """Say what makes the labels doubtful, after the last slab."""
         if self._components.too_many:
-            doubts = [f"these look like gray values, no labels: more than {MOST} pieces. {GIVE_LABELS}"]
+            warnings = [f"these look like gray values, no labels: more than {MOST} pieces. {GIVE_LABELS}"]
         else:
-            doubts = label_doubts(self._components.finish(), self._components.background, self._dtype, self._cure)
-        return [f"{self._name}: {doubt}" for doubt in doubts]
+            warnings = label_warnings(self._components.finish(), self._components.background, self._dtype, self._cure)
+        return [f"{self._name}: {warning}" for warning in warnings]
 
 
-def label_doubts(found: Components, background: int, dtype: np.dtype[Any], cure: str) -> list[str]:
+def label_warnings(found: Components, background: int, dtype: np.dtype[Any], cure: str) -> list[str]:
     """Say, with numbers and the cure, what makes labels doubtful; nothing if they are one id a particle.
 
     Args:
