@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ps3d_rt.core.fragments import BORDER, CORE, find_runs, paint, shallow_and_deep
+from ps3d_rt.core.fragments import BORDER, CORE, foreground_runs, shallow_and_deep
 from ps3d_rt.core.grid import Box
+from ps3d_rt.core.runs import paint
 
 
 def painted(runs, values, shape):
@@ -28,7 +29,7 @@ def test_cores_and_groups_are_the_components(shape, seed, share, draw):
     own = classes[box.slices]
     cores, core_count = ndimage.label(own == CORE, ndimage.generate_binary_structure(3, 1))
     groups, group_count = ndimage.label(own != 0, ndimage.generate_binary_structure(3, 3))
-    runs = find_runs(classes, box)
+    runs = foreground_runs(classes, box)
     assert (runs.cores, runs.groups) == (core_count, group_count)
     np.testing.assert_array_equal(painted(runs, runs.core, box.shape), cores)
     np.testing.assert_array_equal(painted(runs, runs.group, box.shape), groups)
@@ -38,14 +39,14 @@ def test_cores_and_groups_are_the_components(shape, seed, share, draw):
 def test_more_groups_than_16_bits_can_name():
     classes = np.zeros((81, 81, 81), np.uint8)
     classes[::2, ::2, ::2] = BORDER
-    assert find_runs(classes, Box.of_shape(classes.shape)).group.tolist() == list(range(1, 41**3 + 1))
+    assert foreground_runs(classes, Box.of_shape(classes.shape)).group.tolist() == list(range(1, 41**3 + 1))
 
 
 @pytest.mark.parametrize(("values", "shallow", "deep"), [([CORE], 0, True), ([CORE, BORDER], 1, False)])
 def test_beyond_the_volume_is_not_outside(values, shallow, deep):
     classes = np.array(values, np.uint8).reshape(1, 1, -1)
     box = Box.of_shape(classes.shape)
-    found = shallow_and_deep(classes, box, find_runs(classes, box))
+    found = shallow_and_deep(classes, box, foreground_runs(classes, box))
     assert [column[1:].tolist() for column in found] == [[shallow], [deep]]
 
 
@@ -53,7 +54,7 @@ def test_a_core_is_thin_at_its_faces_and_deep_3_voxels_in():
     classes = np.full((7, 7, 7), BORDER, np.uint8)
     classes[1:5, 1:5, 1:5] = CORE
     box = Box.of_shape(classes.shape)
-    found = shallow_and_deep(classes, box, find_runs(classes, box))
+    found = shallow_and_deep(classes, box, foreground_runs(classes, box))
     assert [column[1:].tolist() for column in found] == [[4**3 - 2**3], [False]]
     classes[1:6, 1:6, 1:6] = CORE
-    assert shallow_and_deep(classes, box, find_runs(classes, box))[1][1:].tolist() == [True]
+    assert shallow_and_deep(classes, box, foreground_runs(classes, box))[1][1:].tolist() == [True]

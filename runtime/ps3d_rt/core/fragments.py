@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ps3d_rt.core.arrays import CudaKernel, KernelDispatch, array_namespace, asnumpy, compiled, is_array
 from ps3d_rt.core.components import component_roots, numbered
 from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.core.runs import find_runs, paint
 from ps3d_rt.errors import InputError
 
 BACKGROUND, CORE, BORDER = 0, 1, 2
@@ -75,7 +76,7 @@ def find_fragments(classes: Any, box: Box) -> Fragments:
             :data:`DEEP_REACH` past ``box``.
         box: at most 2^31 voxels.
     """
-    runs = find_runs(classes, box)
+    runs = foreground_runs(classes, box)
     shallow, deep = shallow_and_deep(classes, box, runs)
     group_id = np.arange(runs.cores + runs.groups + 1, dtype=np.uint32)
     group_id[runs.core] = runs.cores + runs.group
@@ -87,7 +88,7 @@ def find_fragments(classes: Any, box: Box) -> Fragments:
 
 
 @dataclass(frozen=True, eq=False)
-class Runs:
+class ForegroundRuns:
     """The foreground in a box as runs of one class along x, in raster order; one entry a run."""
 
     first_index: NDArray[np.int32]
@@ -110,57 +111,17 @@ class Runs:
         return int(self.group.max(initial=0))
 
 
-def find_runs(classes: NDArray[np.uint8], box: Box) -> Runs:
+def foreground_runs(classes: NDArray[np.uint8], box: Box) -> ForegroundRuns:
     """Cut the foreground in ``box`` of a border-core map, (Z, Y, X), into cores and groups; the rest is not seen.
 
     The box holds at most 2^31 voxels.
     """
-    first_index, lengths, is_core, rows = _runs(classes, np.array(box.start), np.array(box.shape))
-    core, group = _joined(first_index, lengths, is_core, rows, np.array(box.shape))
+    runs = find_runs(classes, box)
+    is_core = runs.values == CORE
+    core, group = _joined(runs.first_index, runs.lengths, is_core, runs.rows, np.array(box.shape))
     _number(core, is_core)
     _number(group, np.ones_like(is_core))
-    return Runs(first_index, lengths, core, group)
-
-
-@compiled
-def _runs(
-    classes: NDArray[Any], start: NDArray[Any], shape: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """First voxels, lengths and classes of all runs; and the number of runs before every row, and in all.
-
-    Both walks are free of branches: to guess wrong at most ends of runs costs a processor more than to write a run
-    anew at every voxel.
-    """
-    depth, height, width = shape
-    rows = np.zeros(depth * height + 1, np.int64)
-    for row in range(depth * height):
-        z, y = start[0] + row // height, start[1] + row % height
-        count, last = 0, np.uint8(BACKGROUND)
-        for x in range(start[2], start[2] + width):
-            here = classes[z, y, x]
-            count += (here != last) & (here != BACKGROUND)
-            last = here
-        rows[row + 1] = rows[row] + count
-    count = rows[-1]
-    first_index, lengths = np.empty(count + 1, np.int32), np.empty(count + 1, np.int32)  # one too many, written in vain
-    is_core = np.empty(count + 1, np.bool_)
-    for row in range(depth * height):
-        z, y = start[0] + row // height, start[1] + row % height
-        begun, ended, last = rows[row], rows[row], np.uint8(BACKGROUND)
-        for x in range(width):
-            here = classes[z, y, start[2] + x]
-            changed = here != last
-            lengths[ended] = x  # for now, where the run ends in its row
-            ended += changed & (last != BACKGROUND)
-            first_index[begun] = row * width + x
-            is_core[begun] = here == CORE
-            begun += changed & (here != BACKGROUND)
-            last = here
-        if last != BACKGROUND:
-            lengths[ended] = width
-        for i in range(rows[row], rows[row + 1]):
-            lengths[i] -= first_index[i] - row * width
-    return first_index[:count], lengths[:count], is_core[:count], rows
+    return ForegroundRuns(runs.first_index, runs.lengths, core, group)
 
 
 @compiled
@@ -222,7 +183,9 @@ def _number(of: NDArray[Any], counts: NDArray[Any]) -> None:
             of[i] = of[of[i]]  # it points to a run before it, which has its number by now
 
 
-def shallow_and_deep(classes: NDArray[np.uint8], box: Box, runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def shallow_and_deep(
+    classes: NDArray[np.uint8], box: Box, runs: ForegroundRuns
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Find what rule 2 asks of the cores in ``box``: whether a voxel has distance ≥ 3, and how many have ≤ 1.
 
     The voxels around a core voxel, nearer than 3, are one 6-connected fragment if all of them are core; if one is not,
@@ -231,7 +194,7 @@ def shallow_and_deep(classes: NDArray[np.uint8], box: Box, runs: Runs) -> tuple[
     Args:
         classes: (Z, Y, X); what lies beyond it lies beyond the volume. So it goes :data:`DEEP_REACH` past ``box``.
         box: where the runs lie.
-        runs: from :func:`find_runs`.
+        runs: from :func:`foreground_runs`.
 
     Returns:
         (cores + 1,) voxels at distance ≤ 1, 0 if the core is deep; (cores + 1,) whether it is deep.
@@ -282,14 +245,6 @@ def _shallow_and_deep(
             shallow[own] += clear < 6
             deep[own] = clear == ball.shape[0]
     return shallow, deep
-
-
-@compiled
-def paint(out: NDArray[Any], first_index: NDArray[Any], lengths: NDArray[Any], values: NDArray[Any]) -> None:
-    """Write a value a run into ``out``, flat."""
-    for i in range(first_index.size):
-        for k in range(first_index[i], first_index[i] + lengths[i]):
-            out[k] = values[i]
 
 
 @find_fragments.on_gpu

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.arrays import compiled
+from ps3d_rt.core.grid import Box
 from ps3d_rt.core.numbering import label_dtype
-from ps3d_rt.core.runs import as_ids
+from ps3d_rt.core.runs import Runs, as_ids, find_runs, paint
 from ps3d_rt.core.stitch import face_pairs, merge
 
 MOST = 2**25
@@ -94,13 +95,10 @@ def number_components(labels: NDArray[Any]) -> NDArray[np.uint32]:
 
 @dataclass(frozen=True, eq=False)
 class _Slab:
-    """Components of one slab; runs are equal ids along x."""
+    """Components of one slab."""
 
     shape: tuple[int, ...]
-    rows: NDArray[np.int64]
-    """(z · y + 1,) where the runs of each row begin."""
-    runs: NDArray[np.int64]
-    """(n, 2) start and stop."""
+    runs: Runs
     component: NDArray[np.int64]
     """(n,) of each run, from 0 on."""
     ids: NDArray[np.uint64]
@@ -109,53 +107,32 @@ class _Slab:
     def painted(self, start: int, stop: int) -> NDArray[np.uint32]:
         """Give the components, from 1 on, of the planes from ``start`` to before ``stop``."""
         out = np.zeros((stop - start, *self.shape[1:]), np.uint32)
-        _paint(self.rows[start * self.shape[1] :], self.runs, self.component, out)
+        some = slice(self.runs.rows[start * self.shape[1]], self.runs.rows[stop * self.shape[1]])
+        first_index = self.runs.first_index[some] - start * self.shape[1] * self.shape[2]
+        paint(out.reshape(-1), first_index, self.runs.lengths[some], self.component[some] + 1)
         return out
 
 
 def _components(labels: NDArray[Any]) -> _Slab:
     ids = as_ids(labels)
     plain = np.ascontiguousarray(ids, ids.dtype.newbyteorder("="))
-    rows, runs = _find_runs(plain)
-    root = _join_runs(plain, rows, runs)
+    runs = find_runs(plain, Box.of_shape(plain.shape))
+    begins = runs.first_index % plain.shape[2]
+    root = _join_runs(runs.values, runs.rows, np.stack([begins, begins + runs.lengths], axis=1), plain.shape[1])
     first_index = np.flatnonzero(root == np.arange(root.size))
     component = np.searchsorted(first_index, root)
-    voxels = np.bincount(component, runs[:, 1] - runs[:, 0], first_index.size).astype(np.int64)
-    row = np.searchsorted(rows, first_index, side="right") - 1
-    first_ids = plain.reshape(-1, plain.shape[2])[row, runs[first_index, 0]].astype(np.uint64)
-    return _Slab(plain.shape, rows, runs, component, first_ids, voxels)
+    voxels = np.bincount(component, runs.lengths, first_index.size).astype(np.int64)
+    return _Slab(plain.shape, runs, component, runs.values[first_index].astype(np.uint64), voxels)
 
 
 @compiled
-def _find_runs(ids: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """List the runs of ids that are not 0, row by row."""
-    depth, height, width = ids.shape
-    rows = np.zeros(depth * height + 1, np.int64)
-    for row in range(depth * height):
-        line = ids[row // height, row % height]
-        count = np.int64(line[0] != 0)
-        for x in range(1, width):
-            count += (line[x] != line[x - 1]) & (line[x] != 0)
-        rows[row + 1] = rows[row] + count
-    runs = np.empty((rows[-1], 2), np.int64)
-    for row in range(depth * height):
-        line, run, begin = ids[row // height, row % height], rows[row], 0
-        for x in range(1, width + 1):
-            if x < width and line[x] == line[begin]:
-                continue
-            if line[begin] != 0:
-                runs[run, 0], runs[run, 1] = begin, x
-                run += 1
-            begin = x
-    return rows, runs
+def _join_runs(ids: NDArray[Any], rows: NDArray[np.int64], runs: NDArray[np.int32], height: int) -> NDArray[np.int64]:
+    """Join the runs of one id that touch over faces, edges or corners: run → the first run of its component.
 
-
-@compiled
-def _join_runs(ids: NDArray[Any], rows: NDArray[np.int64], runs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Join the runs of one id that touch over faces, edges or corners: run → the first run of its component."""
-    depth, height, _ = ids.shape
+    Runs are (n, 2) start and stop along x; ``height`` is that of the slab, in rows.
+    """
     root = np.arange(len(runs))
-    for row in range(depth * height):
+    for row in range(len(rows) - 1):
         z, y = row // height, row % height
         for dz, dy in ((0, -1), (-1, -1), (-1, 0), (-1, 1)):
             if z + dz < 0 or y + dy < 0 or y + dy >= height:
@@ -163,12 +140,12 @@ def _join_runs(ids: NDArray[Any], rows: NDArray[np.int64], runs: NDArray[np.int6
             other = row + dz * height + dy
             first = rows[other]
             for run in range(rows[row], rows[row + 1]):
-                label = ids[z, y, runs[run, 0]]
+                label = ids[run]
                 while first < rows[other + 1] and runs[first, 1] < runs[run, 0]:
                     first += 1
                 near = first
                 while near < rows[other + 1] and runs[near, 0] <= runs[run, 1]:
-                    if ids[z + dz, y + dy, runs[near, 0]] == label:
+                    if ids[near] == label:
                         a, b = run, near
                         while root[a] != a:
                             root[a] = root[root[a]]
@@ -181,11 +158,3 @@ def _join_runs(ids: NDArray[Any], rows: NDArray[np.int64], runs: NDArray[np.int6
     for run in range(len(runs)):  # what a run points to comes before it, and is done
         root[run] = root[root[run]]
     return root
-
-
-@compiled
-def _paint(rows: NDArray[np.int64], runs: NDArray[np.int64], component: NDArray[np.int64], out: NDArray[Any]) -> None:
-    height = out.shape[1]
-    for row in range(out.shape[0] * height):
-        for run in range(rows[row], rows[row + 1]):
-            out[row // height, row % height, runs[run, 0] : runs[run, 1]] = component[run] + 1

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ps3d_rt.core.arrays import compiled
 from ps3d_rt.core.feret import DIRECTIONS
 from ps3d_rt.core.gray import BINS, GrayBins
-from ps3d_rt.core.grid import Zyx
+from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.core.runs import find_runs
 from ps3d_rt.core.shape import PRODUCTS
 from ps3d_rt.core.surface import STEPS
 
@@ -34,8 +35,11 @@ def sum_places(ids: NDArray[Any], at: Zyx, shape: Zyx) -> tuple[Columns, NDArray
         The columns of :class:`ps3d_rt.core.measure.PartialSums` but for those of gray values, in ascending order of
         the label; the runs, (m, 4) z, y, start and stop in the slab; and the row of each.
     """
-    runs = _runs_of(ids)
-    label, row = np.unique(ids[runs[:, 0] + 1, runs[:, 1] + 1, runs[:, 2] + 1].astype(np.uint64), return_inverse=True)
+    depth, height, width = (n - 2 for n in ids.shape)
+    found = find_runs(ids, Box((1, 1, 1), (depth + 1, height + 1, width + 1)))
+    z, y, x = np.unravel_index(found.first_index.astype(np.int64), (depth, height, width))
+    runs = np.stack([z, y, x, x + found.lengths], axis=1)
+    label, row = np.unique(found.values.astype(np.uint64), return_inverse=True)
     count = len(label)
     columns: Columns = {
         "label": label,
@@ -91,33 +95,6 @@ def _plain_gray(image: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(image, np.uint8 if image.dtype.kind == "b" else image.dtype.newbyteorder("="))
     narrow = image.dtype.kind == "f" and image.dtype.itemsize <= 4
     return np.ascontiguousarray(image, np.float32 if narrow else np.float64)
-
-
-@compiled
-def _runs_of(ids: NDArray[Any]) -> NDArray[np.int64]:
-    """Find the runs of particles inside the shell: z, y, start and stop, from the first voxel in it."""
-    depth, height, width = ids.shape[0] - 2, ids.shape[1] - 2, ids.shape[2] - 2
-    count = 0
-    for z in range(depth):
-        for y in range(height):
-            line = ids[z + 1, y + 1, 1:]
-            count += line[0] != 0
-            for x in range(1, width):
-                count += (line[x] != line[x - 1]) & (line[x] != 0)
-    runs = np.empty((count, 4), np.int64)
-    run = 0
-    for z in range(depth):
-        for y in range(height):
-            line = ids[z + 1, y + 1, 1:]
-            begin = 0
-            for x in range(1, width + 1):
-                if x < width and line[x] == line[begin]:
-                    continue
-                if line[begin] != 0:
-                    runs[run, 0], runs[run, 1], runs[run, 2], runs[run, 3] = z, y, begin, x
-                    run += 1
-                begin = x
-    return runs
 
 
 @compiled

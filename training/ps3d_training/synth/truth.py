@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from ps3d_rt.core.arrays import Array
+from ps3d_rt.core.contacts import find_contacts
 
 
 def connected(labels: Array, *, smallest_voxels: int = 8) -> Array:
@@ -28,14 +29,8 @@ def connected(labels: Array, *, smallest_voxels: int = 8) -> Array:
 
 def touching_share(labels: Array) -> float:
     """Share of the labels that meet another over at least one voxel face."""
-    meeting = []
-    for axis in range(3):
-        low = np.moveaxis(labels, axis, 0)[:-1]
-        high = np.moveaxis(labels, axis, 0)[1:]
-        contact = (low != high) & (low > 0) & (high > 0)
-        meeting += [low[contact], high[contact]]
     count = len(np.unique(labels[labels > 0]))
-    return len(np.unique(np.concatenate(meeting))) / count if count else 0.0
+    return len(np.unique(find_contacts(np.pad(labels, 1)).labels)) / count if count else 0.0
 
 
 def mean_diameter(labels: Array) -> float:
