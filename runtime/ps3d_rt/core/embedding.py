@@ -4,8 +4,9 @@
 2. The histogram of these has a peak for every material. The darkest peak with 5 % of them or more is the embedding,
 3. unless it is air: it lies outside of all the others, as around a tube, or in bubbles. Then the next peak is it. What
    lies around a dense packing does not count as air: it goes on between the particles.
-4. What is brighter than the embedding by more than noise makes it darker is particle. Half of it, counted by the root
-   of how far it stands out, lies below the contrast: a few very bright grains count little, and so does noise.
+4. What is brighter than the embedding by more than noise makes it darker is particle. A quarter of it, counted by the
+   root of how far it stands out, lies below the contrast: it is that of the darker particles, a few very bright grains
+   count little, and so does noise.
 
 How full the sample is, and how bright its brightest mineral, changes this little.
 """
@@ -36,8 +37,10 @@ _CLEAR, _LEAST_BRIGHTER = 3.0, 0.15
 """Noise deviations that particles beside bubbles stand out, and how much they take at least, over the bubbles."""
 _CONTRAST_BINS = 400
 """Of equal ratios: 2 % each."""
-_PURE_AIR = 0.01
-"""Share of the inside that is as dark as air around it and need not be looked at closer."""
+_DARKER = 0.25
+"""Share of the particles, so counted, that lies below the contrast."""
+_CLEARLY_DARKER, _MOST_BETWEEN = 0.25, 0.11
+"""Of the way from the embedding to air; share of the inside that may be so dark: the pores of a packing are more."""
 _MOST_JOINED = 0.7
 """Share of what is dark inside that may hang together with what lies around: more goes on between the particles."""
 _LEAST_CUBES, _LEAST_FILL = 30, 0.002
@@ -55,7 +58,7 @@ class Embedding:
     noise: float
     """Standard deviation of a voxel inside it."""
     contrast: float
-    """How far the particles stand above it, a typical one, > 0."""
+    """How far the particles stand above it, the darker ones of them, > 0."""
     air: float | None = None
     """Peak of what is darker and lies outside the sample or in bubbles; None if there is little."""
     warnings: tuple[str, ...] = ()
@@ -128,7 +131,7 @@ def _contrast(cubes: _Cubes, gray: float, width: float) -> float | None:
     bright, dark = (np.histogram(side, edges)[0] for side in (above[above > 0], -above[above < 0]))
     middles = (edges[1:] + edges[:-1]) / 2
     reached = np.cumsum(np.maximum(bright - dark, 0) * np.sqrt(middles))
-    return float(middles[np.searchsorted(reached, reached[-1] / 2)])
+    return float(middles[np.searchsorted(reached, _DARKER * reached[-1])])
 
 
 def _is_brighter(above: Floats, limit: float) -> bool:
@@ -243,7 +246,7 @@ def _choose(
     places = [(part.start, mean.shape, _sides(part)) for part, (mean, _) in zip(parts, grids, strict=True)]
     around = rim(np.concatenate([d.ravel() for d in dark]), directions(places, shape), counts=counts, pure=0.9)
     if around.share >= 0.02 and around.inside <= 0.25:
-        is_air = around.inside <= _PURE_AIR or _joined(dark, around) < _MOST_JOINED
+        is_air = _joined(dark, around) < _MOST_JOINED and _between(grids, around, darkest, large[1]) <= _MOST_BETWEEN
         return (large[1].gray, darkest.gray) if is_air else (darkest.gray, None)
     # Parts of a larger volume cut apart what hangs together: the narrow pores of a packing then look like bubbles.
     if _largest_piece(dark) < 0.5 and (len(parts) == 1 or _has_particles(cubes, darkest, large[1])):
@@ -295,13 +298,21 @@ def _joined(dark: Sequence[NDArray[np.bool_]], around: Rim) -> float:
     return joined / max(1, total)
 
 
+def _between(grids: Sequence[tuple[Floats, Floats]], around: Rim, air: _Peak, embedding: _Peak) -> float:
+    """Share of the cubes well inside that are clearly darker than the embedding: large if narrow pores run through."""
+    means = np.concatenate([mean.ravel() for mean, _ in grids])[around.inner]
+    counted = means[np.isfinite(means)]
+    limit = embedding.gray - _CLEARLY_DARKER * (embedding.gray - air.gray)
+    return float(np.count_nonzero(counted < limit) / max(1, len(counted)))
+
+
 def _width_and_noise(cubes: _Cubes, gray: float, air: float | None) -> tuple[float, float]:
     """Measure how much the cubes of the embedding vary, from its darker side, and how much the voxels in them do."""
     floor = -np.inf if air is None else (gray + air) / 2
     values = cubes.mean[cubes.flat]
     darker = np.sort(gray - values[(values <= gray) & (values > floor)])
-    # Of a normal distribution's lower side, 68 % lie within a deviation; bubbles and artifacts are in the rest.
-    width = float(darker[int(0.6827 * len(darker))]) if len(darker) else 0.0
+    # Of a normal distribution's lower side, 38 % lie within half a deviation; bubbles and artifacts are farther away.
+    width = 2 * float(darker[int(0.3829 * len(darker))]) if len(darker) else 0.0
     inside = cubes.flat & (np.abs(cubes.mean - gray) <= max(width, cubes.spread))
     noise = float(np.sqrt(cubes.variance[inside].mean())) if inside.any() else width
     return width, noise
