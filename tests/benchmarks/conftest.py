@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fake_engine import fake_bundle
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from ps3d_rt.model import ModelBundle
@@ -14,14 +16,7 @@ from ps3d_rt.model import ModelBundle
 @pytest.fixture
 def bundle() -> ModelBundle:
     """For the engine ``fake``, which reads no network."""
-    return ModelBundle(
-        name="fake",
-        patch=(32, 32, 32),
-        target_size_voxels=12.0,
-        border_thickness_voxels=2.0,
-        members=("fold_0.onnx",),
-        sha256={"fold_0.onnx": "0" * 64},
-    )
+    return fake_bundle()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional
 
 import host_cupy
+from fake_engine import fake_bundle
 from ps3d_rt.core import arrays
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.devices import gpu
@@ -152,13 +153,8 @@ def tiny_bundle(tmp_path: Path, tiny_networks: tuple[Path, Path]) -> ModelBundle
 
 @pytest.fixture(scope="session")
 def fake_model() -> Callable[..., ModelBundle]:
-    """A bundle for the engine ``fake``, which reads no network; patches are cubes of ``patch`` voxels."""
-
-    def make(patch: int = 32, **fields: Any) -> ModelBundle:
-        about = {"target_size_voxels": 12.0, "border_thickness_voxels": 2.0, "sha256": {"a.onnx": "0"}}
-        return ModelBundle(name="fake", patch=(patch,) * 3, members=("a.onnx",), **(about | fields))
-
-    return make
+    """:func:`fake_engine.fake_bundle`."""
+    return fake_bundle
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fake_engine import FakeEngine
+from fake_engine import FakeEngine, fake_bundle
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.table import read_table
-from ps3d_rt.model import ModelBundle
 from ps3d_rt.output import predict_to_folder
 from ps3d_rt.plan import PredictConfig
 
@@ -38,10 +37,7 @@ def scan(tmp_path: Path) -> Path:
 @pytest.fixture
 def out(tmp_path: Path, scan: Path) -> Path:
     """What a run leaves behind."""
-    model = ModelBundle(
-        name="fake", patch=PATCH, target_size_voxels=11.0, border_thickness_voxels=2.0, members=("a.onnx",),
-        sha256={"a.onnx": "0"},
-    )  # fmt: skip
+    model = fake_bundle(PATCH[0], target_size_voxels=11.0)
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.11, overlap=0.5)
     with open_volume(scan, shape=SHAPE, dtype="<u2", spacing_mm=0.01) as volume:
         predict_to_folder(volume, model, FakeEngine(PATCH, threshold=1.0), config, tmp_path / "out")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from fake_engine import FakeEngine
+from fake_engine import FakeEngine, fake_bundle
 from ps3d_rt.cli.progress import listening
 from ps3d_rt.core.dropped import Census, list_dropped
 from ps3d_rt.core.particle_filter import Reason
@@ -22,7 +22,7 @@ from ps3d_rt.events import Event, RunDone, Warned
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.table import FOREGROUND
-from ps3d_rt.model import ModelBundle, write_bundle
+from ps3d_rt.model import write_bundle
 from ps3d_rt.output import predict_to_folder
 from ps3d_rt.pipeline import Result, predict_volume
 from ps3d_rt.plan import PredictConfig
@@ -61,13 +61,9 @@ def scan() -> ArrayVolume:
     return ArrayVolume(image(), 0.01, name="bodies")
 
 
-MODEL = ModelBundle(
-    name="fake",
-    patch=PATCH,
+MODEL = fake_bundle(
+    PATCH[0],
     target_size_voxels=13.0,
-    border_thickness_voxels=2.0,
-    members=("a.onnx",),
-    sha256={"a.onnx": "0"},
     gray_scheme="constants",
     gray_mean=20000.0,
     gray_std=4000.0,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fake_engine import FakeEngine
+from fake_engine import FakeEngine, fake_bundle
 from ps3d_rt.cli.progress import warn
 from ps3d_rt.events import Event, Warned
 from ps3d_rt.io.base import ArrayVolume
-from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig
 
@@ -33,14 +32,7 @@ def test_a_run_repeats_what_its_scan_warns_of() -> None:
     image[8:24, 8:24, 8:24] = 200
     volume = ArrayVolume(image, 0.01)
     volume.warn("It is 8 bit.")
-    model = ModelBundle(
-        name="fake",
-        patch=(24, 24, 24),
-        target_size_voxels=16.0,
-        border_thickness_voxels=2.0,
-        members=("a.onnx",),
-        sha256={"a.onnx": "0"},
-    )
+    model = fake_bundle(24, target_size_voxels=16.0)
     heard: list[Event] = []
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.16, overlap=0.5)
     result = predict_volume(volume, model, FakeEngine((24, 24, 24), threshold=1.0), config, heard.append)

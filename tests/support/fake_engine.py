@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines.base import Engine, EngineSpec
+from ps3d_rt.model import ModelBundle
 
 
 @final
@@ -34,3 +35,9 @@ class FakeEngine(Engine):
         foreground = np.clip(np.float32(0.5) + patches - self._threshold, 0, 1)
         core = ndimage.minimum_filter(foreground, size=(1, 1, *3 * (self._side,)), mode="nearest")
         return np.concatenate([1 - foreground, core, foreground - core], axis=1)
+
+
+def fake_bundle(patch: int = 32, **fields: Any) -> ModelBundle:
+    """Describe a model for :class:`FakeEngine`, without files; patches are cubes of ``patch`` voxels."""
+    about = {"target_size_voxels": 12.0, "border_thickness_voxels": 2.0, "sha256": {"a.onnx": "0"}}
+    return ModelBundle(name="fake", patch=(patch,) * 3, members=("a.onnx",), **(about | fields))

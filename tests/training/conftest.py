@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,7 @@ import pytest
 
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_training.dataset import prepare
-from ps3d_training.plan import TrainingPlan
-
-PLAN = TrainingPlan(target_size_voxels=8, border_thickness_voxels=1.0, patch=(16, 16, 16), stages=2, width=4)
+from toy_training import PLAN
 
 
 @pytest.fixture(scope="package")
@@ -35,3 +34,9 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def prepared(samples: Path) -> Path:
     return prepare(samples, samples / "prepared", PLAN)
+
+
+@pytest.fixture(scope="package")
+def larger(samples: Path) -> Path:
+    """The same on another grid: balls 12 voxels across."""
+    return prepare(samples, samples / "larger", replace(PLAN, target_size_voxels=12))

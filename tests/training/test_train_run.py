@@ -5,7 +5,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -18,27 +17,11 @@ from ps3d_rt.model import ModelBundle, load_model
 from ps3d_training import to_bundle, training
 from ps3d_training.checkpoint import read_checkpoint, write_checkpoint
 from ps3d_training.cli.train import app
-from ps3d_training.dataset import prepare
 from ps3d_training.plan import TrainingPlan, nnunet_plans
 from ps3d_training.schedule import Epoch, Schedule
 from ps3d_training.start import find_checkpoint
 from ps3d_training.training import TrainingRun, train
-from ps3d_training.validate import score_sample
-
-PLAN = TrainingPlan(target_size_voxels=8, border_thickness_voxels=1.0, patch=(16, 16, 16), stages=2, width=4)
-SCHEDULE = Schedule(epochs=2, steps_per_epoch=3, validation_steps=2, workers=0)
-
-
-@pytest.fixture(scope="module")
-def larger(samples: Path) -> Path:
-    """The same on another grid: balls 12 voxels across."""
-    return prepare(samples, samples / "larger", replace(PLAN, target_size_voxels=12))
-
-
-def run_of(prepared: Path, out: Path, **schedule: Any) -> TrainingRun:
-    return TrainingRun(
-        prepared=prepared, out=out, plan=PLAN, schedule=replace(SCHEDULE, **schedule), device="cpu", threads=1
-    )
+from toy_training import PLAN, SCHEDULE, run_of
 
 
 @pytest.fixture(scope="module")
@@ -418,48 +401,3 @@ def test_of_several_folds_the_same_one_is_started_from(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path, "fold_1") == tmp_path / "fold_1" / "checkpoint_latest.pth"
     with pytest.raises(InputError, match="2 checkpoints are there, 0 of them of fold_all"):
         find_checkpoint(tmp_path, "fold_all")
-
-
-def test_a_trained_network_finds_the_particles_and_the_log_says_so(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scores: list[np.ndarray[Any, Any]] = []
-    voxels = np.random.default_rng(0).normal(size=PLAN.patch).astype(np.float32)
-
-    def listen(score: Any, *rest: Any) -> Any:
-        scores.append(score(voxels))
-        return score_sample(score, *rest)
-
-    monkeypatch.setattr("ps3d_training.trainer.score_sample", listen)
-    said: list[Epoch] = []
-    schedule = {"epochs": 4, "steps_per_epoch": 40, "validate_every": 2, "learning_rate": 1e-2}
-    checkpoint = train(run_of(prepared, tmp_path, **schedule), said.append)
-    assert [epoch.f1_instance is not None for epoch in said] == [False, True, False, True]
-    assert said[-1].f1_instance > 0.7
-    assert read_checkpoint(checkpoint)["f1_instance"] == {2: said[1].f1_instance, 4: said[3].f1_instance}
-    network, facts = to_bundle.load_network(checkpoint, PLAN)
-    assert facts["f1_instance"] == said[-1].f1_instance
-    with torch.inference_mode():
-        exported = network(torch.from_numpy(voxels)[None, None])[0].numpy()
-    assert np.abs(exported - scores[-1]).max() < 0.08, "the averaged network is scored; bfloat16 costs some digits"
-    picture = ElementTree.parse(checkpoint.with_name("training.svg"))
-    assert len(picture.findall("{*}circle")) == 2, "the two F1_instance"
-
-
-@pytest.mark.parametrize("schedule", [{"augmentation": "published"}, {"weighted": True}])
-def test_what_needs_the_instances_trains(larger: Path, tmp_path: Path, schedule: dict[str, Any]) -> None:
-    said: list[Epoch] = []
-    plan = replace(PLAN, target_size_voxels=12)
-    train(replace(run_of(larger, tmp_path, epochs=1, **schedule), plan=plan), said.append)
-    assert np.isfinite(said[0].train_loss)
-
-
-def test_weights_change_what_is_learned_and_not_what_is_validated(larger: Path, tmp_path: Path) -> None:
-    run = replace(run_of(larger, tmp_path, epochs=1), plan=replace(PLAN, target_size_voxels=12))
-    weighted = replace(run, schedule=replace(run.schedule, weighted=True))
-    channels = []
-    for asked in (weighted, run):
-        trainer = training.open_trainer(asked)
-        trainer.initialize()
-        channels.append([next(iter(loader))["target"].shape[1] for loader in trainer.get_dataloaders()])
-    assert channels == [[2, 1], [1, 1]]

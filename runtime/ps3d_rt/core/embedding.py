@@ -76,12 +76,13 @@ class _Peak(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Cubes:
-    """Cubes of the sample that count whole, (n,) each."""
+    """Cubes of the sample that count whole, (n,)."""
 
     mean: Floats
-    variance: Floats
-    """Of the voxels of each cube."""
-    flat: NDArray[np.bool_]
+    flat_mean: Floats
+    """(m,) of the flatter half."""
+    flat_variance: Floats
+    """(m,) of the voxels in each of these."""
     spread: float
     """Typical difference of neighbours where it is flat."""
 
@@ -173,7 +174,7 @@ def _pooled(grids: Sequence[tuple[Floats, Floats]]) -> _Cubes:
     flat = steepness <= np.median(steepness)
     if mean.min() == mean.max():
         raise InputError(f"the volume has one gray value, {mean[0]:g}: there is nothing to see. Check the file.")
-    return _Cubes(mean, variance, flat, float(np.median(steepness[flat])))
+    return _Cubes(mean, mean[flat], variance[flat], float(np.median(steepness[flat])))
 
 
 def _steepness(mean: Floats) -> Floats:
@@ -190,7 +191,7 @@ def _steepness(mean: Floats) -> Floats:
 
 def _peaks(cubes: _Cubes) -> list[_Peak]:
     """Find the peaks of the histogram of the flat cubes, darkest first; ripples are no peaks."""
-    values = cubes.mean[cubes.flat]
+    values = cubes.flat_mean
     low, high = np.quantile(values, [0.001, 0.999])
     # The largest of six differences is about 1.5 times the deviation.
     deviation = cubes.spread / 1.5
@@ -309,10 +310,10 @@ def _between(grids: Sequence[tuple[Floats, Floats]], around: Rim, air: _Peak, em
 def _width_and_noise(cubes: _Cubes, gray: float, air: float | None) -> tuple[float, float]:
     """Measure how much the cubes of the embedding vary, from its darker side, and how much the voxels in them do."""
     floor = -np.inf if air is None else (gray + air) / 2
-    values = cubes.mean[cubes.flat]
+    values = cubes.flat_mean
     darker = np.sort(gray - values[(values <= gray) & (values > floor)])
     # Of a normal distribution's lower side, 38 % lie within half a deviation; bubbles and artifacts are farther away.
     width = 2 * float(darker[int(0.3829 * len(darker))]) if len(darker) else 0.0
-    inside = cubes.flat & (np.abs(cubes.mean - gray) <= max(width, cubes.spread))
-    noise = float(np.sqrt(cubes.variance[inside].mean())) if inside.any() else width
+    inside = np.abs(values - gray) <= max(width, cubes.spread)
+    noise = float(np.sqrt(cubes.flat_variance[inside].mean())) if inside.any() else width
     return width, noise
