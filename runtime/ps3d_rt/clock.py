@@ -6,8 +6,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ps3d_rt.events import Listener, StageAdvanced, StageDone, StageStarted
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Units of a stage that an earlier run finished."""
+
+    units: int
+
+
+Advance: TypeAlias = Callable[[int | Resumed], None]
+"""Takes the units that were finished since it was called last."""
 
 
 @dataclass
@@ -19,7 +31,7 @@ class Clock:
     """Of the stages that are done, in their order."""
 
     @contextmanager
-    def stage(self, name: str, voxels: int, total: int = 1, unit: str = "steps") -> Iterator[Callable[[int], None]]:
+    def stage(self, name: str, voxels: int, total: int = 1, unit: str = "steps") -> Iterator[Advance]:
         """Time a stage; yields a function that takes the units that were finished since it was called last.
 
         Args:
@@ -29,12 +41,15 @@ class Clock:
             unit: what they are.
         """
         self.on_event(StageStarted(name, total, unit, voxels / max(1, total)))
-        done = 0
+        done = resumed = 0
 
-        def advance(units: int) -> None:
-            nonlocal done
+        def advance(units: int | Resumed) -> None:
+            nonlocal done, resumed
+            if isinstance(units, Resumed):
+                resumed = min(total, resumed + units.units)
+                units = units.units
             done = min(total, done + units)
-            self.on_event(StageAdvanced(name, done))
+            self.on_event(StageAdvanced(name, done, resumed))
 
         start = time.perf_counter()
         yield advance

@@ -87,6 +87,8 @@ class StageAdvanced:
 
     stage: str
     done: int
+    resumed: int = 0
+    """How many of them an earlier run had finished: they took no time."""
 
 
 @dataclass(frozen=True, slots=True)

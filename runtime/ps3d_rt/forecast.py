@@ -9,10 +9,11 @@ from pathlib import Path
 
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.core.sampling import sampled_boxes
 from ps3d_rt.devices import device_named
 from ps3d_rt.devices.budget import RunNeeds
 from ps3d_rt.engines.base import Engine, EngineSpec
-from ps3d_rt.events import ignore
+from ps3d_rt.events import Listener, ignore
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.crop import Crop
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
@@ -36,7 +37,7 @@ class Forecast:
     """What a run should take."""
 
     seconds: dict[str, float]
-    """Per stage but the estimate of the particle size and the report, and ``all``."""
+    """Per stage but the report, and ``all``."""
     particles: int
     """As many a voxel as in the piece."""
     memory_bytes: int
@@ -51,23 +52,44 @@ class Forecast:
     """Share of the patches without contrast, as in the piece."""
 
 
-def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig) -> Forecast:
+def forecast(
+    volume: Volume,
+    model: ModelBundle,
+    engine: Engine,
+    config: PredictConfig,
+    on_event: Listener = ignore,
+    *,
+    estimate_seconds: float | None = None,
+) -> Forecast:
     """Run a piece from the middle of the scan in a temporary folder, and scale what it took.
 
     The network goes by patches, the particles by normalized voxels, table and labels by source voxels. Of several
     GPUs the piece runs on the first.
+
+    Args:
+        volume: the scan.
+        model: what the engine runs.
+        engine: open engine of ``model``.
+        config: of the run, with a particle size.
+        on_event: called with every event.
+        estimate_seconds: what the estimate of the particle size took; None if the run needs none.
 
     Raises:
         InputError: as a run would.
     """
     devices = engine.spec.devices
     whole = RunPlan.for_shape(volume.shape, volume.dtype.itemsize, model, config, devices)
-    clock = Clock(ignore)
-    with clock.stage("gray scale", prod(volume.shape)):
-        gray = look_at_gray(volume, model, embedding=config.embedding, dark=config.dark)
+    clock = Clock(on_event)
+    with clock.stage(
+        "gray scale", prod(volume.shape), len(sampled_boxes(volume.shape, volume.chunk)), "boxes"
+    ) as advance:
+        gray = look_at_gray(volume, model, embedding=config.embedding, dark=config.dark, on_progress=advance)
         volume = gray.shown(volume)
     alone = replace(config, workers=1, chunk=WORK_SHARD[0])
-    with tempfile.TemporaryDirectory(prefix="ps3d-rt-plan-") as folder:
+    with (
+        clock.stage("trial", 0, 2, "pieces") as advance,
+        tempfile.TemporaryDirectory(prefix="ps3d-rt-plan-") as folder,
+    ):
         # The first piece only loads what is compiled.
         for side, name in ((48, "warm-up"), (TRIAL_SIDE, "trial")):
             crop = Crop(volume, _middle(volume.shape, whole, side))
@@ -81,6 +103,7 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
                 rows=lambda most: RowsInMemory(),
             )
             found = run_stages(prediction, storage)
+            advance(1)
         bytes_of = {kind: _bytes_under(place / kind) for kind in ("arrays", "labels")}
     by = {
         "network": whole.patches / plan.patches / len(devices),
@@ -94,6 +117,8 @@ def forecast(volume: Volume, model: ModelBundle, engine: Engine, config: Predict
     particles = ceil(len(found.particles) * by["table"])
     took, skipped = found.record.seconds or {}, found.patches.skipped
     seconds = {"gray scale": round(clock.seconds["gray scale"], 1)}
+    if estimate_seconds is not None:
+        seconds["size estimate"] = round(estimate_seconds, 1)
     seconds |= {stage: round(took[stage] * factor, 1) for stage, factor in by.items()}
     return Forecast(
         seconds=seconds | {"all": round(sum(seconds.values()), 1)},

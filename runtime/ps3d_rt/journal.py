@@ -156,16 +156,24 @@ class Journal:
         Returns:
             The results in the order of the items.
         """
-        keys = [f"{name}/{k:06d}" for k in range(len(items))]
+        keys = _keys(name, len(items))
         todo = {key: item for key, item in zip(keys, items, strict=True) if key not in self}
         fresh = iter(mapper(_Recorded(self, task), list(todo.items())))
         for key in keys:
             yield next(fresh) if key in todo else self.load(key)
 
+    def finished(self, name: str, items: int) -> int:
+        """Count the items of a stage that :meth:`map` would load."""
+        return sum(key in self for key in _keys(name, items))
+
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
             raise ValueError(f"{key!r} is no key; letters, digits and '-' are allowed, parts divided by '/'.")
         return self.folder / "journal" / f"{key}.pickle"
+
+
+def _keys(name: str, items: int) -> list[str]:
+    return [f"{name}/{k:06d}" for k in range(items)]
 
 
 @dataclass(frozen=True)

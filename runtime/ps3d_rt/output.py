@@ -131,11 +131,14 @@ def predict_to_folder(
         found = run_stages(prediction, storage, on_event)
         table, record = found.particles, replace(found.record, resumed=journal.resumed)
         clock = Clock(on_event, dict(record.seconds or {}))
-        with clock.stage("report", prod(volume.shape)):
+        with clock.stage("report", prod(volume.shape), 3) as advance:
             remove_unfinished(output)
             write_dropped(found.dropped, output)
+            advance(1)
             pictures = take_pictures(volume.read, labels.read, volume.shape, table, found.slices)
+            advance(1)
             page = draw_report(record.to_json(), table, pictures)
+            advance(1)
         seconds = round(time.perf_counter() - began, 3)
         record = replace(record, seconds=clock.seconds | {"all": seconds})
         _write(output / REPORT, add_run(page, record.to_json()))

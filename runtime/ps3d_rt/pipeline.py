@@ -9,6 +9,7 @@ from typing import Any
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.dropped import DroppedParticles
 from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.sampling import sampled_boxes
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, RunDone, SizeEstimated, ignore
@@ -98,8 +99,8 @@ def prepare(
         check_particle_size(volume.shape, config)
     estimate, key, clock, voxels = None, "", Clock(on_event), prod(volume.shape)
     looked_at = HashedReads(volume)
-    with clock.stage("gray scale", voxels):
-        gray = look_at_gray(looked_at, model, embedding=config.embedding, dark=config.dark)
+    with clock.stage("gray scale", voxels, len(sampled_boxes(volume.shape, volume.chunk)), "boxes") as advance:
+        gray = look_at_gray(looked_at, model, embedding=config.embedding, dark=config.dark, on_progress=advance)
         volume = gray.shown(volume)
     if model.gray_scheme == "embedding":
         volume.warn(*gray.embedding.warnings)
@@ -111,8 +112,8 @@ def prepare(
             on_event(SizeEstimated(estimate.particle_size_mm, 0, 0.0, resumed=True))
         else:
             search = SizeSearch(volume=volume, model=model, engine=engine, config=config, scale=gray.scale)
-            with clock.stage("size estimate", voxels):
-                estimate = estimate_particle_size(search, on_event)
+            with clock.stage("size estimate", 0, search.most_trials, "trials") as advance:
+                estimate = estimate_particle_size(search, on_event, advance)
         config = replace(config, particle_size_mm=estimate.particle_size_mm)
     return Prediction(
         volume=volume,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 PACKAGES = (
     "ps3d-rt",
@@ -20,6 +22,27 @@ PACKAGES = (
     "tensorrt",
     "tensorrt-rtx-cu13-bindings",
 )
+
+
+def release() -> str:
+    """Give name and version, and in a checkout of the repository its commit.
+
+    >>> release().startswith("ps3d-rt ")
+    True
+    """
+    commit = _commit(Path(__file__).parents[2])
+    return f"ps3d-rt {version('ps3d-rt')}" + (f", commit {commit}" if commit else "")
+
+
+def _commit(checkout: Path) -> str | None:
+    """Ask git for the commit of a checkout, with ``-dirty`` if files were changed since."""
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def versions() -> dict[str, str]:

@@ -173,6 +173,7 @@ def test_the_command_writes_file_and_picture_and_prints_tables(cli, tmp_path, mo
     monkeypatch.setattr(accuracy_samples, "SAMPLES", specs)
     out, picture = tmp_path / "results" / "accuracy.json", tmp_path / "accuracy.svg"
     options = ("--engine", "fake", "--methods", "snow-true,ps3d-rt", "--cache", tmp_path / "cache")
+    monkeypatch.setattr("ps3d_rt.cli.results.for_people", lambda *, as_json: not as_json)
     code, printed, said = cli("bench", "accuracy", *options, "--out", out, "--plot", picture)
     assert code == 0, said
     content = json.loads(out.read_text(encoding="utf-8"))

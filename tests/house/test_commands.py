@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from ps3d_rt.cli import build_app
+from ps3d_rt.cli.group import COMMON
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -25,7 +26,7 @@ def walk(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 COMMANDS = dict(walk(APP, "ps3d-rt"))
-ALL_TAKE = {"help", "verbose", "quiet"}
+ALL_TAKE = {"help", *COMMON}
 """Options of every command; what the page says of them it says once."""
 
 
@@ -108,10 +109,11 @@ def test_the_section_lists_every_option_and_its_default_and_no_other(name):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_takes_what_the_head_of_the_page_says_of_all(name):
     head = (ROOT / "docs/commands.md").read_text(encoding="utf-8").partition("\n## ")[0]
-    for short, option in (("-v", "--verbose"), ("-q", "--quiet")):
-        assert [short in p.opts for p in COMMANDS[name].params if option in p.opts] == [True]
-        assert f"`{short}`" in head
-        assert f"`{option}`" in head
+    common = [p for p in COMMANDS[name].params if p.name in COMMON]
+    assert [p.name for p in common] == [*COMMON]
+    for option in common:
+        for spelled in option.opts:
+            assert f"`{spelled}" in head
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from inspect import Parameter, signature
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,6 @@ def test_the_options_are_in_the_signature_and_processes_do_not_share_memory(scan
     for function in (ps3d_rt.predict, ps3d_rt.predict_to_folder):
         shown = signature(function).parameters
         assert set(PredictOptions.__dataclass_fields__) < set(shown)
-        assert (shown["particle_size"].default, shown["chunk"].default) == (Parameter.empty, 256)
+        assert (shown["particle_size"].default, shown["chunk"].default) == ("auto", 256)
     with pytest.raises(InputError, match=r"workers is 2.*predict_to_folder"):
         ps3d_rt.predict(scan, **GIVEN, workers=2)

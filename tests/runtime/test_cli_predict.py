@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,13 @@ def test_a_tiff_becomes_an_output_folder(cli: Any, scan: Array, tmp_path: Path) 
     write_volume(tmp_path / "ore.tif", scan)
     code, out, err = cli("predict", tmp_path / "ore.tif", tmp_path / "out", "--spacing", "0.01", *SIZE, *FAKE)
     assert code == 0
-    assert json.loads(out) == {"particles": 9, "dropped": 0, "output": (tmp_path / "out").as_posix()}
+    printed = json.loads(out)
+    folder = (tmp_path / "out").as_posix()
+    assert (
+        printed.items() >= {"particles": 9, "dropped": 0, "output": folder, "report": f"{folder}/report.html"}.items()
+    )
+    assert 0.1 < printed["d50_by_volume_mm"] < 0.14
+    assert len(printed["d50_by_volume_interval_mm"]) == 2
     assert "9 particles" in err
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (run["engine"]["name"], run["engine"]["precision"], run["model"]["name"]) == ("fake", "fp32", "default")
@@ -82,6 +89,8 @@ def test_progress_as_json_lines(cli: Any, scan: Array, tmp_path: Path) -> None:
     arguments = ("--spacing", "0.01", *SIZE, *FAKE, "--log-json")
     _, _, err = cli("predict", tmp_path / "a.npy", tmp_path / "out", *arguments)
     events = [json.loads(line) for line in err.splitlines()]
+    times = [datetime.fromisoformat(event.pop("time")) for event in events]
+    assert times == sorted(times)
     assert [event["event"] for event in events].count("RunStarted") == 1
     assert events[-1] == {
         "event": "RunDone",

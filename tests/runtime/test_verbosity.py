@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ps3d_rt.cli.group import LogHandler, set_level
+from ps3d_rt.cli.logs import LINES, LogHandler, set_level
 
 
 @pytest.fixture(autouse=True)
@@ -71,13 +72,13 @@ def test_levels_of_what_is_logged(
 
 
 def test_with_json_lines_what_is_logged_is_one_too(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    from ps3d_rt.cli.progress import listening  # noqa: PLC0415
-
     monkeypatch.setattr(logging.getLogger(), "handlers", [LogHandler()])
     set_level(logging.INFO)
-    with listening(as_json=True):
-        logging.getLogger("ps3d_rt.engines").info("building an engine")
-    assert json.loads(capsys.readouterr().err) == {"event": "Logged", "level": "info", "text": "building an engine"}
+    monkeypatch.setattr(LINES, "as_json", True)
+    logging.getLogger("ps3d_rt.engines").info("building an engine")
+    line = json.loads(capsys.readouterr().err)
+    assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
+    assert line == {"event": "Logged", "level": "info", "text": "building an engine"}
 
 
 @pytest.mark.parametrize("library", ["tifffile", "nibabel.global", "pydicom", "olefile"])

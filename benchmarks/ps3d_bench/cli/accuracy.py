@@ -11,6 +11,7 @@ import typer
 
 from ps3d_bench.capability import require
 from ps3d_bench.environment import environment, write_result
+from ps3d_rt.cli import options
 
 
 def accuracy(
@@ -28,7 +29,7 @@ def accuracy(
     cache: Annotated[Path, typer.Option(help="Folder that keeps samples and settings.")] = Path("bench-cache"),
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write: .svg, .png …")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of the tables.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Segment 17 simulated samples by several methods and compare with the truth: the paper's five measures.
 
@@ -37,6 +38,8 @@ def accuracy(
 
     Example: ps3d-rt bench accuracy --samples in,950014 --methods ps3d-rt,threshwater
     """
+    from ps3d_rt.cli.results import for_people  # noqa: PLC0415 - as below
+
     require("skimage", *(["matplotlib"] if plot is not None else []))
     from ps3d_bench import accuracy as bench  # noqa: PLC0415 - heavy
     from ps3d_bench import accuracy_plot  # noqa: PLC0415
@@ -71,4 +74,4 @@ def accuracy(
         write_result(out, content)
     if plot is not None:
         accuracy_plot.draw(content, plot)
-    typer.echo(json.dumps(content, indent=2) if as_json else bench.as_tables(content))
+    typer.echo(bench.as_tables(content) if for_people(as_json=as_json) else json.dumps(content, indent=2))

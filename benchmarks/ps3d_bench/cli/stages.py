@@ -11,6 +11,7 @@ import typer
 
 from ps3d_bench.capability import require
 from ps3d_bench.environment import environment, write_result
+from ps3d_rt.cli import options
 
 
 def stages(
@@ -18,7 +19,7 @@ def stages(
     repeats: Annotated[int, typer.Option(help="Turns of each, of which the median counts.", min=1)] = 5,
     cache: Annotated[Path, typer.Option(help="Folder that keeps the sample.")] = Path("bench-cache"),
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of the table.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Time every stage but the network beside the libraries one would take instead.
 
@@ -26,6 +27,8 @@ def stages(
 
     Example: ps3d-rt bench stages --out stages.json
     """
+    from ps3d_rt.cli.results import for_people  # noqa: PLC0415 - as below
+
     require("skimage")
     from ps3d_bench.race import as_table, judge  # noqa: PLC0415 - heavy
     from ps3d_bench.samples import load_cases  # noqa: PLC0415
@@ -45,4 +48,4 @@ def stages(
     content["stages"] = rows
     if out is not None:
         write_result(out, content)
-    typer.echo(json.dumps(content, indent=2) if as_json else as_table(rows))
+    typer.echo(as_table(rows) if for_people(as_json=as_json) else json.dumps(content, indent=2))

@@ -11,6 +11,7 @@ import typer
 
 from ps3d_bench.capability import require
 from ps3d_bench.environment import environment, write_result
+from ps3d_rt.cli import options
 from ps3d_rt.errors import InputError
 
 
@@ -24,7 +25,7 @@ def throughput(
     cache: Annotated[Path, typer.Option(help="Folder that keeps the scans.")] = Path("bench-cache"),
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write: .svg, .png …")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of the tables.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Run predict on synthetic scans of several particle sizes: seconds by stage, peak memory, patches.
 
@@ -32,6 +33,8 @@ def throughput(
 
     Example: ps3d-rt bench throughput --sizes 20,60 --shape 256 --plot throughput.svg
     """
+    from ps3d_rt.cli.results import for_people  # noqa: PLC0415 - as below
+
     if plot is not None:
         require("matplotlib")
     from ps3d_bench import plot as picture  # noqa: PLC0415 - heavy
@@ -55,7 +58,7 @@ def throughput(
         write_result(out, content)
     if plot is not None:
         picture.draw(content, plot)
-    typer.echo(json.dumps(content, indent=2) if as_json else as_table(content))
+    typer.echo(as_table(content) if for_people(as_json=as_json) else json.dumps(content, indent=2))
 
 
 def whole_numbers(text: str, option: str) -> list[int]:

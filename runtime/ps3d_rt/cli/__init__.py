@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import sys
+import traceback
 from importlib.metadata import entry_points
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ps3d_rt.cli.convert import convert
 from ps3d_rt.cli.doctor import doctor
 from ps3d_rt.cli.evaluate import evaluate
-from ps3d_rt.cli.group import CommandGroup, LogHandler, set_level
+from ps3d_rt.cli.group import CommandGroup
+from ps3d_rt.cli.logs import LINES, end_logging, start_logging
 from ps3d_rt.cli.measure import measure
 from ps3d_rt.cli.model import model_app
 from ps3d_rt.cli.plan import plan
@@ -22,6 +23,8 @@ from ps3d_rt.cli.stopping import stoppable
 from ps3d_rt.cli.view import view
 from ps3d_rt.errors import InterruptedRun, Ps3dError, cannot_write
 
+MAKERS = ("model", "synth", "train", "export", "bench")
+"""Commands for those who make models and measure them; all others are for every day."""
 COMMANDS = "ps3d_rt.commands"
 """Entry-point group: each entry is a Typer application or a plain command function; ``model.NAME`` goes under model."""
 
@@ -31,29 +34,58 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="ps3d-rt",
         cls=CommandGroup,
-        help="One label per particle, and a table, from micro-CT scans of crushed material.",
+        epilog="ps3d-rt demo shows what it does. ps3d-rt --install-completion lets Tab complete commands.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
-    for command in (predict, plan, report, view, evaluate, measure, convert, doctor):
-        app.command()(command)
-    groups = {"": app, "model": model_app()}
-    app.add_typer(groups["model"], name="model")
+    app.callback()(root)
+    ours = (predict, plan, report, view, measure, evaluate, convert, doctor)
+    commands: dict[str, Any] = {command.__name__: command for command in ours} | {"model": model_app()}
     for entry in sorted(entry_points(group=COMMANDS), key=lambda e: e.name):
         group, _, name = entry.name.rpartition(".")
-        command = entry.load()
-        if isinstance(command, typer.Typer):
-            groups[group].add_typer(command, name=name)
+        if group:
+            _add(commands[group], name, entry.load())
         else:
-            groups[group].command(name=name)(command)
+            commands[name] = entry.load()
+    for name in sorted(commands, key=lambda name: (name != "demo", name in MAKERS)):  # the order of the help
+        _add(app, name, commands[name], "For those who make models" if name in MAKERS else "Commands")
     return app
+
+
+def _add(app: typer.Typer, name: str, command: Any, panel: str | None = None) -> None:
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name, rich_help_panel=panel)
+    else:
+        app.command(name=name, rich_help_panel=panel)(command)
+
+
+def _print_version(chosen: bool) -> None:
+    from ps3d_rt.versions import release  # noqa: PLC0415 - starts git
+
+    if chosen:
+        typer.echo(release())
+        raise typer.Exit
+
+
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version, and in a checkout its commit.",
+            is_eager=True,
+            callback=_print_version,
+            expose_value=False,
+        ),
+    ] = False,
+) -> None:
+    """One label per particle, and a table, from micro-CT scans of crushed material."""
 
 
 def main() -> None:
     """Run ``ps3d-rt``; errors made by the user are one message and an exit code, not a traceback."""
-    logging.basicConfig(handlers=[LogHandler()], level=logging.WARNING)
-    set_level(logging.INFO)
+    start_logging()
     try:
         with stoppable():
             build_app()(prog_name="ps3d-rt")
@@ -62,12 +94,23 @@ def main() -> None:
     except OSError as error:
         known = cannot_write(error.filename2 or error.filename or "the output", error)
         if not isinstance(known, InterruptedRun) and not isinstance(error, PermissionError):
-            raise  # a bug
+            _fail_by_a_bug()
         _fail(known)
     except KeyboardInterrupt:
         _fail(InterruptedRun("interrupted before anything was done."))
+    except Exception:  # noqa: BLE001 - whatever it is, it goes to the log too
+        _fail_by_a_bug()
+    finally:
+        end_logging()
 
 
 def _fail(error: Ps3dError) -> NoReturn:
-    print(f"ps3d-rt: {error}", file=sys.stderr)  # noqa: T201 - the one place that speaks for all errors
+    LINES.say(f"ps3d-rt: {error}", {"event": "Failed", "exit_code": error.exit_code, "text": str(error)})
     sys.exit(error.exit_code)
+
+
+def _fail_by_a_bug() -> NoReturn:
+    """Say all of what is being handled."""
+    text = traceback.format_exc().rstrip()
+    LINES.say(text, {"event": "Failed", "exit_code": 1, "text": text})
+    sys.exit(1)

@@ -20,7 +20,6 @@ def convert(
     dtype: options.RawDtype = None,
     offset: options.RawOffset = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
-    log_json: Annotated[bool, typer.Option("--log-json", help="Progress as JSON lines on stderr.")] = False,
 ) -> None:
     """Copy a volume to .zarr, .tif, .nii, .nii.gz, .nrrd, .mha, .h5, .npy or .raw, with its dtype and spacing.
 
@@ -41,7 +40,7 @@ def convert(
         warn(*volume.warnings)
         voxels = prod(volume.shape)
         with (
-            listening(as_json=log_json) as on_event,
+            listening() as on_event,
             Clock(on_event).stage("convert", voxels, total=voxels, unit="voxels") as advance,
         ):
             save_volume(volume, out, overwrite=overwrite, on_progress=advance)

@@ -1,21 +1,21 @@
-"""What all commands of ``ps3d-rt`` have in common: ``-v`` and ``-q``, and how they end when they are stopped."""
+"""What all commands of ``ps3d-rt`` have in common: options, how their help looks, and how they end when stopped."""
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from ps3d_rt.cli.logs import LINES, set_level
 from ps3d_rt.errors import InterruptedRun
 
-PACKAGES = ("ps3d_rt", "ps3d_training", "ps3d_export", "ps3d_bench")
-_READERS = ("tifffile", "nibabel", "pydicom", "olefile")
+_VALUES = {str: "TEXT", int: "N", float: "X", Path: "PATH"}
+"""What the help calls the value of an option; a switch has none."""
 
 
 class CommandGroup(TyperGroup):
@@ -23,7 +23,7 @@ class CommandGroup(TyperGroup):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        _add_verbosity(self, _verbosity())
+        _finish(self, _common_options())
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for.
@@ -38,24 +38,35 @@ class CommandGroup(TyperGroup):
             raise InterruptedRun(f"interrupted; {' '.join(how)}") from stop
 
 
-def _add_verbosity(command: Any, options: Sequence[Any]) -> None:
+def _finish(command: Any, common: Sequence[Any]) -> None:
+    """Add the common options to every command below, and write its help as the docs do."""
     below = getattr(command, "commands", None)
     if below is None:
-        command.params += options
+        command.params += common
         # A paragraph of a docstring is one line of text: the terminal is narrower than our source, or wider.
         command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            parameter.metavar = str(parameter.name).upper()
+            shown = parameter.metavar if parameter.required else f"[{parameter.metavar}]"
+            parameter.get_usage_pieces = lambda _, shown=shown: [shown]
+        elif parameter.metavar is None:
+            kind = parameter.type_descriptor.annotation
+            parameter.metavar = "" if kind is bool else _VALUES.get(kind)
     for one in (below or {}).values():
-        _add_verbosity(one, options)
+        _finish(one, common)
 
 
-def _verbosity() -> list[Any]:
+def _common_options() -> list[Any]:
     """Make the options, as Typer makes those of any command."""
     app = typer.Typer(add_completion=False)
 
     @app.command()
-    def only(verbose: Verbose = False, quiet: Quiet = False) -> None: ...
+    def only(
+        verbose: Verbose = False, quiet: Quiet = False, log_json: LogJson = False, log_file: LogFile = None
+    ) -> None: ...
 
-    return [option for option in typer.main.get_command(app).params if option.name in {"verbose", "quiet"}]
+    return [option for option in typer.main.get_command(app).params if option.name in COMMON]
 
 
 def _sets(level: int) -> Callable[[bool], None]:
@@ -66,51 +77,29 @@ def _sets(level: int) -> Callable[[bool], None]:
     return set_if
 
 
-Verbose = Annotated[
-    bool,
-    typer.Option("--verbose", "-v", help="Say more.", expose_value=False, callback=_sets(logging.DEBUG)),
-]
+def _log_as_json(chosen: bool) -> None:
+    LINES.as_json = chosen
+
+
+def _open_log(path: Path | None) -> None:
+    if path is not None:
+        LINES.open_file(path)
+
+
+COMMON = ("verbose", "quiet", "log_json", "log_file")
+"""Names of the options that every command takes."""
+_option = {"expose_value": False, "rich_help_panel": "What is said"}
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", callback=_sets(logging.DEBUG), **_option)]
 Quiet = Annotated[
     bool,
     typer.Option(
-        "--quiet",
-        "-q",
-        help="Say nothing but warnings and errors.",
-        expose_value=False,
-        callback=_sets(logging.WARNING),
+        "--quiet", "-q", help="Say nothing but warnings and errors.", callback=_sets(logging.WARNING), **_option
     ),
 ]
-
-
-def set_level(level: int) -> None:
-    """Choose what our packages say: INFO is what a person wants to know who waits; of libraries only warnings pass.
-
-    What readers of files say of damaged ones is said in our words; theirs pass only if more is wanted.
-    """
-    for package in PACKAGES:
-        logging.getLogger(package).setLevel(level)
-    for reader in _READERS:
-        logging.getLogger(reader).setLevel(logging.WARNING if level <= logging.DEBUG else logging.CRITICAL + 1)
-
-
-def is_quiet() -> bool:
-    """Whether only warnings are wanted."""
-    return not logging.getLogger(PACKAGES[0]).isEnabledFor(logging.INFO)
-
-
-class LogHandler(logging.Handler):
-    """Writes what is logged to stderr, whatever that is at the moment, as a line of text or of JSON."""
-
-    as_json = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        level, text = record.levelname.lower(), record.getMessage()
-        if record.exc_info:
-            text += "\n" + logging.Formatter().formatException(record.exc_info)
-        if self.as_json:
-            line = json.dumps({"event": "Logged", "level": level, "text": text})
-        else:
-            line = text if record.levelno == logging.INFO else f"{level}: {text}"
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+LogJson = Annotated[
+    bool, typer.Option("--log-json", help="Say it as JSON lines, with times.", callback=_log_as_json, **_option)
+]
+LogFile = Annotated[
+    Path | None,
+    typer.Option("--log-file", help="Write it to this file too, with times.", callback=_open_log, **_option),
+]

@@ -35,6 +35,9 @@ EdgeCorrection = Annotated[
         help="Correct the size distribution for the particles that the faces cut.",
     ),
 ]
+AsJson = Annotated[
+    bool, about_output("--json", help="Print the result as JSON; it is, too, where stdout is no terminal.")
+]
 Overwrite = Annotated[bool, about_output("--overwrite", help="Replace an output that is there.")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,25 +18,40 @@ def predict(
     out: Annotated[Path, typer.Argument(help="Folder to write: labels, table, report.html, run.json.")],
     run_options: RunOptions,
     overwrite: options.Overwrite = False,
-    log_json: Annotated[bool, options.about_output("--log-json", help="Progress as JSON lines on stderr.")] = False,
+    open_report: Annotated[
+        bool, options.about_output("--open", help="Open the report in a browser at the end.")
+    ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Segment a scan into particles: labels (OME-Zarr), table, report and run.json.
 
-    Prints how many particles there are and how many were dropped, and the folder, as JSON. A run that was stopped goes
-    on when it is started again.
+    Ends with the number of particles, D50 and P80 with 95 % intervals, the warnings, where the report is, and the time.
+    A run that was stopped goes on when it is started again.
 
-    Example: ps3d-rt predict scan.tif result --spacing 0.01 --particle-size 0.29
+    Example: ps3d-rt predict scan.tif result --spacing 0.01
     """
     # Loaded here, so that --help and a mistyped option answer at once.
+    from ps3d_rt.cli.results import open_page, print_result  # noqa: PLC0415
+    from ps3d_rt.cli.run_summary import run_facts, run_rows  # noqa: PLC0415
+    from ps3d_rt.output import REPORT  # noqa: PLC0415
+
+    run = predict_scan(scan, out, run_options, overwrite=overwrite)
+    print_result(run_facts(run, out), lambda: run_rows(run, out), as_json=as_json)
+    if open_report:
+        open_page(out / REPORT)
+
+
+def predict_scan(scan: Path, out: Path, run_options: RunOptions, *, overwrite: bool) -> dict[str, Any]:
+    """Segment a scan, with its progress on stderr; the content of ``run.json``.
+
+    Raises:
+        Ps3dError: as :func:`ps3d_rt.predict_to_folder`.
+        KeyboardInterrupt: as there.
+    """
     from ps3d_rt.cli.opened import opened  # noqa: PLC0415
     from ps3d_rt.cli.progress import listening  # noqa: PLC0415
     from ps3d_rt.output import check_output, predict_to_folder  # noqa: PLC0415
 
     check_output(out, overwrite=overwrite)
-    with (
-        listening(as_json=log_json) as on_event,
-        opened(scan, run_options) as (volume, bundle, ready, config),
-    ):
-        run = predict_to_folder(volume, bundle, ready, config, out, overwrite=overwrite, on_event=on_event)
-    dropped = run["dropped"]["particles"]
-    typer.echo(f'{{"particles": {run["particles"]}, "dropped": {dropped}, "output": "{out.as_posix()}"}}')
+    with listening() as on_event, opened(scan, run_options) as (volume, bundle, ready, config):
+        return predict_to_folder(volume, bundle, ready, config, out, overwrite=overwrite, on_event=on_event)

@@ -1,21 +1,28 @@
-"""Listeners: a bar on a terminal, plain lines in a log, JSON lines for machines. All on stderr."""
+"""Listeners: a bar on a terminal, plain lines in a log, JSON lines for machines. All on stderr, and in the log file."""
 
 from __future__ import annotations
 
-import json
-import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+)
+from rich.text import Text
 
-from ps3d_rt.cli.group import LogHandler, is_quiet
-from ps3d_rt.cli.stopping import STOPPING, announced_by
+from ps3d_rt.cli.logs import LINES, is_quiet
+from ps3d_rt.cli.stopping import announced_by, say_stopping
 from ps3d_rt.events import (
     Event,
     Listener,
@@ -32,65 +39,63 @@ from ps3d_rt.events import (
 )
 
 _LOG_EVERY_SECONDS = 10.0
+_LEAST_SECONDS = 0.1
+"""A stage that took less needs no line on a terminal."""
 
 
 @contextmanager
-def listening(*, as_json: bool = False) -> Iterator[Listener]:
+def listening() -> Iterator[Listener]:
     """Give the listener that fits where stderr goes and how much is wanted there."""
-    if as_json:
-        with _logs_as_json(), announced_by(lambda: _write_json({"event": "Stopping"})):
-            yield _heard_when_quiet(_json_line)
-    elif is_quiet():
-        yield _heard_when_quiet(_Log())
-    elif sys.stderr.isatty():
-        columns = ("[progress.description]{task.description}", BarColumn(), TextColumn("{task.fields[rate]}"))
-        with (
-            Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,
-            announced_by(lambda: _announce_below(progress)),
-        ):
+    if sys.stderr.isatty() and not is_quiet() and not LINES.as_json:
+        with _progress() as progress, announced_by(lambda: _announce_below(progress)):
             yield _Bar(progress)
     else:
-        yield _Log()
+        yield _Lines()
 
 
-def _heard_when_quiet(listener: Listener) -> Listener:
-    """Pass on warnings only, if no more is wanted."""
-    if not is_quiet():
-        return listener
-    return lambda event: listener(event) if isinstance(event, Warned | SizeMismatch) else None
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        "{task.description}",
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        _Times(),
+        console=Console(stderr=True),
+        transient=True,
+        expand=True,
+    )
 
 
-@contextmanager
-def _logs_as_json() -> Iterator[None]:
-    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler, LogHandler)]
-    for handler in ours:
-        handler.as_json = True
-    try:
-        yield
-    finally:
-        for handler in ours:
-            handler.as_json = False
+class _Times(ProgressColumn):
+    """How long a stage has taken, and will take; rich draws it some times a second, whatever the stage does."""
+
+    def render(self, task: Task) -> Text:
+        """Write both as hours, minutes and seconds."""
+        taken, left = task.elapsed, task.time_remaining
+        return Text(_clock_time(taken or 0) + (f", {_clock_time(left)} left" if left else ""))
+
+
+def _clock_time(seconds: float) -> str:
+    """Write a time span as on a clock.
+
+    >>> _clock_time(75.9), _clock_time(7500)
+    ('1:15', '2:05:00')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _announce_below(progress: Progress) -> None:
-    """Leave the bars as they are: they would be drawn over the line."""
+    """Take the bars away: they would be drawn over the line."""
     progress.stop()
-    progress.console.print(STOPPING, highlight=False)
+    say_stopping()
 
 
 def warn(*sentences: str) -> None:
-    """Say on stderr what a person must know, outside a run."""
+    """Say what a person must know, outside a run."""
     for sentence in sentences:
-        sys.stderr.write(f"warning: {sentence}\n")
-
-
-def _json_line(event: Event) -> None:
-    _write_json({"event": type(event).__name__, **asdict(event)})
-
-
-def _write_json(facts: dict[str, Any]) -> None:
-    sys.stderr.write(json.dumps(facts) + "\n")
-    sys.stderr.flush()
+        LINES.say(f"warning: {sentence}", {"event": "Warned", "text": sentence})
 
 
 def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - a line for each kind of event
@@ -131,44 +136,81 @@ def _about_size(event: SizeTried | SizeEstimated | SizeMismatch) -> str:
 
 
 def _rate(start: StageStarted, done: int, seconds: float) -> str:
-    return f"{done * start.voxels_per_unit / max(seconds, 1e-9) / 1e6:.1f} Mvoxel/s"
+    """Write how fast a stage is; nothing if it does not go through the scan, or nothing is done yet."""
+    rate = done * start.voxels_per_unit / max(seconds, 1e-9) / 1e6
+    return f"{rate:.{1 if rate >= 1 else 3}f} Mvoxel/s" if rate else ""
+
+
+def _say(event: Event, line: str | None, progress: Progress | None = None) -> None:
+    """Put an event where lines go: above the bars of a terminal, if there are any."""
+    facts = {"event": type(event).__name__, **asdict(event)}
+    seen = isinstance(event, Warned | SizeMismatch) or not is_quiet()
+    if progress is None:
+        LINES.say(line, facts, seen=seen)
+    else:
+        LINES.say(line, facts, seen=seen, screen=lambda text: progress.console.print(Text(text), soft_wrap=True))
 
 
 class _Bar:
+    """The bar of a stage; lines of what is done stay above it."""
+
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._stage: StageStarted | None = None
-        self._task = TaskID(0)
-        self._since = 0.0
+        self._stages: dict[str, tuple[StageStarted, TaskID, float]] = {}
+        self._resumed: dict[str, int] = {}
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StageStarted):
-            self._stage, self._since = event, time.perf_counter()
-            self._task = self._progress.add_task(event.stage, total=event.total, rate="")
-        elif isinstance(event, StageAdvanced) and self._stage is not None:
-            rate = _rate(self._stage, event.done, time.perf_counter() - self._since)
-            self._progress.update(self._task, completed=event.done, rate=rate)
-        elif isinstance(event, StageDone) and self._stage is not None:
-            rate = _rate(self._stage, self._stage.total, event.seconds)
-            self._progress.update(self._task, completed=self._stage.total, rate=rate)
-        elif (line := _sentence(event)) is not None:
-            self._progress.console.print(line, highlight=False)
+            # Without a count the bar moves to and fro.
+            task = self._progress.add_task(event.stage, total=event.total if event.total > 1 else None, rate="")
+            self._stages[event.stage] = event, task, time.perf_counter()
+        elif isinstance(event, StageAdvanced):
+            self._advance(event)
+        elif isinstance(event, StageDone):
+            start, task, _ = self._stages.pop(event.stage)
+            self._progress.remove_task(task)
+            rate = _rate(start, start.total - self._resumed.pop(event.stage, 0), event.seconds)
+            self._say(event, ", ".join(filter(None, (_sentence(event), rate))), shown=event.seconds >= _LEAST_SECONDS)
+        else:
+            self._say(event, _sentence(event))
+
+    def _advance(self, event: StageAdvanced) -> None:
+        start, task, since = self._stages[event.stage]
+        if event.resumed != self._resumed.get(event.stage, 0):
+            self._resumed[event.stage] = event.resumed
+            self._progress.reset(task, completed=event.done)  # what took no time says nothing of the time left
+        rate = _rate(start, event.done - event.resumed, time.perf_counter() - since)
+        self._progress.update(task, completed=event.done, rate=rate)
+
+    def _say(self, event: Event, line: str | None, *, shown: bool = True) -> None:
+        _say(event, line if shown else None, self._progress)
 
 
-class _Log:
+class _Lines:
+    """A line for every event that needs one, and from time to time how far a stage is."""
+
     def __init__(self) -> None:
         self._stage: StageStarted | None = None
         self._since = self._said = 0.0
 
     def __call__(self, event: Event) -> None:
-        line = _sentence(event)
-        now = time.perf_counter()
+        line, now = _sentence(event), time.perf_counter()
         if isinstance(event, StageStarted):
             self._stage, self._since, self._said = event, now, now
         elif isinstance(event, StageAdvanced) and self._stage is not None and now - self._said > _LOG_EVERY_SECONDS:
             self._said = now
-            line = f"{event.stage}: {event.done}/{self._stage.total} {self._stage.unit}, "
-            line += _rate(self._stage, event.done, now - self._since)
-        if line is not None:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            line = _how_far(self._stage, event, now - self._since)
+        _say(event, line)
+
+
+def _how_far(start: StageStarted, event: StageAdvanced, seconds: float) -> str:
+    """Say how much of a stage is done, how fast, and when it will be.
+
+    >>> _how_far(StageStarted("network", 200, "patches", 1e6), StageAdvanced("network", 150, resumed=100), 25.0)
+    'network: 150 of 200 patches, 75 %, 2.0 Mvoxel/s, 0:25 left'
+    """
+    fresh = event.done - event.resumed
+    left = f"{_clock_time(seconds * (start.total - event.done) / fresh)} left" if fresh else ""
+    how_many = f"{event.done} of {start.total} {start.unit}"
+    share = f"{event.done / start.total:.0%}".replace("%", " %")
+    return f"{event.stage}: " + ", ".join(filter(None, (how_many, share, _rate(start, fresh, seconds), left)))

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
 from types import FrameType
 
+from ps3d_rt.cli.logs import LINES
 from ps3d_rt.errors import InterruptedRun
 from ps3d_rt.workers import STOP_SIGNALS
 
@@ -81,12 +81,12 @@ def _watch(signals: socket.socket) -> None:
             if heard > 1:
                 _end_at_once()
             with suppress(OSError):
-                (_announcers[-1] if _announcers else _say)()
+                (_announcers[-1] if _announcers else say_stopping)()
 
 
-def _say() -> None:
-    sys.stderr.write(f"{STOPPING}\n")
-    sys.stderr.flush()
+def say_stopping() -> None:
+    """Say that the first signal was heard."""
+    LINES.say(STOPPING, {"event": "Stopping"})
 
 
 def _end_at_once() -> None:

@@ -29,6 +29,8 @@ ENOUGH_TO_SEARCH, ENOUGH_TO_REFINE = 5, 100
 """Whole particles after which a trial may stop; the mean of 100 is known to 5 % where sizes spread by half."""
 LEAST_WHOLE = 3
 """Fewer particles than this are no finding."""
+MOST_REFINED = 3
+"""Trials on larger parts."""
 MISMATCH = 2.0
 """A size given that is off by more than this factor is worth a warning."""
 
@@ -36,7 +38,6 @@ _STEP = 2.0
 _CRUMB = 0.25
 """Particles this much smaller than assumed are a few voxels wide: the next size will show them better."""
 _SETTLED = 1.15
-_MOST_REFINED = 3
 _SMALLEST_VOXELS = 4.0
 
 
@@ -138,7 +139,7 @@ def find_size(
         if trials[-1].particles >= ENOUGH_TO_SEARCH and _believable(trials[-1]):
             break
     best = max(trials, key=lambda trial: trial.particles if _believable(trial) else 0)
-    for _ in range(_MOST_REFINED):
+    for _ in range(MOST_REFINED):
         if best.found_mm is None or best.particles < LEAST_WHOLE:
             break
         trials.append(best := refine(best.found_mm))

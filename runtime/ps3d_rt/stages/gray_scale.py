@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,6 +17,10 @@ from ps3d_rt.core.sampling import sampled_boxes
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.selected import Selected
+
+
+def _nobody(boxes: int) -> None:
+    """Listen to nothing."""
 
 
 class GrayScheme(Protocol):
@@ -72,7 +76,14 @@ class GrayLook:
         }
 
 
-def look_at_gray(volume: Volume, model: GrayScheme, *, embedding: float | None = None, dark: bool = False) -> GrayLook:
+def look_at_gray(
+    volume: Volume,
+    model: GrayScheme,
+    *,
+    embedding: float | None = None,
+    dark: bool = False,
+    on_progress: Callable[[int], object] = _nobody,
+) -> GrayLook:
     """Find the embedding of a volume, what lies outside, and the scale of the model's scheme.
 
     Args:
@@ -80,6 +91,7 @@ def look_at_gray(volume: Volume, model: GrayScheme, *, embedding: float | None =
         model: knows the scheme.
         embedding: gray value of the embedding, if a person knows it.
         dark: the particles are darker than it.
+        on_progress: called with 1 after each box of :func:`ps3d_rt.core.sampling.sampled_boxes` that was read.
 
     Raises:
         InputError: if the voxels looked at hold NaN or Inf or have no contrast, or the model's scheme has no embedding.
@@ -89,7 +101,7 @@ def look_at_gray(volume: Volume, model: GrayScheme, *, embedding: float | None =
             f"the model {model.name!r} does not count gray values from the embedding (its gray_scheme is "
             f"{model.gray_scheme!r}); leave out --embedding, or use a model that does."
         )
-    parts, outside = leave_out_constant(_sample(volume), volume.shape)
+    parts, outside = leave_out_constant(_sample(volume, on_progress), volume.shape)
     upright = [replace(part, voxels=-part.voxels.astype(np.float64)) for part in parts] if dark else parts
     sign = -1 if dark else 1
     found = find_embedding(upright, volume.shape, given=None if embedding is None else sign * embedding)
@@ -149,7 +161,7 @@ def volume_bins(volume: Volume) -> GrayBins:
         return GrayBins.between(float(sample.min()), float(sample.max())) if sample.size else GrayBins(0.0, 1.0)
 
 
-def _sample(volume: Volume) -> list[SampledVoxels]:
+def _sample(volume: Volume, on_progress: Callable[[int], object] = _nobody) -> list[SampledVoxels]:
     """Read boxes spread over a volume; they belong to it: neither chunks nor workers can change them."""
     parts = []
     for look in sampled_boxes(volume.shape, volume.chunk):
@@ -157,6 +169,7 @@ def _sample(volume: Volume) -> list[SampledVoxels]:
         for box in look.keep:
             here = box.relative_to(look.read).slices
             parts.append(SampledVoxels(box.start, voxels[here], None if inside is None else inside[here]))
+        on_progress(1)
     return parts
 
 

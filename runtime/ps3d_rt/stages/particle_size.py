@@ -16,12 +16,14 @@ from math import gcd, isnan, nan, prod
 
 import numpy as np
 
+from ps3d_rt.clock import Advance
 from ps3d_rt.core.grid import Box, PatchLattice, Sweep, Zyx
 from ps3d_rt.core.measure import ParticleTable, measure
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, normalized_shape, size_zoom
 from ps3d_rt.core.size_trials import (
     ENOUGH_TO_REFINE,
     ENOUGH_TO_SEARCH,
+    MOST_REFINED,
     SizeEstimate,
     SizeTrial,
     find_size,
@@ -71,11 +73,21 @@ class SizeSearch:
     config: PredictConfig
     scale: GrayScale | EmbeddingScale
 
+    @property
+    def most_trials(self) -> int:
+        """How many trials an estimate may take."""
+        return len(_sizes(self)) + MOST_REFINED
 
-def estimate_particle_size(search: SizeSearch, on_event: Listener) -> SizeEstimate:
+
+def estimate_particle_size(search: SizeSearch, on_event: Listener, advance: Advance) -> SizeEstimate:
     """Estimate the mean particle diameter of a scan.
 
     It depends on the scan, the model and the engine, never on workers or chunks.
+
+    Args:
+        search: the scan, and what looks at it.
+        on_event: told of every trial.
+        advance: called with 1 after each, at most ``search.most_trials`` times.
 
     Raises:
         InputError: if no particles are found, or the scan cannot be read.
@@ -84,6 +96,7 @@ def estimate_particle_size(search: SizeSearch, on_event: Listener) -> SizeEstima
     def heard(value: object) -> None:
         if isinstance(value, SizeTrial):
             on_event(SizeTried(value.assumed_mm, value.found_mm, value.particles))
+            advance(1)
 
     start = time.perf_counter()
     limit = device_named(search.engine.spec.device).limited(search.config.gpu_memory_bytes)
@@ -102,13 +115,17 @@ def _estimate(search: SizeSearch) -> SizeEstimate:
         report_progress(trial)
         return trial
 
+    return find_size(partial(tried, _SEARCH), partial(tried, _REFINE), _sizes(search))
+
+
+def _sizes(search: SizeSearch) -> list[float]:
+    """List the sizes to assume, mm, from the largest that a part can show."""
     spacing_mm, sides = search.config.spacing_mm, _part_sides(search, _SEARCH)
     largest_mm = max(
         n * spacing * search.model.target_size_voxels / side
         for n, spacing, side in zip(search.volume.shape, spacing_mm, sides, strict=True)
     )
-    sizes = sizes_to_try(largest_mm, min(spacing_mm))
-    return find_size(partial(tried, _SEARCH), partial(tried, _REFINE), sizes)
+    return sizes_to_try(largest_mm, min(spacing_mm))
 
 
 def _part_sides(search: SizeSearch, effort: _Effort) -> Zyx:

@@ -11,7 +11,7 @@ from itertools import count
 from math import prod
 from typing import Any
 
-from ps3d_rt.clock import Clock
+from ps3d_rt.clock import Advance, Clock, Resumed
 from ps3d_rt.core.planes import PlaneChoice
 from ps3d_rt.devices import device_named
 from ps3d_rt.devices.placement import Mapper, Placement, RunLimits, placed
@@ -31,8 +31,7 @@ class Stage:
     journal: Journal | None
     at_once: int
     """How many tasks memory allows at a time."""
-    advance: Callable[[int], None]
-    """Takes the number of tasks that were finished since it was called last."""
+    advance: Advance
     numbers: Iterator[int]
     """Of the maps of a run, all its stages together."""
 
@@ -42,9 +41,13 @@ class Stage:
         called = task.func.__name__ if isinstance(task, partial) else "task"
         name = f"{next(self.numbers):03d}-{called.strip('_').replace('_', '-')}"
         mapper = partial(self.workers.map, at_once=self.at_once)
+        resumed = 0 if self.journal is None else self.journal.finished(name, len(items))
+        if resumed:
+            self.advance(Resumed(resumed))
         results = mapper(task, items) if self.journal is None else self.journal.map(mapper, name, task, items)
-        for result in results:
-            self.advance(1)
+        for k, result in enumerate(results):
+            if k >= resumed:
+                self.advance(1)
             yield result
 
     def run(self, task: Callable[[Any], None], items: Sequence[Any]) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ps3d_rt.clock import Resumed
 from ps3d_rt.core.arrays import array_namespace
 from ps3d_rt.core.blend import BlendRing
 from ps3d_rt.core.contrast import is_empty
@@ -123,7 +124,8 @@ def segment(stage: Segmentation, sweep: Sweep) -> PatchCount:
     while slabs and stage.journal is not None and (key := _key(sweep, slabs[0][0])) in stage.journal:
         layers |= stage.journal.load(key)
         slabs.pop(0)
-    report_progress(sum(computed + skipped for computed, skipped in layers.values()))
+    if layers:
+        report_progress(Resumed(sum(computed + skipped for computed, skipped in layers.values())))
     engine_time = _EngineTime()
     for (z, stop), planes, blended in _planes(stage, sweep, slabs, engine_time):
         box = Box((z, *sweep.write.start[1:]), (stop, *sweep.write.stop[1:]))
