@@ -1,7 +1,8 @@
 """A trained model made ready for an engine: its precision, rewrites of its graph, engines, and the accuracy gate.
 
-    cli/            ps3d-rt export onnx, engine, gate
+    cli/            ps3d-rt export onnx, precisions, engine, gate
     variant.py      a bundle → a bundle in another precision
+    precisions.py   a bundle → the same with all that a CPU may run it in
     precision.py    float32 → half precision; float32 → 8 bits
     rewrites.py     other nodes, the same scores
     graph.py        what both need to know of an ONNX graph

@@ -107,15 +107,18 @@ def _is_float(value: onnx.ValueInfoProto) -> bool:
     return bool(value.type.tensor_type.elem_type == TensorProto.FLOAT)
 
 
-def to_int8(model: ModelProto, patches: Iterable[NDArray[np.float32]]) -> ModelProto:
+def to_int8(model: ModelProto, patches: Iterable[NDArray[np.float32]], *, zero_points: bool = False) -> ModelProto:
     """Give the network with Q/DQ around its inner convolutions: what TensorRT, OpenVINO and ONNX Runtime read as INT8.
 
     Weights have a scale a channel, inputs one scale, both symmetric, as TensorRT wants them; biases are not quantized.
+    For a CPU, inputs may have a zero point: behind a rectifier most values are above 0, and 8 bits then hold them twice
+    as finely. What is not in 8 bits stays in float32 there.
 
     Args:
         model: float32, as :func:`ps3d_export.graph.read_network` gives it. Transposed convolutions are not quantized,
             and OpenVINO is wrong about 8-bit convolutions of concatenations: rewrite both before.
         patches: (1, 1, *patch) float32, normalized gray values, of all kinds that will come.
+        zero_points: whether inputs have one.
 
     Raises:
         InputError: if there is nothing to quantize.
@@ -132,12 +135,12 @@ def to_int8(model: ModelProto, patches: Iterable[NDArray[np.float32]]) -> ModelP
             out,
             _Reader(model.graph.input[0].name, iter(patches)),
             quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8 if zero_points else QuantType.QInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
             nodes_to_quantize=convolutions[1:-1],
             extra_options={
-                "ActivationSymmetric": True,
+                "ActivationSymmetric": not zero_points,
                 "WeightSymmetric": True,
                 "QuantizeBias": False,
                 # The results go to norms, which want them as they are.
@@ -148,6 +151,8 @@ def to_int8(model: ModelProto, patches: Iterable[NDArray[np.float32]]) -> ModelP
             },
         )
         quantized = onnx.load(out)
+    if zero_points:
+        return with_shapes(quantized)
     return to_fp16(with_shapes(version_converter.convert_version(quantized, HALF_SCALES_OPSET)))
 
 

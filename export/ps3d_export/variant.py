@@ -63,7 +63,7 @@ def export_variant(
     if precision == "fp32" and not rewrites:
         raise InputError("the model is fp32 already; nothing would change. Ask for fp16 or int8, or for --rewrite.")
     check_place(folder, overwrite=overwrite)
-    patches = _calibration(bundle, samples) if precision == "int8" else []
+    patches = calibrate(bundle, samples) if precision == "int8" else []
     with tempfile.TemporaryDirectory() as scratch:
         files = {name: bundle.path / name for name in bundle.sha256}
         facts: dict[str, Any] = {}
@@ -85,9 +85,14 @@ def export_variant(
 
 
 def convert(
-    network: ModelProto, precision: str, *, rewrites: bool = False, patches: Sequence[NDArray[np.float32]] = ()
+    network: ModelProto,
+    precision: str,
+    *,
+    rewrites: bool = False,
+    patches: Sequence[NDArray[np.float32]] = (),
+    zero_points: bool = False,
 ) -> tuple[ModelProto, dict[str, int]]:
-    """Give a network in another precision.
+    """Give a network in another precision; ``int8`` is measured on ``patches``, see :func:`to_int8`.
 
     Returns:
         The new network, and how many nodes each rewrite replaced.
@@ -100,7 +105,7 @@ def convert(
     if precision == "int8":
         network, counts["split_concatenations"] = split_concatenations(network)
         network, counts["equalized_rectifiers"] = equalize_channels(network, patches)
-        return to_int8(network, patches), counts
+        return to_int8(network, patches, zero_points=zero_points), counts
     return network, counts
 
 
@@ -123,7 +128,8 @@ def check_scores(before: ModelProto, after: ModelProto, bundle: ModelBundle, *, 
     return {"largest": float(apart.max()), "mean": float(apart.mean())}
 
 
-def _calibration(bundle: ModelBundle, samples: Path | None) -> list[NDArray[Any]]:
+def calibrate(bundle: ModelBundle, samples: Path | None) -> list[NDArray[Any]]:
+    """Choose the patches that 8-bit scales are measured on; ``samples`` None: from simulated ones."""
     if samples is not None:
         return calibration_patches(read_samples(samples), bundle)
     with tempfile.TemporaryDirectory() as scratch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from ps3d_export.gate import judge
 from ps3d_export.samples import GATE, read_samples, simulate
@@ -42,10 +43,10 @@ def judge_model(
         The verdict, and the files it was written to.
 
     Raises:
-        InputError: if the model is an exported one in a zip, which cannot be written to, or its origin is not found.
+        InputError: if the model is a zip, which cannot be written to, or its origin is not found.
     """
     bundle = load_model(model)
-    if "exported_from" in bundle.provenance and Path(model).is_file():
+    if Path(model).is_file():
         raise InputError(f"{model} is a zip, and the verdict is kept in the model; unpack it first.")
     against = reference_of(bundle, reference)
     with (
@@ -98,7 +99,8 @@ def record(bundle: ModelBundle, spec: EngineSpec, verdict: Verdict, cache: Engin
 
     1. a built engine: in its manifest in the cache;
     2. a variant that ran on another engine: in the provenance of its bundle;
-    3. a model that was not exported by us: nowhere.
+    3. a lower precision of a model on a CPU: in the gates of its bundle;
+    4. a model in float32: nowhere.
 
     Returns:
         The files that were written.
@@ -106,15 +108,34 @@ def record(bundle: ModelBundle, spec: EngineSpec, verdict: Verdict, cache: Engin
     if spec.name in MODULES:
         engines = cached_engines(bundle, spec, cache or EngineCache())
         return [engine.record_gate(verdict).path.with_suffix(".json") for engine in engines]
-    if "exported_from" not in bundle.provenance:
-        return []
-    return [record_in_bundle(bundle, verdict).path / MANIFEST]
+    if "exported_from" in bundle.provenance:
+        return [record_in_bundle(bundle, verdict).path / MANIFEST]
+    if spec.choice in ("bf16", *bundle.precisions):
+        gates = bundle.gates | {spec.choice: in_short(verdict, spec)}
+        return [_rewritten(replace(bundle, gates=gates)).path / MANIFEST]
+    return []
 
 
 def record_in_bundle(bundle: ModelBundle, verdict: Verdict) -> ModelBundle:
     """Write the bundle anew with the verdict in its provenance."""
-    judged = replace(bundle, provenance=bundle.provenance | {"gate": asdict(verdict)})
-    return write_bundle(bundle.path, judged, {name: bundle.path / name for name in bundle.sha256}, overwrite=True)
+    return _rewritten(replace(bundle, provenance=bundle.provenance | {"gate": asdict(verdict)}))
+
+
+def in_short(verdict: Verdict, spec: EngineSpec) -> dict[str, Any]:
+    """Give the verdict without the single samples, as JSON."""
+    measured = verdict.measured
+    return {
+        "passed": verdict.passed,
+        "computed_in": spec.precision,
+        "f1_instance": measured["engine"]["f1_instance"],
+        "difference": measured["difference"],
+        "standard_error": measured["standard_error"],
+        "samples": len(measured["samples"]),
+    }
+
+
+def _rewritten(bundle: ModelBundle) -> ModelBundle:
+    return write_bundle(bundle.path, bundle, {name: bundle.path / name for name in bundle.sha256}, overwrite=True)
 
 
 def cached_engines(bundle: ModelBundle, spec: EngineSpec, cache: EngineCache) -> list[CachedEngine]:

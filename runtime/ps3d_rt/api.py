@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ps3d_rt.devices import device_named
 from ps3d_rt.devices.gpu_volume import array_volume
 from ps3d_rt.engines import DeviceLimits, open_engine
 from ps3d_rt.engines.base import Engine
-from ps3d_rt.errors import InputError
+from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.events import Listener, ignore
 from ps3d_rt.io.base import ArrayVolume, Volume, check_spacing
 from ps3d_rt.io.open import open_volume
@@ -25,7 +26,8 @@ from ps3d_rt.io.selected import select
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import Result, predict_volume
 from ps3d_rt.plan import PredictConfig
-from ps3d_rt.predict_options import PredictOptions, configure, with_options
+from ps3d_rt.predict_options import AUTO, PredictOptions, configure, with_options
+from ps3d_rt.run_folder import known_precision, work_of
 from ps3d_rt.stages.gray_scale import volume_bins
 from ps3d_rt.workers import usable_cores
 
@@ -84,17 +86,20 @@ def predict_to_folder(
     from ps3d_rt import output  # noqa: PLC0415 - loads the writers
 
     output.check_output(Path(folder), overwrite=overwrite)
-    with prepared(volume, PredictOptions(**options)) as opened:
+    with prepared(volume, PredictOptions(**options), Path(folder)) as opened:
         return output.predict_to_folder(*opened, Path(folder), overwrite=overwrite, on_event=progress)
 
 
 @contextmanager
-def prepared(volume: Any, options: PredictOptions) -> Iterator[tuple[Volume, ModelBundle, Engine, PredictConfig]]:
+def prepared(
+    volume: Any, options: PredictOptions, folder: Path | None = None
+) -> Iterator[tuple[Volume, ModelBundle, Engine, PredictConfig]]:
     """Open everything that a run needs, the engine last: it takes longest. A file is closed again.
 
     Args:
         volume: as for :func:`predict`.
         options: what was asked for.
+        folder: the output; a run to it that was stopped has chosen the precision.
 
     Raises:
         InputError: if the volume, the model or an option cannot be used.
@@ -106,17 +111,31 @@ def prepared(volume: Any, options: PredictOptions) -> Iterator[tuple[Volume, Mod
         whole = _scan_of(volume, files, options.spacing, **layout)
         scan = select(whole, options.roi, None if options.mask is None else _scan_of(options.mask, files))
         config = configure(scan, bundle, options)
-        all_threads, workers = options.threads, options.workers
-        engine = open_engine(
-            bundle,
-            engine=options.engine,
-            device=whole.device_for(options.device),
-            threads=all_threads if workers == 1 else max(1, (all_threads or usable_cores()) // workers),
-            mirror=options.mirror,
-            limits=DeviceLimits(memory_bytes=config.network_bytes),
-        )
-        with engine:
+        known = None if folder is None or options.precision != AUTO else known_precision(work_of(folder), bundle)
+        with _engine(bundle, options, whole.device_for(options.device), config, known) as engine:
             yield scan, bundle, engine, config
+
+
+def _engine(
+    bundle: ModelBundle, options: PredictOptions, device: str, config: PredictConfig, known: str | None
+) -> Engine:
+    """Open the engine, in the precision of the run that goes on if there is one and this CPU has it."""
+    threads, workers = options.threads, options.workers
+    open_in = partial(
+        open_engine,
+        bundle,
+        engine=options.engine,
+        device=device,
+        threads=threads if workers == 1 else max(1, (threads or usable_cores()) // workers),
+        mirror=options.mirror,
+        limits=DeviceLimits(memory_bytes=config.network_bytes),
+    )
+    if known is not None:
+        with suppress(CapabilityError):
+            engine = open_in(precision=known)
+            engine.spec = replace(engine.spec, reason="as before the run was stopped")
+            return engine
+    return open_in(precision=options.precision)
 
 
 def _scan_of(given: Any, files: ExitStack, spacing: float | Sequence[float] | None = None, **layout: Any) -> Volume:

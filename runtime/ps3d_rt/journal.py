@@ -41,7 +41,8 @@ IDENTITY = "identity.json"
 LOCK = "run.lock"
 """Held while a run writes to its folder."""
 _BEFORE_IDENTITY = partial_name(IDENTITY)
-_IDENTITY_START = '{"ps3d-rt run": '
+_KIND = "ps3d-rt run"
+_IDENTITY_START = f'{{"{_KIND}": '
 _KEY = re.compile(r"[A-Za-z0-9-]+(/[A-Za-z0-9-]+)*")
 
 
@@ -174,6 +175,18 @@ class Journal:
 
 def _keys(name: str, items: int) -> list[str]:
     return [f"{name}/{k:06d}" for k in range(items)]
+
+
+def read_identity(folder: Path) -> dict[str, Any]:
+    """Give the identity of the run that a folder belongs to.
+
+    Raises:
+        OSError: if there is none.
+        ValueError: if it is damaged.
+        LookupError: likewise.
+    """
+    identity: dict[str, Any] = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))[_KIND]
+    return identity
 
 
 @dataclass(frozen=True)

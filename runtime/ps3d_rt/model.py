@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from errno import EINVAL
 from hashlib import file_digest, sha256
 from importlib import resources
 from math import isfinite, pi
@@ -34,7 +35,10 @@ SUFFIX = ".ps3d"
 DEFAULT_MODEL = "default"
 CLASS_NAMES = ("background", "core", "border")
 GRAY_SCHEMES = ("volume", "constants", "embedding")
-LATER = frozenset({"gray_floor", "gray_ceiling", "mirror_axes", "core_bias", "min_confidence", "min_diameter_voxels"})
+LATER = frozenset(
+    {"gray_floor", "gray_ceiling", "mirror_axes", "core_bias", "min_confidence", "min_diameter_voxels"}
+    | {"precisions", "gates"}
+)
 """Fields that the first bundles did not have: where one is missing, its default is meant."""
 NOT_IN_MANIFEST = frozenset({"path", "warnings"})
 """Fields of a bundle that say where it is and what is to be known of it."""
@@ -61,6 +65,11 @@ class ModelBundle:
     """How thick the class border was at training, in voxels of the normalized volume."""
     members: tuple[str, ...]
     """ONNX files of the ensemble, in order; their scores are averaged. (B, 1, z, y, x) → (B, 3, z, y, x)."""
+    precisions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Lower precision, such as ``int8`` → the members once more, in it, for a CPU."""
+    gates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Precision that a CPU can run the model in, ``bf16`` or one of ``precisions`` → the accuracy gate's verdict:
+    ``passed``, and what was measured."""
     gray_scheme: str = "volume"
     """``volume``: robust z-score with each volume's own mean and std; ``constants``: with the two below;
     ``embedding``: counted from each volume's embedding and compressed."""
@@ -129,7 +138,11 @@ class ModelBundle:
             (-1 < self.core_bias < 1, f"core_bias is {self.core_bias}, not in (-1, 1)"),
             (self.classes == CLASS_NAMES, f"classes are {self.classes}, not {CLASS_NAMES}"),
             (len(self.members) > 0, "members is empty; a model needs at least one ONNX file"),
-            (all(map(_is_plain_name, (*self.members, *self.sha256))), "a file name leaves the bundle's folder"),
+            (
+                all(len(files) == len(self.members) for files in self.precisions.values()),
+                f"precisions are {self.precisions}, not one ONNX file for each of {self.members}",
+            ),
+            (all(map(_is_plain_name, (*self.networks, *self.sha256))), "a file name leaves the bundle's folder"),
         ):
             if not allowed:
                 raise InputError(f"model {self.name!r}: {what}.")
@@ -140,9 +153,18 @@ class ModelBundle:
         return self.gray_mean is None and self.gray_std is None
 
     @property
+    def networks(self) -> tuple[str, ...]:
+        """All ONNX files: the members, and those in lower precisions."""
+        return (*self.members, *(name for files in self.precisions.values() for name in files))
+
+    @property
     def onnx_paths(self) -> tuple[Path, ...]:
         """The members' files, in order."""
-        return tuple(self.path / member for member in self.members)
+        return self.paths_in("fp32")
+
+    def paths_in(self, precision: str) -> tuple[Path, ...]:
+        """Give the files of the networks that are run for a precision, in the members' order."""
+        return tuple(self.path / name for name in self.precisions.get(precision, self.members))
 
     @property
     def rules(self) -> ParticleFilter:
@@ -158,15 +180,20 @@ class ModelBundle:
 
     @property
     def hash(self) -> str:
-        """One sha256 for the network: over the members' sha256 in order. Goes into ``run.json``."""
-        return sha256("\n".join(self.sha256[member] for member in self.members).encode()).hexdigest()
+        """One sha256 for the model: over the members' sha256 in order."""
+        return self.hash_in("fp32")
+
+    def hash_in(self, precision: str) -> str:
+        """Give one sha256 for the networks that are run for a precision. Goes into ``run.json``."""
+        names = self.precisions.get(precision, self.members)
+        return sha256("\n".join(self.sha256[name] for name in names).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """Give the content of ``model.json``; fields that came later are left out where they change nothing."""
         told = (
             f
             for f in fields(self)
-            if f.name not in NOT_IN_MANIFEST and (f.name not in LATER or getattr(self, f.name) != f.default)
+            if f.name not in NOT_IN_MANIFEST and (f.name not in LATER or getattr(self, f.name) not in (f.default, {}))
         )
         return {f.name: getattr(self, f.name) for f in told}
 
@@ -176,7 +203,7 @@ class ModelBundle:
         Raises:
             InputError: naming the file, if one is missing, unlisted or changed.
         """
-        for name in (*self.members, *self.sha256):
+        for name in (*self.networks, *self.sha256):
             file = self.path / name
             if name not in self.sha256:
                 raise InputError(f"{self.path}: {MANIFEST} lists no sha256 for {name}; export the model again.")
@@ -224,7 +251,7 @@ def write_bundle(
     Args:
         folder: the bundle's folder, ``NAME.ps3d``.
         bundle: the description; its ``sha256`` and ``path`` are filled in here.
-        files: name inside the bundle → file to copy; all of ``bundle.members``, and others if wanted.
+        files: name inside the bundle → file to copy; all of ``bundle.networks``, and others if wanted.
         overwrite: replace a bundle that is there.
 
     Returns:
@@ -233,9 +260,9 @@ def write_bundle(
     Raises:
         InputError: if a member has no file, or the folder exists and may not be replaced.
     """
-    missing = [member for member in bundle.members if member not in files]
+    missing = [name for name in bundle.networks if name not in files]
     if missing:
-        raise InputError(f"model {bundle.name!r}: no file given for the members {missing}.")
+        raise InputError(f"model {bundle.name!r}: no file given for the networks {missing}.")
     check_place(folder, overwrite=overwrite)
     # replace() runs the checks again, now over every file name, before anything is written.
     bundle = replace(bundle, sha256={name: _file_sha256(source) for name, source in files.items()})
@@ -335,6 +362,8 @@ _ALLOWED: dict[Any, str] = {
     tuple[str, ...]: "a list of texts",
     dict[str, Any]: "an object",
     dict[str, str]: "an object of texts",
+    dict[str, tuple[str, ...]]: "an object of lists of texts",
+    dict[str, dict[str, Any]]: "an object of objects",
 }
 
 
@@ -357,7 +386,10 @@ def _unpack(archive: Path) -> Path:
                     raise InputError(f"{archive} holds a file with an unsafe name: {entry.filename!r}.")
                 with source.open(entry) as packed, (folder / name).open("xb") as plain:
                     shutil.copyfileobj(packed, plain)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last: packed in an unknown way
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+        # RuntimeError: packed in an unknown way; EINVAL: its table points to a place before the file's start.
+        if isinstance(error, OSError) and error.errno != EINVAL:
+            raise
         raise InputError(
             f"{archive} is neither a {SUFFIX} folder nor a whole zip of one; copy the bundle again – {error}"
         ) from error

@@ -36,6 +36,9 @@ class PredictOptions:
     """``auto``, or an engine by its name, such as ``openvino`` or ``tensorrt``."""
     device: str = "auto"
     """``auto``, ``cpu`` or ``cuda:N``; ``auto`` is the GPU of an array that lies on one."""
+    precision: str = "auto"
+    """On a CPU ``fp32``, ``bf16`` or ``int8``; ``auto`` is the fastest here of those that passed the model's accuracy
+    gate. Labels depend on it a little, and ``run.json`` says which it was."""
     threads: int | None = None
     """Threads of the engine, shared by the workers; None takes all cores."""
     overlap: float | None = None

@@ -21,7 +21,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ps3d_rt.errors import InputError, InterruptedRun, cannot_write
-from ps3d_rt.journal import LOCK, Journal
+from ps3d_rt.journal import LOCK, Journal, read_identity
+from ps3d_rt.model import ModelBundle
 from ps3d_rt.run_record import read_record
 from ps3d_rt.stages.prediction import KnownSize
 
@@ -81,6 +82,16 @@ def known_size(work: Path) -> KnownSize | None:
         return KnownSize(*journal.load(_SIZE))
     except InputError:
         return None  # it is estimated once more
+
+
+def known_precision(work: Path, model: ModelBundle) -> str | None:
+    """Read the precision that a run of a model chose before it was stopped; None if there is no such run."""
+    try:
+        identity = read_identity(work)
+        choice, of_model = str(identity["engine"]["choice"]), identity["model"]["sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # no run, or one of another version, which does not go on
+    return choice if choice and of_model == model.hash_in(choice) else None
 
 
 def keep_size(journal: Journal, known: KnownSize) -> None:

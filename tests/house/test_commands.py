@@ -63,6 +63,7 @@ def test_the_commands_are_these():
         "ps3d-rt export engine",
         "ps3d-rt export gate",
         "ps3d-rt export onnx",
+        "ps3d-rt export precisions",
         "ps3d-rt measure",
         "ps3d-rt model import",
         "ps3d-rt model info",

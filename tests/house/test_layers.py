@@ -30,7 +30,7 @@ LAYERS = {
     "report": {"core", "errors"},
     "workers": {"errors"},
     "devices": {"core", "errors", "io", "memory", "workers"},
-    "engines": {"core", "devices", "errors", "io", "model"},
+    "engines": {"core", "devices", "errors", "io", "model", "workers"},
     "journal": {"core", "errors", "io", "workers"},
     "memory": {"core", "errors"},
     "plan": {"core", "devices", "errors", "io", "memory", "model"},

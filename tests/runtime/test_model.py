@@ -47,16 +47,19 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, tiny_networks: tuple[Pa
         min_diameter_voxels=3.0,
         mirror_axes=(0, 2),
         core_bias=-0.05,
+        precisions={"int8": ("one.onnx", "zero.onnx")},
+        gates={"int8": {"passed": True, "f1_instance": 0.8}},
         provenance={"data": ["sand", 3], "f1": 0.9},
         licence="CC-BY-4.0",
     )
     files = {"fold_0.onnx": tiny_networks[0], "fold_1.onnx": tiny_networks[1], "CARD.md": Path(__file__)}
+    files |= {"one.onnx": tiny_networks[1], "zero.onnx": tiny_networks[0]}
     written = write_bundle(tmp_path / "deep" / "m.ps3d", wanted, files)
     read = load_model(tmp_path / "deep" / "m.ps3d")
     assert read == written
     assert dataclasses.replace(read, path=wanted.path, sha256={}) == wanted
     assert [p.read_bytes() for p in read.onnx_paths] == [tiny_networks[1].read_bytes(), tiny_networks[0].read_bytes()]
-    assert sorted(read.sha256) == ["CARD.md", "fold_0.onnx", "fold_1.onnx"]
+    assert sorted(read.sha256) == ["CARD.md", "fold_0.onnx", "fold_1.onnx", "one.onnx", "zero.onnx"]
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["m.ps3d"], "nothing temporary is left"
 
 
@@ -160,16 +163,18 @@ def test_fields_that_came_later_may_be_missing_and_are_written_only_where_they_s
     tiny_bundle: ModelBundle, tmp_path: Path
 ) -> None:
     later = {"gray_floor", "gray_ceiling", "mirror_axes", "core_bias"}
-    later |= {"min_confidence", "min_diameter_voxels"}
+    later |= {"min_confidence", "min_diameter_voxels", "precisions", "gates"}
     assert (tiny_bundle.gray_floor, tiny_bundle.mirror_axes, tiny_bundle.core_bias) == (None, (), 0)
     assert (tiny_bundle.min_confidence, tiny_bundle.min_diameter_voxels) == (0, 0)
     assert not later & json.loads((tiny_bundle.path / MANIFEST).read_text()).keys(), "older versions can read it"
     files = {"a.onnx": tiny_bundle.path / "a.onnx"}
     said = {"gray_floor": -1.5, "mirror_axes": (1,), "core_bias": 0.1, "min_confidence": 0.8}
     said |= {"min_diameter_voxels": 3.0, "gray_ceiling": 2.5}
+    said |= {"precisions": {"int8": ("b.onnx",)}, "gates": {"bf16": {"passed": False}}}
+    files |= {"b.onnx": tiny_bundle.path / "a.onnx"}
     changed = write_bundle(tmp_path / "new.ps3d", dataclasses.replace(tiny_bundle, **said), files)
     content = json.loads((changed.path / MANIFEST).read_text())
-    assert {key: content[key] for key in later} == said | {"mirror_axes": [1]}
+    assert {key: content[key] for key in later} == said | {"mirror_axes": [1], "precisions": {"int8": ["b.onnx"]}}
 
 
 def test_a_bundle_of_an_earlier_version_is_read_and_its_max_doubt_has_no_effect(tiny_bundle: ModelBundle) -> None:
@@ -314,7 +319,7 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path, tiny_netwo
 @pytest.mark.parametrize(
     ("folder", "names", "says"),
     [
-        ("m.ps3d", ["b.onnx"], r"no file given for the members \['a.onnx'\]"),
+        ("m.ps3d", ["b.onnx"], r"no file given for the networks \['a.onnx'\]"),
         ("m", ["a.onnx"], r"ends in \.ps3d"),
         ("m.ps3d", ["a.onnx", "../b"], "leaves the bundle's folder"),
     ],

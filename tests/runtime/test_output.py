@@ -17,7 +17,8 @@ import pytest
 import ps3d_rt
 import ps3d_rt.plan
 from fake_engine import FakeEngine
-from ps3d_rt.errors import InputError, InterruptedRun
+from ps3d_rt import api
+from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun
 from ps3d_rt.events import RunResumed
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.hashed import place_of
@@ -27,8 +28,10 @@ from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.journal import Journal
 from ps3d_rt.output import check_output, predict_to_folder
-from ps3d_rt.pipeline import predict_volume
+from ps3d_rt.pipeline import predict_volume, prepare
 from ps3d_rt.plan import PredictConfig
+from ps3d_rt.predict_options import PredictOptions
+from ps3d_rt.run_folder import run_folder, work_of
 
 PATCH = (16, 16, 16)
 CONFIG = PredictConfig(spacing_mm=(0.01, 0.01, 0.02), particle_size_mm=0.12, overlap=0.5, chunk=16)
@@ -390,3 +393,53 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path, volume: A
     (tmp_path / "file").write_text("a file, not a folder")
     with pytest.raises(InputError, match="cannot be written"):
         predict(volume, tmp_path / "file" / "out")
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_with(
+    tmp_path: Path, volume: ArrayVolume, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = replace(FakeEngine(model.patch).spec, choice="bf16", reason="fast here")
+    asked: list[str] = []
+
+    def opened(bundle: Any, *, precision: str, **_: Any) -> Any:
+        asked.append(precision)
+        if precision == "int8":
+            raise CapabilityError("no int8 here")
+        engine = FakeEngine(model.patch)
+        engine.spec = replace(begun, choice="bf16" if precision == "auto" else precision)
+        return engine
+
+    monkeypatch.setattr(api, "open_engine", opened)
+
+    def reasons(options: PredictOptions, out: str) -> list[str]:
+        asked.clear()
+        with api.prepared(volume, options, tmp_path / out) as (_, _, engine, _):
+            return [*asked, engine.spec.reason]
+
+    options = PredictOptions(particle_size=0.12, spacing=0.01, model=model)
+    assert reasons(options, "out") == ["auto", "fast here"]
+    for choice, expected in [
+        ("bf16", ["bf16", "as before the run was stopped"]),
+        ("int8", ["int8", "auto", "fast here"]),  # this CPU is another one
+        ("", ["auto", "fast here"]),  # of a GPU, which has no choice
+    ]:
+        identity = {"engine": {"choice": choice}, "model": {"sha256": model.hash}}
+        with run_folder(tmp_path / "out", identity) as journal:
+            assert reasons(options, "out") == expected
+            assert reasons(options, "another") == ["auto", "fast here"]
+            assert reasons(replace(options, precision="fp32"), "out") == ["fp32", "fast here"]
+            assert journal.folder == work_of(tmp_path / "out")
+    with run_folder(tmp_path / "out", {"engine": {"choice": "bf16"}, "model": {"sha256": "of another model"}}):
+        assert reasons(options, "out") == ["auto", "fast here"]
+
+
+def test_speeds_that_were_measured_do_not_make_another_run(volume: ArrayVolume, model: Any) -> None:
+    def identity_of(**changes: str) -> dict[str, Any]:
+        engine = FakeEngine(model.patch)
+        engine.spec = replace(engine.spec, **changes)
+        config = PredictConfig(spacing_mm=(0.01, 0.01, 0.01), particle_size_mm=0.12, overlap=0.25)
+        return prepare(volume, model, engine, config).identity()
+
+    first = identity_of(choice="bf16", reason="one")
+    assert identity_of(choice="bf16", reason="another") == first
+    assert identity_of(choice="int8", reason="one") != first

@@ -13,7 +13,7 @@ def gate(
     model: Annotated[str, typer.Argument(help="Bundled model, or path of a .ps3d bundle.")],
     engine: Annotated[str, typer.Option(help="As of predict.")] = "auto",
     device: Annotated[str, typer.Option(help="As of predict.")] = "auto",
-    precision: Annotated[str, typer.Option(help="On a CPU also fp32 or bf16; on a GPU the model's own.")] = "auto",
+    precision: Annotated[str, typer.Option(help="On a CPU also fp32, bf16, int8; on a GPU the model's own.")] = "auto",
     reference: Annotated[
         str | None, typer.Option(help="The fp32 model it was exported from; not given: it is looked for.")
     ] = None,

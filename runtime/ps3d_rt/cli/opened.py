@@ -17,7 +17,9 @@ from ps3d_rt.predict_options import PredictOptions
 
 
 @contextmanager
-def opened(scan: Path, typed: RunOptions) -> Iterator[tuple[Volume, ModelBundle, Engine, PredictConfig]]:
+def opened(
+    scan: Path, typed: RunOptions, out: Path | None = None
+) -> Iterator[tuple[Volume, ModelBundle, Engine, PredictConfig]]:
     """Open everything as :func:`ps3d_rt.api.prepared` does.
 
     Raises:
@@ -40,11 +42,12 @@ def opened(scan: Path, typed: RunOptions) -> Iterator[tuple[Volume, ModelBundle,
         skip_empty=typed.skip,
         engine=typed.engine,
         device=typed.device,
+        precision=typed.precision,
         memory_gib=typed.memory,
         gpu_memory_gib=typed.gpu_memory,
         threads=typed.threads,
         workers=typed.workers,
         chunk=typed.chunk,
     )
-    with prepared(scan, options_read) as ready:
+    with prepared(scan, options_read, out) as ready:
         yield ready

@@ -43,6 +43,9 @@ class RunOptions:
         "auto"
     )
     device: Annotated[str, about_speed(help="auto, cpu, cuda:N, or several GPUs: cuda:0,cuda:1 or cuda:all.")] = "auto"
+    precision: Annotated[
+        str, about_speed(help="On the CPU fp32, bf16 or int8; auto: the fastest here that is as good as fp32.")
+    ] = "auto"
     memory: Annotated[
         float | None,
         about_speed(help="Memory that the run may take, GiB; default: 4, or half of what is free if that is less."),

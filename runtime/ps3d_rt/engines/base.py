@@ -28,6 +28,10 @@ class EngineSpec:
     """``cpu`` or ``cuda:N``."""
     precision: str
     """``fp32``, ``bf16``, ``tf32``, …: what the arithmetic really uses."""
+    choice: str = ""
+    """The precision as ``--precision`` names it: ``bf16+int8`` is ``int8``."""
+    reason: str = ""
+    """Why it was chosen. For people: it decides nothing."""
     batch: int
     """Patches a call that the engine runs fastest with."""
     mirror_axes: tuple[int, ...] = ()

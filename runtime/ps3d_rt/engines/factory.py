@@ -21,12 +21,14 @@ from ps3d_rt.engines.ensemble import EnsembleEngine
 from ps3d_rt.engines.mirrored import MirroredEngine
 from ps3d_rt.engines.onnxruntime import OnnxRuntimeEngine
 from ps3d_rt.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine
-from ps3d_rt.engines.openvino import OpenVinoEngine
+from ps3d_rt.engines.openvino import OpenVinoEngine, cpu_facts
+from ps3d_rt.engines.precision import Choice, choose
 from ps3d_rt.engines.shared import SharedEngine
 from ps3d_rt.engines.tensorrt import TensorRtEngine
 from ps3d_rt.engines.tensorrt_build import is_installed
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.model import ModelBundle, load_model
+from ps3d_rt.workers import usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ CPU_ENGINES = {"openvino": OpenVinoEngine, "onnxruntime": OnnxRuntimeEngine}
 """Name → class, in the order ``auto`` tries them: fastest first."""
 GPU_ENGINES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")
 """Names, in the order ``auto`` tries them on a GPU."""
+LOWER = ("int8",)
+"""Precisions that a bundle may carry beside its own."""
 KNOWN = f"auto, {', '.join(GPU_ENGINES)}, {' or '.join(CPU_ENGINES)}"
 
 
@@ -68,7 +72,9 @@ def open_engine(
         device: ``cpu``, or ``cuda:N``; ``auto`` is the first GPU if an engine loads there, else the CPU. Several
             GPUs are ``cuda:0,cuda:1``, or ``cuda:all``: the engine is opened on the first, and the ``spec`` lists
             the others, where :mod:`ps3d_rt.pipeline` opens it in processes of their own.
-        precision: ``auto``; on a CPU also ``fp32`` or ``bf16``. On a GPU it is the one the model was exported in.
+        precision: on a CPU ``fp32``, ``bf16``, or one that the bundle carries, such as ``int8``; ``auto`` is the
+            fastest that passed the accuracy gate (:mod:`ps3d_rt.engines.precision`), or bf16 where the CPU has it
+            and none was judged. On a GPU it is the one the model was exported in.
         threads: CPU threads to use; None means all physical cores.
         mirror: whether scores are averaged over mirror images; None: along the model's axes, if it names any;
             True: along all three if it names none.
@@ -86,7 +92,8 @@ def open_engine(
     opened = _open(bundle, request)
     found = opened.spec
     several = bool(others) and found.device == first
-    again = replace(request, engine=found.name, device=ONLY_GPU if several else found.device)
+    place = ONLY_GPU if several else found.device
+    again = replace(request, engine=found.name, device=place, precision=found.choice or precision)
     return SharedEngine(opened, partial(_reopen, bundle.path, again), tuple(others) if several else ())
 
 
@@ -168,15 +175,56 @@ def _first(names: Iterable[str], bundle: ModelBundle, request: EngineRequest) ->
 
 def _load(name: str, bundle: ModelBundle, request: EngineRequest) -> Engine:
     if name in CPU_ENGINES:
-        members = [
-            CPU_ENGINES[name](path, bundle.patch, precision=request.precision, threads=request.threads)
-            for path in bundle.onnx_paths
-        ]
+        engine = _load_on_cpu(name, bundle, request)
     else:
-        members = [_load_on_gpu(name, bundle, path, request) for path in bundle.onnx_paths]
-    engine = members[0] if len(members) == 1 else EnsembleEngine(members)
-    logger.debug("%d network(s) on %s: %s, %s", len(members), engine.spec.device, name, engine.spec.precision)
+        engine = _as_one([_load_on_gpu(name, bundle, path, request) for path in bundle.onnx_paths])
+    logger.debug("%d network(s) on %s: %s, %s", len(bundle.members), engine.spec.device, name, engine.spec.precision)
     return engine
+
+
+def _as_one(members: list[Engine]) -> Engine:
+    return members[0] if len(members) == 1 else EnsembleEngine(members)
+
+
+def _load_on_cpu(name: str, bundle: ModelBundle, request: EngineRequest) -> Engine:
+    own = precision_of(bundle)
+
+    def opened(precision: str) -> Engine:
+        kind, hint = CPU_ENGINES[name], precision if precision in ("fp32", "bf16") else "auto"
+        paths = bundle.paths_in(precision)
+        return _as_one([kind(path, bundle.patch, precision=hint, threads=request.threads) for path in paths])
+
+    if request.precision != "auto":
+        _check_precision(name, bundle, request.precision)
+        choice, engine = Choice(request.precision, "asked for"), opened(request.precision)
+    elif name == "openvino" and own == "fp32" and bundle.gates:
+        choice = choose(bundle, cpu_facts(), request.threads or usable_cores(), opened)
+        engine = opened(choice.precision)
+    else:
+        engine = opened("auto")
+        choice = Choice(engine.spec.precision if own == "fp32" else own, "no other was judged")
+    engine.spec = replace(engine.spec, choice=choice.precision, reason=choice.reason)
+    return engine
+
+
+def _check_precision(name: str, bundle: ModelBundle, precision: str) -> None:
+    """Refuse a precision by name that a model does not have.
+
+    Raises:
+        CapabilityError: if it could be added to the model, or another engine has it.
+        InputError: if there is no such precision.
+    """
+    if precision in ("fp32", "bf16", precision_of(bundle)):
+        return
+    if precision not in LOWER:
+        raise InputError(f"precision is {precision!r}; use auto, fp32, bf16 or {' or '.join(LOWER)}.")
+    if precision not in bundle.precisions:
+        raise CapabilityError(
+            f"the model {bundle.name!r} has no networks in {precision}; use another precision, or add them: "
+            "ps3d-rt export precisions."
+        )
+    if name != "openvino":
+        raise CapabilityError(f"{name} has no fast {precision} on a CPU; use engine openvino, or precision fp32.")
 
 
 def _load_on_gpu(name: str, bundle: ModelBundle, onnx_path: Path, request: EngineRequest) -> Engine:

@@ -8,6 +8,7 @@ Measured on 2 cores (U-Net, width 16, 4 stages, 64³ and 96³): batches of 2 or 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,22 @@ class OpenVinoEngine(Engine):
     def close(self) -> None:
         """Release the compiled network."""
         self._requests = []
+
+
+def cpu_facts() -> dict[str, Any]:
+    """Say what the speed of a precision depends on: CPU, OpenVINO, and what oneDNN may use.
+
+    Raises:
+        CapabilityError: if OpenVINO is not installed.
+    """
+    openvino = _load()
+    core = openvino.Core()
+    return {
+        "name": core.get_property("CPU", "FULL_DEVICE_NAME"),
+        "capabilities": sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+        "limit": os.environ.get("ONEDNN_MAX_CPU_ISA"),
+        "openvino": openvino.__version__,
+    }
 
 
 def _load() -> Any:

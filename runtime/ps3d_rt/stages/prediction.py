@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -53,8 +53,8 @@ def identity_before_plan(
         "outside": gray.facts()["outside_value"],
         "selection": volume.selection,
         "skip_empty": config.skip_empty,
-        "engine": asdict(engine.spec),
-        "model": {"sha256": model.hash, **asdict(model.rules), "core_bias": model.core_bias},
+        "engine": asdict(replace(engine.spec, reason="")),  # speeds that were measured decide nothing
+        "model": {"sha256": model.hash_in(engine.spec.choice), **asdict(model.rules), "core_bias": model.core_bias},
         "lowpass": model.lowpass,
     }
 

@@ -133,7 +133,8 @@ def _limits(prediction: Prediction) -> RunLimits:
 def started(prediction: Prediction, storage: RunStorage, on_event: Listener) -> Iterator[Run]:
     """Hire the workers of a run, and keep to its budget of GPU memory."""
     volume, config, plan, spec = prediction.volume, prediction.config, prediction.plan, prediction.engine.spec
-    engine = f"{spec.name} {spec.precision} on {', '.join(plan.devices)}"
+    why = f" ({spec.reason})" if spec.reason else ""
+    engine = f"{spec.name} {spec.precision} on {', '.join(plan.devices)}{why}"
     processes = max(config.workers, len(plan.devices))
     began, warnings = datetime.now(UTC), (*volume.warnings, *prediction.model.warnings)
     on_event(RunStarted(volume.name, plan.source, plan.shape, plan.patches, engine, processes))

@@ -57,7 +57,7 @@ def summarize(run: Run, patches: PatchCount, measured: Measured) -> Outcome:
             selection=volume.selection,
         ),
         engine=asdict(spec),
-        model=ModelRecord(name=prediction.model.name, sha256=prediction.model.hash),
+        model=ModelRecord(name=prediction.model.name, sha256=prediction.model.hash_in(spec.choice)),
         gray=prediction.gray.facts(),
         parameters=_parameters(prediction),
         patches=PatchRecord(
