@@ -72,6 +72,7 @@ def files_of_the_test() -> ModuleType:
     spec = spec_from_file_location("formats_of_the_test", FILES)
     if spec is None or spec.loader is None:
         raise ImportError(f"{FILES} cannot be loaded")
+    sys.path.append(str(FILES.parents[1] / "support"))  # as pytest has it
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

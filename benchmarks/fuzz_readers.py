@@ -8,7 +8,7 @@ the content of a file of another format. The good files are made once, in memory
 and one process opens thousands of them; another watches it. A finding is: an exception that is not ours, a message with
 words of Python's or without the file's name, more than 10 s of computing or 60 s of waiting, 2 GiB of memory, the death
 of the process. Each is printed once a kind, with the files that show it, which stay in ``--keep``; how many files were
-tried goes into ``--out``. Exit code 1 if anything was found.
+tried is added to ``--out``. Exit code 1 if anything was found.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import itertools
+import json
 import logging
 import random
 import re
@@ -116,6 +117,7 @@ def of_the_tests() -> dict[str, Make]:
     spec = spec_from_file_location("formats_of_the_test", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be loaded")
+    sys.path.append(str(ROOT / "tests/support"))  # as pytest has it
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
 
@@ -300,6 +302,14 @@ def watched(names: list[str], seed: int, ends: float, work: Path, found: Finding
     return tried
 
 
+def add_result(path: Path, run: dict[str, Any]) -> None:
+    """Add a run to those in ``path``, and count the files of all."""
+    earlier = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    runs = [*earlier, run]
+    totals = {name: sum(one[name] for one in runs) for name in ("files", "findings")}
+    write_result(path, {"benchmark": "fuzz_readers", **totals, "runs": runs})
+
+
 def main(arguments: list[str]) -> int:
     """Run until the time is up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -315,10 +325,10 @@ def main(arguments: list[str]) -> int:
     while time.monotonic() < ends:
         with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as work:
             tried += watched(names, next(seeds), ends, Path(work), found)
-        if said.out is not None:
-            counts = {"files": tried.total(), "findings": found.count.total(), "kinds_of_findings": len(found.count)}
-            write_result(said.out, {"benchmark": "fuzz_readers", **where, **counts, "files_of": dict(tried)})
-    print(f"{tried.total()} files of {len(tried)} kinds, {found.count.total()} findings of {len(found.count)} kinds")
+    counts = {"files": tried.total(), "findings": found.count.total(), "kinds_of_findings": len(found.count)}
+    if said.out is not None:
+        add_result(said.out, where | {"seconds": said.seconds, **counts, "files_of": dict(tried)})
+    print(f"{counts['files']} files of {len(tried)} kinds, {counts['findings']} findings of {len(found.count)} kinds")
     return 1 if found.count else 0
 
 

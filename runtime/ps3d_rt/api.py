@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 from ps3d_rt.core import measure as _measure
 from ps3d_rt.core import metrics as _metrics
 from ps3d_rt.core.arrays import Array, borrowed
+from ps3d_rt.core.label_check import LabelCheck
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.metrics import Metrics
 from ps3d_rt.devices import device_named
@@ -156,7 +158,7 @@ def as_volume(array: Any, spacing: float | Sequence[float] | None = None) -> Vol
 
 
 def measure(labels: Array, *, spacing: float | Sequence[float], image: Array | None = None) -> ParticleTable:
-    """Measure every particle of a label volume.
+    """Measure every particle of a label volume. What looks like a mask or gray values is warned of (UserWarning).
 
     Args:
         labels: (z, y, x) ids, 0 is background; gaps are allowed.
@@ -167,11 +169,15 @@ def measure(labels: Array, *, spacing: float | Sequence[float], image: Array | N
         InputError: if shapes disagree, labels are not ids, or the spacing is not positive.
     """
     bins = None if image is None else volume_bins(ArrayVolume(image))
-    return _measure.measure(labels, check_spacing(spacing, "spacing"), image, bins)
+    table = _measure.measure(labels, check_spacing(spacing, "spacing"), image, bins)
+    _warn_of(labels, "labels")
+    return table
 
 
 def evaluate(prediction: Array, reference: Array) -> Metrics:
     """Compare labels with a reference: the five metrics of the ParticleSeg3D paper.
+
+    What looks like a mask or gray values is warned of (UserWarning).
 
     Args:
         prediction: (z, y, x) ids, 0 is background.
@@ -180,4 +186,15 @@ def evaluate(prediction: Array, reference: Array) -> Metrics:
     Raises:
         InputError: if the shapes differ or the labels are not ids.
     """
-    return _metrics.evaluate(prediction, reference)
+    metrics = _metrics.evaluate(prediction, reference)
+    _warn_of(prediction, "prediction")
+    _warn_of(reference, "reference")
+    return metrics
+
+
+def _warn_of(labels: Array, name: str) -> None:
+    """Warn whoever called the caller if labels are a mask, in several pieces an id, or gray values."""
+    check = LabelCheck(name, labels.dtype)
+    check.add(labels)
+    for doubt in check.warnings():
+        warnings.warn(doubt, stacklevel=3)

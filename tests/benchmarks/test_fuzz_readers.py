@@ -115,3 +115,11 @@ def test_a_kind_is_printed_and_kept_once(tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "keep").iterdir()) == ["001 npy", "002 npy"]
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert found.count.total() == 3
+
+
+def test_runs_are_added_up(tmp_path):
+    for files in (70, 7):
+        fuzz.add_result(tmp_path / "out.json", {"files": files, "findings": files // 70, "command": str(files)})
+    written = fuzz.json.loads((tmp_path / "out.json").read_text())
+    assert (written["files"], written["findings"]) == (77, 1)
+    assert [run["command"] for run in written["runs"]] == ["70", "7"]

@@ -283,6 +283,20 @@ def test_another_file_in_place_of_a_chunk_is_named_in_our_words(tmp_path, chunk,
     assert str(said.value) == f"{ours} the volume again — Stored and computed checksum do not match."
 
 
+@pytest.mark.parametrize("shards", [None, (16, 16, 16)])
+def test_chunks_without_voxels_are_refused(tmp_path, shards):
+    path = tmp_path / "scan.zarr"
+    zarr.create_array(path, data=IMAGE, chunks=(8, 8, 8), shards=shards)
+    told = json.loads((path / "zarr.json").read_text())
+    told["chunk_grid"]["configuration"]["chunk_shape"][1] = 0
+    (path / "zarr.json").write_text(json.dumps(told))
+    with (
+        pytest.raises(InputError, match=r"scan\.zarr: (has chunks of \(\d+, 0, \d+\) voxels|the zarr metadata)"),
+        open_volume(path) as volume,
+    ):
+        volume.read(Box.of_shape(volume.shape))
+
+
 @pytest.mark.parametrize("inside", [".", "fine"])
 def test_an_empty_shard_is_refused_when_opened(tmp_path, inside):
     path = write_ome(tmp_path / "scan.zarr", {"axes": axes(), "datasets": levels(3, 2, 1)}, shards=(16, 32, 16))

@@ -12,6 +12,7 @@ from pyarrow import parquet
 from scipy import ndimage
 from typer.testing import CliRunner
 
+import ps3d_rt
 from ps3d_rt.cli import build_app
 from ps3d_rt.core import label_components
 from ps3d_rt.core.arrays import Array
@@ -166,3 +167,36 @@ def test_evaluate_says_which_of_the_two_is_doubtful(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["predicted"] == 3
     (said,) = done.stderr.splitlines()
     assert "mask.npy: the labels hold one id only" in said
+
+
+PHASES = [
+    (boxes(5, 6, 7) > 0, "one id only, 1, in 3 pieces"),
+    (np.where(boxes(5, 6, 7) > 2, 1, boxes(5, 6, 7)), "id 1 in 2"),
+]
+NOISE = np.random.default_rng(0).integers(0, 200, (20, 20, 20)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("labels", "said"), [*PHASES, (NOISE, "look like gray values")])
+def test_measure_in_python_warns_whoever_called_it(labels: Array, said: str) -> None:
+    with pytest.warns(UserWarning, match=f"^labels: .*{said}") as heard:
+        table = ps3d_rt.measure(labels, spacing=0.01)
+    assert table.volume_voxels.sum() == np.count_nonzero(labels)
+    assert [(one.filename, len(heard)) for one in heard] == [(__file__, 1)]
+
+
+def test_evaluate_in_python_says_which_of_the_two_is_doubtful() -> None:
+    good = boxes(5, 6, 7)
+    assert ps3d_rt.evaluate(good, good).f1_instance == 1, "and no word"
+    with pytest.warns(UserWarning, match="^reference: the labels hold one id only") as heard:
+        ps3d_rt.evaluate(good, good > 0)
+    with pytest.warns(UserWarning, match="^prediction: the labels hold one id only") as also:
+        ps3d_rt.evaluate(good > 0, good)
+    assert [one.filename for one in [*heard, *also]] == [__file__] * 2
+
+
+def test_a_slab_in_which_nearly_every_voxel_begins_a_run_is_counted_whole() -> None:
+    labels = (np.indices((3, 5, 40)).sum(0) % 2).astype(np.uint16)
+    labels[0, 0, :] = np.arange(1, 41)
+    parts = ComponentsBySlab()
+    parts.add(labels)
+    assert parts.finish().voxels.sum() == np.count_nonzero(labels)

@@ -6,13 +6,18 @@ patches it would have seen.
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from ps3d_rt.workers import STOP_SIGNALS
 
 Batch = dict[str, Any]
 """``data`` (b, 1, z, y, x) float32; ``target`` (b, 1, z, y, x) int16, or a list of them, finest first."""
@@ -60,6 +65,21 @@ class PatchStream(IterableDataset[Batch]):
             yield {"data": batch["data"], "target": batch["target"]}
 
 
+def _leave_stopping_to_the_training(worker: int) -> None:
+    """Ignore what stops a run: a terminal and a batch system tell every process, and the training ends its workers.
+
+    What a worker was handing over just then has no taker any more: that is no error.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    sys.excepthook = _say_unless_it_is_the_end
+
+
+def _say_unless_it_is_the_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, ConnectionError):
+        sys.__excepthook__(kind, error, trace)
+
+
 def batches(stream: PatchStream, *, workers: int, pin_memory: bool = False) -> DataLoader[Batch]:
     """Run ``stream`` in ``workers`` processes, or in this one where that is 0. Iterate anew every epoch.
 
@@ -72,6 +92,7 @@ def batches(stream: PatchStream, *, workers: int, pin_memory: bool = False) -> D
         num_workers=workers,
         persistent_workers=workers > 0,
         multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_leave_stopping_to_the_training if workers else None,
         prefetch_factor=4 if workers else None,
         pin_memory=pin_memory,
     )

@@ -21,6 +21,8 @@ from ps3d_rt.workers import STOP_SIGNALS
 
 STOPPING = "stopping ... (once more: at once)"
 _SHOW_CURSOR = "\x1b[?25h"
+_kept_open: list[socket.socket] = []
+"""Python writes a byte a signal into it until the process has ended."""
 _announcers: list[Callable[[], object]] = []
 """How to say that a run stops: the last one does. Signals belong to the process, and so does this."""
 
@@ -68,6 +70,8 @@ def stoppable() -> Iterator[None]:
             signal.set_wakeup_fd(wakeup_before)
             far.close()
             watcher.join()
+        else:
+            _kept_open.append(far)
 
 
 def _watch(signals: socket.socket) -> None:

@@ -119,10 +119,8 @@ def _components(labels: NDArray[Any]) -> _Slab:
     runs = find_runs(plain, Box.of_shape(plain.shape))
     begins = runs.first_index % plain.shape[2]
     root = _join_runs(runs.values, runs.rows, np.stack([begins, begins + runs.lengths], axis=1), plain.shape[1])
-    first_index = np.flatnonzero(root == np.arange(root.size))
-    component = np.searchsorted(first_index, root)
-    voxels = np.bincount(component, runs.lengths, first_index.size).astype(np.int64)
-    return _Slab(plain.shape, runs, component, runs.values[first_index].astype(np.uint64), voxels)
+    first, voxels = _count(runs.lengths, root)
+    return _Slab(plain.shape, runs, root, runs.values[first].astype(np.uint64), voxels)
 
 
 @compiled
@@ -145,7 +143,7 @@ def _join_runs(ids: NDArray[Any], rows: NDArray[np.int64], runs: NDArray[np.int3
                     first += 1
                 near = first
                 while near < rows[other + 1] and runs[near, 0] <= runs[run, 1]:
-                    if ids[near] == label:
+                    if ids[near] == label and root[near] != root[run]:
                         a, b = run, near
                         while root[a] != a:
                             root[a] = root[root[a]]
@@ -158,3 +156,20 @@ def _join_runs(ids: NDArray[Any], rows: NDArray[np.int64], runs: NDArray[np.int3
     for run in range(len(runs)):  # what a run points to comes before it, and is done
         root[run] = root[root[run]]
     return root
+
+
+@compiled
+def _count(lengths: NDArray[np.int32], root: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Put numbers of components, in the order of their first runs, into ``root``; give first run and voxels of each."""
+    count = 0
+    for run in range(len(root)):
+        count += root[run] == run
+    first, voxels, found = np.empty(count, np.int64), np.zeros(count, np.int64), 0
+    for run in range(len(root)):
+        if root[run] == run:
+            first[found], root[run] = run, found
+            found += 1
+        else:
+            root[run] = root[root[run]]  # what it points to comes before it, and has its number
+        voxels[root[run]] += lengths[run]
+    return first, voxels

@@ -22,7 +22,7 @@ _BROKEN: tuple[type[Exception], ...] = (
 _LONGEST_WORDS = 200
 _WORDLESS = (
     *(TypeError, AttributeError, LookupError, AssertionError, NameError, RecursionError, UnicodeError, MemoryError),
-    struct.error,
+    *(ArithmeticError, struct.error),
 )
 """Python's own complaints about the code that met the file: they tell a person nothing about the file."""
 _INTERPRETER = re.compile(

@@ -37,6 +37,8 @@ class ZarrVolume(Volume):
                 f"{path}: the array has shape {array.shape}; axes before z, y, x must have one entry: "
                 "save one channel and one time point."
             )
+        if not all(array.shards or array.chunks):
+            raise InputError(f"{path}: has chunks of {array.shards or array.chunks} voxels; copy or write it again.")
         super().__init__(
             source=str(path),
             name=stem_of(_store_of(path)),

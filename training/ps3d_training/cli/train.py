@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,7 +89,6 @@ def run(
         device=run_options.device,
         threads=run_options.threads,
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped batch job ends as Ctrl-C does
     typer.echo(training.train(job, _say_epoch))
 
 
