@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ps3d_rt.cli.expand import expanded
+from ps3d_rt.errors import InputError
 from ps3d_training.cli.run_options import RunOptions
 from ps3d_training.plan import GRAY_CEILING, GRAY_FLOOR, TrainingPlan
 from ps3d_training.schedule import Epoch
@@ -139,6 +140,36 @@ def export(
     given = {name: value for name, value in settings.items() if value is not None}
     written = to_bundle.export(
         trained, bundle, patch=(patch, patch, patch), settings=given, licence=licence, overwrite=overwrite
+    )
+    typer.echo(written.path)
+
+
+@app.command()
+def default(
+    work: Annotated[Path, typer.Argument(help="Receives prepared samples and checkpoints: 100 GB for 3000 samples.")],
+    bundle: Annotated[Path, typer.Argument(help="Model bundle to write, NAME.ps3d.")],
+    samples: Annotated[int, typer.Option(help="Simulated samples to train on.", min=1)] = 3000,
+    epochs: Annotated[str, typer.Option(help="Of 100 steps: with patches of 48 voxels, and of 64.")] = "240,120",
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the training; one a core if not given.")] = None,
+) -> None:
+    """Train a model from nothing, as the bundled one is: simulated samples, two trainings, export.
+
+    Given again, it goes on where it was stopped.
+
+    Example: ps3d-rt train default work mine.ps3d
+    """
+    from ps3d_training.recipe import Recipe, follow  # noqa: PLC0415 - heavy
+
+    small, _, large = epochs.partition(",")
+    if not (small.isdecimal() and large.isdecimal()):
+        raise InputError(f"--epochs is {epochs}; two whole numbers with a comma between are needed, such as 240,120.")
+    written = follow(
+        Recipe(samples=samples, epochs=(int(small), int(large))),
+        work,
+        bundle,
+        threads=threads,
+        on_group=lambda done, of: typer.echo(f"samples: {done} of {of} groups prepared", err=True),
+        on_epoch=_say_epoch,
     )
     typer.echo(written.path)
 

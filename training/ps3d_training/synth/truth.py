@@ -59,3 +59,28 @@ def facts_of(labels: Array, *, inside_voxels: int, otherwise_voxels: float) -> d
         "touching": touching_share(labels),
         "fill": float((labels > 0).sum() / inside_voxels),
     }
+
+
+def contrast_to_noise(image: Array, labels: Array, embedding: Array) -> float:
+    """How far the median voxel of the particles stands out, over how much cubes of 2×2×2 voxels of the embedding vary.
+
+    Args:
+        image: (z, y, x) gray values.
+        labels: same shape, 0 between the particles.
+        embedding: same shape, which voxels are embedding.
+
+    Returns:
+        0 where there is no particle, or no whole cube of embedding.
+    """
+    z, y, x = (n // 2 for n in image.shape)
+
+    def in_cubes(voxels: Array) -> Array:
+        return voxels[: 2 * z, : 2 * y, : 2 * x].reshape(z, 2, y, 2, x, 2)
+
+    whole = in_cubes(embedding).all(axis=(1, 3, 5))
+    if not whole.any() or not labels.any():
+        return 0.0
+    cubes = in_cubes(image).mean(axis=(1, 3, 5))[whole]
+    low, middle = np.quantile(cubes, (0.1587, 0.5))
+    stands_out = float(np.median(image[labels > 0]) - middle)
+    return max(0.0, stands_out) / max(float(middle - low), 1e-6)

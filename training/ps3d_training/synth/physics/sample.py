@@ -19,7 +19,7 @@ from ps3d_training.synth.physics.reconstruct import hardening_curve, reconstruct
 from ps3d_training.synth.physics.spec import PhysicsSpec
 from ps3d_training.synth.sample import SimulatedSample
 from ps3d_training.synth.surfaces import surfaces_of
-from ps3d_training.synth.truth import facts_of
+from ps3d_training.synth.truth import contrast_to_noise, facts_of
 
 _SLAB = 32
 """Slices that are projected at once."""
@@ -40,8 +40,10 @@ def make_physics_sample(spec: PhysicsSpec) -> SimulatedSample:
     grains = pack(spec.grains, inside, place)
     image, phases = _scanned(spec, grains, inside, (place, fill, scan))
     voxels = int(inside.sum()) * spec.grains.shape[0]
+    materials = materials_in(spec)
     facts = facts_of(grains.labels, inside_voxels=voxels, otherwise_voxels=spec.grains.particle_size_voxels)
-    return SimulatedSample(image, grains.labels, spec, facts, phases=phases, materials=materials_in(spec))
+    facts["contrast_to_noise"] = contrast_to_noise(image, grains.labels, phases == materials.index(spec.embedding))
+    return SimulatedSample(image, grains.labels, spec, facts, phases=phases, materials=materials)
 
 
 def physics_image_of(labels: Array, spec: PhysicsSpec) -> tuple[Array, Array]:
