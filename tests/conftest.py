@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import fake_engine
+from ps3d_rt import installing
 from ps3d_rt.cli import main
 from ps3d_rt.engines import factory
 
@@ -51,3 +52,10 @@ def _fake_engine_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         return fake_engine.FakeEngine(bundle.patch) if request.engine == "fake" else choose(bundle, request)
 
     monkeypatch.setattr(factory, "_choose", choose_here)
+
+
+@pytest.fixture(autouse=True)
+def _installed_with_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let messages name pip, whatever installed the environment of the tests."""
+    monkeypatch.setattr(installing, "_tool", lambda: "pip")
+    monkeypatch.setattr(installing, "_checkout", lambda: None)

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from ps3d_rt.errors import CapabilityError
+from ps3d_rt.errors import not_installed
 
 
 def require(*packages: str) -> None:
@@ -13,4 +13,4 @@ def require(*packages: str) -> None:
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise CapabilityError(f'this needs {", ".join(missing)}. Install it: pip install "ps3d-rt[bench]"')
+        raise not_installed(f"this needs {', '.join(missing)}", "ps3d-rt[bench]")

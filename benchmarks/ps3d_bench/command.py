@@ -9,7 +9,7 @@ import sysconfig
 import tempfile
 import time
 
-from ps3d_rt.errors import CapabilityError, Ps3dError
+from ps3d_rt.errors import Ps3dError, not_installed
 
 
 def installed_command() -> str:
@@ -20,7 +20,7 @@ def installed_command() -> str:
     """
     command = shutil.which("ps3d-rt", path=sysconfig.get_path("scripts"))
     if command is None:
-        raise CapabilityError("ps3d-rt is not installed beside this Python; install it: pip install ps3d-rt")
+        raise not_installed("ps3d-rt is not installed beside this Python", "ps3d-rt")
     return command
 
 

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from ps3d_rt.errors import CapabilityError
+from ps3d_rt.errors import not_installed
 
 
 def require_onnx() -> None:
@@ -12,4 +12,4 @@ def require_onnx() -> None:
         CapabilityError: naming what is missing and how to install it.
     """
     if find_spec("onnx") is None:
-        raise CapabilityError('changing a network needs onnx. Install it: pip install "ps3d-rt[export]"')
+        raise not_installed("changing a network needs onnx", "ps3d-rt[export]")

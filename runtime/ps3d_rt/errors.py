@@ -38,6 +38,18 @@ class CapabilityError(Ps3dError, ImportError):
     exit_code = 3
 
 
+def not_installed(what: str, requirement: str) -> CapabilityError:
+    """Say what does not load, and how to install it here.
+
+    Args:
+        what: such as "napari does not load".
+        requirement: a package, or an extra as ``ps3d-rt[annotate]``.
+    """
+    from ps3d_rt.installing import install_command  # noqa: PLC0415 - nobody needs it as long as all is there
+
+    return CapabilityError(f"{what}; install it: {install_command(requirement)}")
+
+
 class InterruptedRun(Ps3dError):  # noqa: N818 - it is not an error of anybody
     """The run was stopped before it was complete."""
 

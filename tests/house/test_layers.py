@@ -22,7 +22,8 @@ OUTSIDE = {"io", "logging", "os", "pathlib", "shutil", "socket", "subprocess", "
 """Standard modules that reach files, processes or the terminal."""
 
 LAYERS = {
-    "errors": set(),
+    "installing": set(),
+    "errors": {"installing"},
     "core": {"errors"},
     "events": {"core", "errors"},
     "io": {"core", "errors"},

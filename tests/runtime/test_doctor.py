@@ -13,8 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ps3d_rt import machine
 from ps3d_rt import model as model_module
-from ps3d_rt.cli.doctor import EXTRAS, _devices, as_text, doctor, examine
+from ps3d_rt.cli.doctor import PURPOSES, _devices, _extras, as_text, doctor, examine
 from ps3d_rt.cli.model import model_app
 from ps3d_rt.devices import gpus
 from ps3d_rt.engines import CPU_ENGINES, GPU_ENGINES
@@ -109,9 +110,21 @@ def test_the_text_report_names_everything() -> None:
         assert word in result.stdout
 
 
-def test_text_columns_are_aligned() -> None:
+def test_text_columns_are_aligned_and_a_reason_stands_there_once() -> None:
+    gone = "no driver (it does not load)."
     rows = [{"extra": "gpu", "ok": False, "for": "GPUs"}, {"extra": "train", "ok": True, "for": ""}]
-    assert as_text({"ready": True, "versions": {"a": "1", "bcd": "2"}, "models": [], "extras": rows}).split("\n") == [
+    found = {
+        "ready": True,
+        "verdict": "all is well",
+        "versions": {"a": "1", "bcd": "2"},
+        "models": [],
+        "devices": [{"device": "cuda", "detail": gone}],
+        "engines": [{"engine": name, "detail": f"cuda:0 is not there: {gone}"} for name in ("one", "two")],
+        "extras": rows,
+    }
+    assert as_text(found).split("\n") == [
+        "all is well.",
+        "",
         "versions",
         "  a    1",
         "  bcd  2",
@@ -119,16 +132,53 @@ def test_text_columns_are_aligned() -> None:
         "models",
         "  none",
         "",
+        "devices",
+        "  cuda  no driver (it does not load).",
+        "",
+        "engines",
+        "  one  cuda:0 is not there: as above",
+        "  two  as above",
+        "",
         "extras",
         "  gpu    no   GPUs",
         "  train  yes",
     ]
 
 
-def test_extras_are_recognised_by_a_package_they_install() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    for extra, (package, _) in EXTRAS.items():
-        assert any(package in needed for needed in project["optional-dependencies"][extra]), extra
+def test_every_extra_but_the_developers_own_is_listed_with_its_purpose() -> None:
+    found = {row["extra"]: row for row in _extras()}
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    # An installed checkout knows the extras of when it was installed.
+    assert {*found} <= {*PURPOSES}
+    assert {*project["optional-dependencies"]} - {"dev"} <= {*PURPOSES}
+    assert found["train"]["install"] == 'pip install "ps3d-rt[train]"'
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu avx512_bf16 avx512_vnni", "in bf16"),
+        ("fpu avx2 avx_vnni", "int8 models gain from VNNI"),
+        ("fpu avx2", "takes a half to a fifth of the time"),
+    ],
+)
+def test_what_to_expect_of_a_cpu_follows_from_its_features(
+    monkeypatch: pytest.MonkeyPatch, flags: str, expected: str
+) -> None:
+    monkeypatch.setattr(machine, "_cpuinfo", lambda: ["model name : Some CPU", f"flags : {flags}"])
+    rows = {row["what"]: row for row in machine.machine_facts()}
+    assert rows["CPU"]["value"].startswith("Some CPU, ")
+    assert expected in rows["bf16, VNNI"]["expect"]
+    assert ("bf16" in rows["bf16, VNNI"]["value"]) == ("bf16" in flags)
+    monkeypatch.setattr(machine, "_cpuinfo", list)  # Windows, macOS
+    assert machine.cpu_features() is None
+    assert rows["memory"]["value"].endswith(" free")
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_verdict_is_the_first_line() -> None:
+    first = CliRunner().invoke(app, []).stdout.splitlines()[0]
+    assert first.startswith("predict works here, with openvino in ")
 
 
 def test_gpus_are_listed_with_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:

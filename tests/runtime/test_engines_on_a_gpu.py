@@ -278,5 +278,5 @@ def test_a_gpu_without_cupy_is_not_used_and_that_is_said(
     with caplog.at_level(logging.WARNING), open_engine(tiny_bundle) as ready:
         assert ready.spec.device == "cpu"
     assert "cuda:0 (H200) is not used" in caplog.text
-    with pytest.raises(CapabilityError, match=r"pip install 'ps3d-rt\[gpu\]'"):
+    with pytest.raises(CapabilityError, match=r'pip install "ps3d-rt\[gpu\]"'):
         open_engine(tiny_bundle, device="cuda:0")

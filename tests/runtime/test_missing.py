@@ -54,7 +54,7 @@ def test_without_a_driver_nothing_runs_on_a_gpu(
         ("tensorrt", "tensorrt", 'pip install "ps3d-rt[tensorrt]"'),
         ("tensorrt-rtx", "tensorrt-rtx", 'pip install "ps3d-rt[tensorrt-rtx]"'),
         ("onnxruntime-cuda", None, "pip install onnxruntime-gpu"),
-        ("tensorrt-rtx", "cupy", "pip install 'ps3d-rt[gpu]'"),
+        ("tensorrt-rtx", "cupy", 'pip install "ps3d-rt[gpu]"'),
         ("openvino", "openvino", "pip install openvino"),
         ("onnxruntime", "onnxruntime", "pip install onnxruntime"),
     ],

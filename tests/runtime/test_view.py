@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -127,3 +129,28 @@ def test_values_that_are_missing_or_all_alike_have_colours_too(out: Path) -> Non
     assert len(np.unique(colours_by(alike, "sphericity"), axis=0)) == 1
     missing = replace(table, elongation=np.append(np.nan, table.elongation[1:]))
     assert colours_by(missing, "elongation")[0].tolist() == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("where", ["Viewer", "run"])
+def test_without_opengl_there_is_a_message(cli: Any, out: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise RuntimeError("Could not create GL context")
+
+    napari = SimpleNamespace(Viewer=lambda **options: None, run=lambda: None)
+    setattr(napari, where, fail)
+    monkeypatch.setattr(ps3d_rt.view.napari_layers, "import_napari", lambda: napari)
+    monkeypatch.setattr(ps3d_rt.view.napari_layers, "add_layers", lambda *layers: None)
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    code, _, err = cli("view", out)
+    assert (code, "Traceback" in err) == (3, False)
+    assert "needs a screen and OpenGL; look at the output in a browser" in err
+    assert err.rstrip().endswith("– Could not create GL context")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a screen")
+def test_without_a_screen_napari_is_not_started(cli: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ps3d_rt.view.napari_layers, "import_napari", lambda: None)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    code, _, err = cli("view", out)
+    assert (code, "DISPLAY is not set" in err) == (3, True)

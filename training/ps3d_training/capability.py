@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from ps3d_rt.errors import CapabilityError
+from ps3d_rt.errors import not_installed
 
 TRAINING_PACKAGES = ("torch", "nnunetv2", "onnx")
 
@@ -15,4 +15,4 @@ def require_training_packages() -> None:
     """
     missing = [name for name in TRAINING_PACKAGES if find_spec(name) is None]
     if missing:
-        raise CapabilityError(f'training needs {", ".join(missing)}. Install it: pip install "ps3d-rt[train]"')
+        raise not_installed(f"training needs {', '.join(missing)}", "ps3d-rt[train]")

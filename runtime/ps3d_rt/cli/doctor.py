@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-from importlib.metadata import PackageNotFoundError, version
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Annotated, Any
 
 import typer
 
 from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.installing import install_command
 
-EXTRAS = {
-    "train": ("nnunetv2", "train on your own material"),
-    "gpu": ("cupy-cuda13x", "run on an NVIDIA GPU"),
-    "tensorrt": ("tensorrt", "the fastest engine on data-centre GPUs"),
-    "tensorrt-rtx": ("tensorrt-rtx-cu13", "the fastest engine on RTX workstations"),
+PURPOSES = {
+    "annotate": "look at results and labels in napari",
+    "bench": "compare with other methods, draw plots",
+    "cluster": "run on several machines",
+    "dicom": "read DICOM",
+    "excel": "write .xlsx",
+    "export": "models in other precisions, engines",
+    "gpu": "run on an NVIDIA GPU",
+    "tensorrt": "the fastest engine on data-centre GPUs",
+    "tensorrt-rtx": "the fastest engine on RTX workstations",
+    "train": "train on your own material",
 }
-"""Extra → the package it is recognised by, and what it is for."""
+"""What the extras are for."""
+_FOR_DEVELOPERS = {"dev"}
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False) -> None:
-    """Report versions, devices, the engines that run here, the bundled models, and extras that could be installed.
+    """Say whether predict works here and how fast to expect it: machine, engines, models, extras and versions.
 
-    Every engine runs one patch; on a GPU it is built first, if it has not been. Ends with exit code 3 if
-    ``ps3d-rt predict`` cannot work here.
+    Every engine runs one patch; on a GPU it is built first, if it has not been. Ends with exit code 3 if predict cannot
+    work here.
 
     Example: ps3d-rt doctor
     """
@@ -37,38 +45,52 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="The same as JSO
 
 def examine() -> dict[str, Any]:
     """Look at everything; nothing that is broken stops the rest from being looked at."""
-    from ps3d_rt.versions import versions  # noqa: PLC0415 - keeps --help fast
+    from ps3d_rt.machine import machine_facts  # noqa: PLC0415 - keeps --help fast
+    from ps3d_rt.versions import release, versions  # noqa: PLC0415
 
     models = _models()
     whole = [model["model"] for model in models if model["ok"]]
     engines = _engines(whole[0] if whole else None)
+    ready = any(engine["ok"] for engine in engines)
     return {
-        "ready": any(engine["ok"] for engine in engines),
-        "versions": versions(),
+        "ready": ready,
+        "verdict": _verdict(engines) if ready else "predict does not work here: see models and engines",
+        "machine": machine_facts(),
         "devices": _devices(),
-        "models": models,
         "engines": engines,
-        "extras": [
-            {"extra": extra, "ok": _is_installed(package), "for": purpose, "install": f'pip install "ps3d-rt[{extra}]"'}
-            for extra, (package, purpose) in EXTRAS.items()
-        ],
+        "models": models,
+        "extras": _extras(),
+        "versions": {"release": release(), **versions()},
     }
 
 
+def _verdict(engines: list[dict[str, Any]]) -> str:
+    best = next(engine for engine in engines if engine["ok"])
+    return f"predict works here, with {best['engine']} in {best['precision']} on {best['device']}"
+
+
 def as_text(found: dict[str, Any]) -> str:
-    """Write the report as aligned plain text, a section a topic."""
-    lines: list[str] = []
+    """Write the report as aligned plain text: the verdict, then a section a topic; a reason stands there once."""
+    lines, said = [f"{found['verdict']}."], set[str]()
     for section, content in found.items():
         if isinstance(content, dict):
             rows = [list(map(str, item)) for item in content.items()]
         elif isinstance(content, list):
-            rows = [list(map(_word, row.values())) for row in content] or [["none"]]
+            rows = [list(map(_word, _once(row, said).values())) for row in content] or [["none"]]
         else:
             continue
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines += ["", section]
         lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return "\n".join(lines[1:])
+    return "\n".join(lines)
+
+
+def _once(row: dict[str, Any], said: set[str]) -> dict[str, Any]:
+    """Leave out the end of a reason that was given before, of a GPU that is not there for example."""
+    detail = row.get("detail", "")
+    known = max((text for text in said if detail.endswith(text)), key=len, default="")
+    said.add(detail)
+    return row if not known else row | {"detail": detail.removesuffix(known) + "as above"}
 
 
 def _word(value: Any) -> str:
@@ -112,8 +134,9 @@ def _engines(model: str | None) -> list[dict[str, Any]]:
 
 def _devices() -> list[dict[str, Any]]:
     from ps3d_rt.devices.gpus import find_gpus  # noqa: PLC0415
+    from ps3d_rt.machine import cpu_name  # noqa: PLC0415
 
-    rows = [{"device": "cpu", "name": platform.processor() or platform.machine(), "detail": f"{os.cpu_count()} cores"}]
+    rows = [{"device": "cpu", "name": cpu_name(), "detail": f"{os.cpu_count()} cores"}]
     try:
         for gpu in find_gpus():
             (major, minor), (cuda, release) = gpu.capability, gpu.cuda
@@ -122,6 +145,25 @@ def _devices() -> list[dict[str, Any]]:
     except CapabilityError as error:
         rows.append({"device": "cuda", "name": "none", "detail": str(error)})
     return rows
+
+
+def _extras() -> list[dict[str, Any]]:
+    """List what could be installed beside, and whether it is: all packages that an extra names without conditions."""
+    needed: dict[str, list[str]] = {}
+    for line in requires("ps3d-rt") or []:
+        if (found := re.fullmatch(r"([\w.-]+).*; *extra == ['\"]([\w-]+)['\"]", line)) and found[
+            2
+        ] not in _FOR_DEVELOPERS:
+            needed.setdefault(found[2], []).append(found[1])
+    return [
+        {
+            "extra": extra,
+            "ok": all(map(_is_installed, packages)),
+            "for": PURPOSES.get(extra, ""),
+            "install": install_command(f"ps3d-rt[{extra}]"),
+        }
+        for extra, packages in sorted(needed.items())
+    ]
 
 
 def _is_installed(package: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ps3d_rt.errors import CapabilityError, InputError, Ps3dError
+from ps3d_rt.errors import InputError, Ps3dError, not_installed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,7 +63,7 @@ def namespace_of(device: str) -> ModuleType:
     try:
         return import_module("cupy")
     except ImportError as error:
-        raise CapabilityError(f"CuPy does not load ({error}); install it: pip install 'ps3d-rt[gpu]'.") from error
+        raise not_installed(f"CuPy does not load ({error})", "ps3d-rt[gpu]") from error
 
 
 def asnumpy(x: Any) -> NDArray[Any]:

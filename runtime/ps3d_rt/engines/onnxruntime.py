@@ -14,7 +14,7 @@ import numpy as np
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
-from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.errors import CapabilityError, InputError, not_installed
 
 
 @final
@@ -68,7 +68,7 @@ def load_onnxruntime() -> Any:
     try:
         return import_module("onnxruntime")
     except ImportError as error:
-        raise CapabilityError(f"ONNX Runtime does not load ({error}); install it: pip install onnxruntime.") from error
+        raise not_installed(f"ONNX Runtime does not load ({error})", "onnxruntime") from error
 
 
 def errors_of_onnxruntime(*names: str) -> tuple[type[Exception], ...]:

@@ -17,7 +17,7 @@ from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
 from ps3d_rt.engines.batches import DeviceLimits, score_in_batches, try_once
 from ps3d_rt.engines.onnxruntime import errors_of_onnxruntime, load_onnxruntime, open_session
 from ps3d_rt.engines.tensorrt import arithmetic
-from ps3d_rt.errors import CapabilityError
+from ps3d_rt.errors import CapabilityError, not_installed
 
 PROVIDER = "CUDAExecutionProvider"
 SEARCH = "HEURISTIC"
@@ -71,9 +71,9 @@ class OnnxRuntimeCudaEngine(Engine):
         except failures as error:
             raise CapabilityError(f"ONNX Runtime does not start on {self._gpu.identity}: {error}") from error
         if PROVIDER not in self._session.get_providers():
-            raise CapabilityError(
-                "ONNX Runtime cannot load its CUDA part; CUDA or cuDNN is missing or of another version: "
-                'pip install "onnxruntime-gpu[cuda,cudnn]".'
+            raise not_installed(
+                "ONNX Runtime cannot load its CUDA part; CUDA or cuDNN is missing or of another version",
+                "onnxruntime-gpu[cuda,cudnn]",
             )
         self._options = runtime.RunOptions()
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")  # events order the streams

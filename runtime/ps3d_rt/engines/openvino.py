@@ -20,7 +20,7 @@ import numpy as np
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
-from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.errors import CapabilityError, InputError, not_installed
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _load() -> Any:
         with _without_telemetry():
             return import_module("openvino")
     except ImportError as error:
-        raise CapabilityError(f"OpenVINO does not load ({error}); install it: pip install openvino.") from error
+        raise not_installed(f"OpenVINO does not load ({error})", "openvino") from error
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from ps3d_rt.core.grid import Zyx
 from ps3d_rt.devices.gpus import Gpu
 from ps3d_rt.engines.base import CLASSES
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey
-from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.errors import CapabilityError, InputError, not_installed
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +58,7 @@ def load_tensorrt(flavour: str) -> Any:
             return import_module(name)
         except (ImportError, OSError) as error:
             reasons.append(str(error))
-    raise CapabilityError(
-        f'{flavour} does not load ({"; ".join(reasons)}); install it: pip install "ps3d-rt[{flavour}]".'
-    )
+    raise not_installed(f"{flavour} does not load ({'; '.join(reasons)})", f"ps3d-rt[{flavour}]")
 
 
 def is_installed(name: str) -> bool:

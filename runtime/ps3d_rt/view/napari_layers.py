@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -10,7 +14,7 @@ import zarr
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import ParticleTable
-from ps3d_rt.errors import CapabilityError
+from ps3d_rt.errors import CapabilityError, not_installed
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.labels_writer import GROUP, LabelsZarr
 from ps3d_rt.output import Output
@@ -27,10 +31,37 @@ def import_napari(module: str = "napari") -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise CapabilityError(
-            f"napari does not load ({error}); install it: pip install 'ps3d-rt[annotate]', or look at the output in a "
-            "browser: --neuroglancer."
+        raise not_installed(
+            f"napari does not load ({error}), and a browser would do too (--neuroglancer)", "ps3d-rt[annotate]"
         ) from error
+
+
+@contextmanager
+def viewer_window(title: str) -> Iterator[Any]:
+    """Open napari's window for the block that fills it, then show it until it is closed.
+
+    Raises:
+        CapabilityError: if napari is not installed, or cannot show a window here.
+    """
+    napari = import_napari()
+    instead = "look at the output in a browser: ps3d-rt view OUT --neuroglancer, or its report.html"
+    if sys.platform == "linux" and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))):
+        # Qt would end the process without a word of ours.
+        raise CapabilityError(f"napari needs a screen, and this session has none (DISPLAY is not set); {instead}.")
+    try:
+        viewer = napari.Viewer(title=title)
+    except Exception as error:
+        raise _no_window(error, instead) from error
+    yield viewer
+    try:
+        napari.run()
+    except Exception as error:
+        raise _no_window(error, instead) from error
+
+
+def _no_window(error: Exception, instead: str) -> CapabilityError:
+    said = " ".join(str(error).split()) or type(error).__name__
+    return CapabilityError(f"napari cannot show its window, which needs a screen and OpenGL; {instead} – {said}")
 
 
 def add_layers(viewer: Any, output: Output, color_by: str | None = None) -> None:

@@ -15,7 +15,7 @@ from typing import IO, Any
 import imagecodecs
 import numpy as np
 
-from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.errors import InputError, not_installed
 from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.dicom.series import ImageHeader, arrange
 from ps3d_rt.io.read_errors import read_errors
@@ -98,7 +98,7 @@ def _pydicom() -> ModuleType:
         import pydicom.errors  # noqa: PLC0415
         import pydicom.pixels  # noqa: PLC0415
     except ImportError as error:
-        raise CapabilityError(f'pydicom does not load ({error}); install it: pip install "ps3d-rt[dicom]".') from error
+        raise not_installed(f"pydicom does not load ({error})", "ps3d-rt[dicom]") from error
     # It tells of every value that the standard would write differently; what matters here is checked here.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom(\.|$)")
     return pydicom
