@@ -28,7 +28,7 @@ from ps3d_export.samples import CALIBRATION, simulate
 from ps3d_export.variant import export_variant
 from ps3d_rt.core.metrics import evaluate
 from ps3d_rt.core.normalize import network_input
-from ps3d_rt.engines import Engine, open_engine
+from ps3d_rt.engines import DeviceLimits, Engine, open_engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle, load_model
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
         engines = {
             name: stack.enter_context(
                 open_engine(eight if name == "int8" else whole, engine="openvino", precision=asked,
-                            threads=options.threads)
+                            limits=DeviceLimits(threads=options.threads))
             )
             for name, asked in ENGINES.items()
         }  # fmt: skip

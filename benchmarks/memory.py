@@ -179,7 +179,7 @@ def _threads(threads: int, gib: float) -> dict[str, Any]:
     )
     network = patch.object(pipeline, "segment_volume", partial(_stand_in, side))
     with network, tempfile.TemporaryDirectory(dir=ROOT / "work") as folder:
-        run = predict_to_folder(ArrayVolume(image), model, _NoNetwork(), config, Path(folder) / "out")
+        run = predict_to_folder((ArrayVolume(image), model, _NoNetwork(), config), Path(folder) / "out")
     return {"budget_gib": gib, "threads": threads, "shape": shape, "stages_seconds": run["seconds"]}
 
 

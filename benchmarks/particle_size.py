@@ -26,7 +26,7 @@ from ps3d_bench.samples import Case, load_cases
 from ps3d_bench.script import add_model, add_sizes, result_head, run_script, script_parser
 from ps3d_rt.core.measure import measure
 from ps3d_rt.core.size_trials import SizeEstimate
-from ps3d_rt.engines import open_engine
+from ps3d_rt.engines import DeviceLimits, open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.events import ignore
 from ps3d_rt.io.base import ArrayVolume, Volume
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     bundle = ps3d_rt.load_model(options.model)
     sizes = [float(size) for size in options.sizes.split(",")]
     rows = []
-    with open_engine(bundle, threads=options.threads) as engine:
+    with open_engine(bundle, limits=DeviceLimits(threads=options.threads)) as engine:
         for case in load_cases(options.cache, [spec(options.seed, size) for size in sizes]):
             rows.append(on_sample(case, bundle, engine))
             print(json.dumps({k: v for k, v in rows[-1].items() if k != "trials"}), file=sys.stderr, flush=True)

@@ -29,7 +29,7 @@ from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box, Sweep
 from ps3d_rt.core.measure import measure
 from ps3d_rt.core.resample import resample_labels, smooth_labels_box
-from ps3d_rt.engines import open_engine
+from ps3d_rt.engines import DeviceLimits, open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     bundle = ps3d_rt.load_model(options.model)
     specs = [spec(options.seed + i, float(size)) for i, size in enumerate(options.sizes.split(","))]
     rows = []
-    with open_engine(bundle, threads=options.threads) as engine:
+    with open_engine(bundle, limits=DeviceLimits(threads=options.threads)) as engine:
         for case in load_cases(options.cache, specs):
             rows += compare(case, bundle, engine)
     methods = list(dict.fromkeys(row["method"] for row in rows))

@@ -81,7 +81,7 @@ def balls(side: int) -> Any:
 def _resample(image: Any, shape: Zyx, xp: Any) -> None:
     whole = Box.of_shape(shape)
     stream = PlaneStream(
-        lambda box: image[box.slices], whole, image.shape, shape, zoom=(ZOOM,) * 3, lowpass=True, planes_per_read=64
+        lambda box: image[box.slices], whole, (image.shape, shape), zoom=(ZOOM,) * 3, lowpass=True, planes_per_read=64
     )
     for first in range(0, shape[0], 16):
         zscore(stream.take(min(16, shape[0] - first)), GrayScale(30_000.0, 17_000.0))

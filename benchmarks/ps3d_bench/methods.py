@@ -20,7 +20,7 @@ from ps3d_bench.baselines import threshwater, unet2d, watershed
 from ps3d_bench.baselines.unet2d import SliceNetwork
 from ps3d_bench.samples import Case, load_cases
 from ps3d_rt.core.arrays import Array
-from ps3d_rt.engines import open_engine
+from ps3d_rt.engines import DeviceLimits, open_engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.samples import find_samples
@@ -148,7 +148,8 @@ class Ours:
         scan = ArrayVolume(case.image, case.spacing_mm)
         options = PredictOptions(particle_size=case.particle_size_mm, overlap=self.overlap, threads=self.threads)
         config = configure(scan, self.bundle, options)
-        with open_engine(self.bundle, engine=self.engine, threads=self.threads, mirror=self.mirror) as ready:
+        limits = DeviceLimits(threads=self.threads)
+        with open_engine(self.bundle, engine=self.engine, mirror=self.mirror, limits=limits) as ready:
             result = predict_volume(scan, self.bundle, ready, config)
         seconds = time.perf_counter() - start
         facts = {"stages_seconds": result.run["seconds"]}

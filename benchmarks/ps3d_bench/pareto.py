@@ -27,7 +27,7 @@ from ps3d_bench.accuracy_samples import DENSE, LOOSE, SAMPLES
 from ps3d_bench.environment import machine, write_result
 from ps3d_bench.samples import Case, generator_hash, load_cases
 from ps3d_rt.core.metrics import evaluate
-from ps3d_rt.engines import open_engine
+from ps3d_rt.engines import DeviceLimits, open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
@@ -205,8 +205,10 @@ class Study:
     ) -> Row:
         """Read the row of everything that decides it; measure it first if it is not there."""
         manifest = {name: value for name, value in point.bundle.to_json().items() if name != "provenance"}
-        asked: dict[str, Any] = {"engine": self.engine, "device": self.device, "threads": self.threads}
-        with open_engine(point.bundle, **asked, mirror=point.mirror) as engine:
+        asked: dict[str, Any] = {"engine": self.engine, "device": self.device}
+        with open_engine(
+            point.bundle, **asked, mirror=point.mirror, limits=DeviceLimits(threads=self.threads)
+        ) as engine:
             decides = {
                 "bundle": manifest,
                 "overlap": point.overlap,

@@ -12,6 +12,7 @@ import numpy as np
 from ps3d_rt.devices import device_named
 from ps3d_rt.devices.gpus import Gpu, find_gpu
 from ps3d_rt.engines import Engine
+from ps3d_rt.engines.base import OnnxNetwork
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey
 from ps3d_rt.engines.factory import precision_of
 from ps3d_rt.engines.tensorrt import TensorRtEngine
@@ -72,9 +73,8 @@ def _fastest(cache: EngineCache, key: EngineKey, onnx: Path, norms: tuple[str, .
         for norm in norms:
             trial = EngineCache(Path(scratch) / norm)
             built = build_into(trial, key, onnx, norm=norm)
-            with TensorRtEngine(
-                onnx, key.patch, flavour=key.flavour, precision=key.precision, device=device, cache=trial
-            ) as engine:
+            network = OnnxNetwork(path=onnx, patch=key.patch, precision=key.precision)
+            with TensorRtEngine(network, flavour=key.flavour, device=device, cache=trial) as engine:
                 found[norm] = patches_per_s(engine), built.path.read_bytes(), built
     speeds = {norm: round(speed, 3) for norm, (speed, _, _) in found.items()}
     logger.info("patches/s by norm: %s", speeds)

@@ -26,7 +26,6 @@ def judge_model(
     precision: str = "auto",
     reference: str | None = None,
     samples: Path | None = None,
-    cache: EngineCache | None = None,
 ) -> tuple[Verdict, list[Path]]:
     """Judge one engine of a model and keep the verdict.
 
@@ -37,7 +36,6 @@ def judge_model(
         precision: of the engine.
         reference: name or path of the float32 model; None: it is looked for.
         samples: labelled samples; None: simulated ones.
-        cache: of built engines; None: the user's.
 
     Returns:
         The verdict, and the files it was written to.
@@ -56,7 +54,7 @@ def judge_model(
     ):
         folder = simulate(Path(scratch), GATE) if samples is None else samples
         verdict = judge(judged, expected, bundle, read_samples(folder))
-    return verdict, record(bundle, judged.spec, verdict, cache)
+    return verdict, record(bundle, judged.spec, verdict)
 
 
 def reference_of(bundle: ModelBundle, named: str | None = None) -> ModelBundle:

@@ -31,6 +31,7 @@ from ps3d_rt.plan import PredictConfig
 from ps3d_rt.predict_options import AUTO, PredictOptions, configure, with_options
 from ps3d_rt.run_folder import known_precision, work_of
 from ps3d_rt.stages.gray_scale import volume_bins
+from ps3d_rt.stages.prediction import Opened
 from ps3d_rt.workers import usable_cores
 
 
@@ -89,13 +90,11 @@ def predict_to_folder(
 
     output.check_output(Path(folder), overwrite=overwrite)
     with prepared(volume, PredictOptions(**options), Path(folder)) as opened:
-        return output.predict_to_folder(*opened, Path(folder), overwrite=overwrite, on_event=progress)
+        return output.predict_to_folder(opened, Path(folder), overwrite=overwrite, on_event=progress)
 
 
 @contextmanager
-def prepared(
-    volume: Any, options: PredictOptions, folder: Path | None = None
-) -> Iterator[tuple[Volume, ModelBundle, Engine, PredictConfig]]:
+def prepared(volume: Any, options: PredictOptions, folder: Path | None = None) -> Iterator[Opened]:
     """Open everything that a run needs, the engine last: it takes longest. A file is closed again.
 
     Args:
@@ -123,14 +122,14 @@ def _engine(
 ) -> Engine:
     """Open the engine, in the precision of the run that goes on if there is one and this CPU has it."""
     threads, workers = options.threads, options.workers
+    share = threads if workers == 1 else max(1, (threads or usable_cores()) // workers)
     open_in = partial(
         open_engine,
         bundle,
         engine=options.engine,
         device=device,
-        threads=threads if workers == 1 else max(1, (threads or usable_cores()) // workers),
         mirror=options.mirror,
-        limits=DeviceLimits(memory_bytes=config.network_bytes),
+        limits=DeviceLimits(threads=share, memory_bytes=config.network_bytes),
     )
     if known is not None:
         with suppress(CapabilityError):

@@ -23,7 +23,6 @@ from typing import Any
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.measure import ParticleTable
-from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, RunDone, RunResumed, ignore
 from ps3d_rt.io.base import Volume
@@ -35,9 +34,7 @@ from ps3d_rt.io.spilled_rows import SpilledRows
 from ps3d_rt.io.table import read_table, write_dropped
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
-from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import prepare, run_stages
-from ps3d_rt.plan import PredictConfig
 from ps3d_rt.report import add_run, draw_report, take_pictures, write_report
 from ps3d_rt.run_folder import (
     MARK,
@@ -51,7 +48,7 @@ from ps3d_rt.run_folder import (
     work_of,
 )
 from ps3d_rt.run_record import RunRecord, read_record
-from ps3d_rt.stages.prediction import KnownSize, Prediction
+from ps3d_rt.stages.prediction import KnownSize, Opened, Prediction
 from ps3d_rt.stages.storage import RunStorage
 
 REPORT = "report.html"
@@ -75,10 +72,7 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
 
 
 def predict_to_folder(
-    volume: Volume,
-    model: ModelBundle,
-    engine: Engine,
-    config: PredictConfig,
+    opened: Opened,
     folder: Path,
     *,
     overwrite: bool = False,
@@ -87,10 +81,7 @@ def predict_to_folder(
     """Segment a scan and write everything a run leaves behind; go on with a run that was stopped.
 
     Args:
-        volume: the scan; read from worker processes too if there are any.
-        model: what the engine runs.
-        engine: open engine of ``model``.
-        config: how.
+        opened: the scan, read from worker processes too if there are any; the model; its open engine; and how.
         folder: the output; appears when it is complete.
         overwrite: replace an output that is there, at the very end.
         on_event: called with every event.
@@ -104,6 +95,7 @@ def predict_to_folder(
         InterruptedRun: if the disk is full: as before.
     """
     check_output(folder, overwrite=overwrite)
+    volume, model, engine, config = opened
     began = time.perf_counter()
     work = work_of(folder)
     if config.memory_by_default and (work / _BUDGET).is_file():

@@ -40,7 +40,7 @@ def out(tmp_path: Path, scan: Path) -> Path:
     model = fake_bundle(PATCH[0], target_size_voxels=11.0)
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.11, overlap=0.5)
     with open_volume(scan, shape=SHAPE, dtype="<u2", spacing_mm=0.01) as volume:
-        predict_to_folder(volume, model, FakeEngine(PATCH, threshold=1.0), config, tmp_path / "out")
+        predict_to_folder((volume, model, FakeEngine(PATCH, threshold=1.0), config), tmp_path / "out")
     return tmp_path / "out"
 
 

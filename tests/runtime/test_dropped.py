@@ -115,7 +115,7 @@ def test_any_chunks_and_workers_drop_the_same(tmp_path: Path, changes: dict[str,
     model = write_bundle(tmp_path / "fake.ps3d", MODEL, {"a.onnx": tmp_path / "a.onnx"})
     engine = SharedEngine(FakeEngine(PATCH), partial(FakeEngine, PATCH))
     with open_volume(tmp_path / "bodies.npy", spacing_mm=0.01) as volume:
-        predict_to_folder(volume, model, engine, config(**changes), tmp_path / "out")
+        predict_to_folder((volume, model, engine, config(**changes)), tmp_path / "out")
     found = parquet.read_table(tmp_path / "out" / "dropped.parquet")
     assert found.column_names == list(want.columns())
     for name, column in want.columns().items():
@@ -129,7 +129,7 @@ def test_number_and_share_are_in_run_json_the_report_and_the_last_line(
     caplog.set_level(logging.INFO, "ps3d_rt")
     volume, there = scan(), masks()
     with listening() as tell:
-        run = predict_to_folder(volume, MODEL, FakeEngine(PATCH), config(), tmp_path / "out", on_event=tell)
+        run = predict_to_folder((volume, MODEL, FakeEngine(PATCH), config()), tmp_path / "out", on_event=tell)
     gone = {name: int(there[name].sum()) for name in ("faint", "fine", "speck")}
     share = sum(gone.values()) / sum(int(mask.sum()) for mask in there.values())
     assert run["dropped"] == json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["dropped"]

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, save
 from fake_engine import FakeEngine
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.devices import gpus
-from ps3d_rt.engines import CPU_ENGINES, open_engine
+from ps3d_rt.engines import CPU_ENGINES, DeviceLimits, open_engine
 from ps3d_rt.engines.onnxruntime import OnnxRuntimeEngine
 from ps3d_rt.engines.openvino import OpenVinoEngine
 from ps3d_rt.errors import CapabilityError, InputError
@@ -61,7 +61,7 @@ def test_scores_do_not_depend_on_the_company(
     tiny_bundle: ModelBundle, engine: str, precision: str, threads: int
 ) -> None:
     patches = some_patches(7)
-    with open_engine(tiny_bundle, engine=engine, precision=precision, threads=threads) as ready:
+    with open_engine(tiny_bundle, engine=engine, precision=precision, limits=DeviceLimits(threads=threads)) as ready:
         alone = np.concatenate([ready.infer(patch[None]).copy() for patch in patches])
         np.testing.assert_array_equal(ready.infer(patches), alone)
         np.testing.assert_array_equal(ready.infer(patches[::-1]), alone[::-1])
@@ -227,8 +227,8 @@ def test_a_model_that_failed_its_gate_runs_only_where_an_engine_is_named(
         {"device": "cuda"},
         {"precision": "int4"},
         {"precision": "int4", "engine": "onnxruntime"},
-        {"threads": 0},
-        {"threads": 0, "engine": "onnxruntime"},
+        {"limits": DeviceLimits(threads=0)},
+        {"limits": DeviceLimits(threads=0), "engine": "onnxruntime"},
     ],
 )
 def test_what_nobody_knows_is_a_wrong_input(tiny_bundle: ModelBundle, options: dict[str, Any]) -> None:

@@ -207,7 +207,7 @@ def test_planes_are_resampled_to_the_bytes_of_the_cpu(cupy, dtype, zoom):
     planes = []
     for xp in (np, cupy):
         stream = PlaneStream(
-            lambda box, xp=xp: xp.asarray(image[box.slices]), region, image.shape, shape, zoom=zoom, planes_per_read=4
+            lambda box, xp=xp: xp.asarray(image[box.slices]), region, (image.shape, shape), zoom=zoom, planes_per_read=4
         )
         parts = [stream.take(2), stream.take(region.shape[0] - 2)]
         planes.append([zscore(part, GrayScale(120.3, 61.7)) for part in parts])

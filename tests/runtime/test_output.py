@@ -60,7 +60,7 @@ def volume() -> ArrayVolume:
 @pytest.fixture
 def predict(model: Any) -> Any:
     def call(volume: ArrayVolume, folder: Path, **options: Any) -> dict[str, Any]:
-        return predict_to_folder(volume, model, FakeEngine(PATCH, threshold=1.0), CONFIG, folder, **options)
+        return predict_to_folder((volume, model, FakeEngine(PATCH, threshold=1.0), CONFIG), folder, **options)
 
     return call
 
@@ -148,7 +148,7 @@ def test_a_run_goes_on_with_the_budget_that_it_began_with_unless_another_is_aske
 
     def run(budget: int, *, by_default: bool) -> dict[str, Any]:
         config = replace(CONFIG, memory_bytes=budget, memory_by_default=by_default)
-        return predict_to_folder(volume, model, engine, config, tmp_path / "out", overwrite=True)
+        return predict_to_folder((volume, model, engine, config), tmp_path / "out", overwrite=True)
 
     for by_default, budget in ((True, 2**32), (False, 2**33)):
         with monkeypatch.context() as patched:

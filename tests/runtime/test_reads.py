@@ -63,7 +63,7 @@ def test_a_run_decodes_the_scan_once_for_the_network_and_once_for_the_table(
         seen.append(event)
 
     engine = FakeEngine(PATCH, threshold=1.0)
-    run = predict_to_folder(volume, fake_model(patch=PATCH[0]), engine, CONFIG, tmp_path / "out", on_event=hear)
+    run = predict_to_folder((volume, fake_model(patch=PATCH[0]), engine, CONFIG), tmp_path / "out", on_event=hear)
     assert run["particles"] == 240
     decoded = {stage: count / scan.nbytes for stage, count in volume.decoded.items()}
     assert decoded.pop("network") == 1

@@ -124,7 +124,9 @@ def test_a_stream_of_any_region_gives_the_bytes_of_the_whole(xp, data, source, s
     region = data.draw(boxes(shape))
     reads = Reads(image, xp)
     with patch("ps3d_rt.core.resample._READ_VOXELS", data.draw(st.integers(1, 400))):
-        stream = PlaneStream(reads, region, source, shape, zoom=zoom, lowpass=lowpass, planes_per_read=planes_per_read)
+        stream = PlaneStream(
+            reads, region, (source, shape), zoom=zoom, lowpass=lowpass, planes_per_read=planes_per_read
+        )
         planes = [np.asarray(stream.take(n)) for n in cut(data.draw, region.shape[0])]
     whole = resample(image, shape, zoom=zoom, lowpass=lowpass)[region.slices]
     assert np.concatenate(planes).tobytes() == whole.tobytes()
@@ -140,7 +142,7 @@ def test_a_stream_reads_only_what_its_region_needs():
     image = np.zeros((100, 40, 40), np.uint16)
     reads = Reads(image)
     region = Box((20, 8, 0), (30, 16, 40))
-    stream = PlaneStream(reads, region, image.shape, (200, 80, 40), zoom=(2, 2, 1), planes_per_read=4)
+    stream = PlaneStream(reads, region, (image.shape, (200, 80, 40)), zoom=(2, 2, 1), planes_per_read=4)
     assert reads.boxes == [], "nothing is read before it is needed"
     stream.take(10)
     assert reads.boxes == [Box((8, 3, 0), (16, 9, 40))]
@@ -149,7 +151,7 @@ def test_a_stream_reads_only_what_its_region_needs():
 def test_every_source_plane_is_resampled_once_and_nothing_read_is_kept_at_the_end():
     image = np.zeros((30, 4, 4), np.uint16)
     reads = Reads(image)
-    stream = PlaneStream(reads, Box.of_shape((12, 2, 2)), image.shape, (12, 2, 2), zoom=(0.4,) * 3, planes_per_read=7)
+    stream = PlaneStream(reads, Box.of_shape((12, 2, 2)), (image.shape, (12, 2, 2)), zoom=(0.4,) * 3, planes_per_read=7)
     slots = []
 
     def note(plane, y, x, out, slot):
@@ -170,8 +172,7 @@ def test_planes_that_nobody_needs_are_not_read():
         stream = PlaneStream(
             reads,
             Box.of_shape((3, 2, 2)),
-            image.shape,
-            (3, 2, 2),
+            (image.shape, (3, 2, 2)),
             zoom=(1 / 30, 1, 1),
             lowpass=False,
             planes_per_read=8,
@@ -188,7 +189,7 @@ def test_a_read_brings_whole_chunks_up_to_a_bound(planes_per_read, most, depths)
     reads = Reads(image)
     with patch("ps3d_rt.core.resample._READ_VOXELS", most):
         PlaneStream(
-            reads, Box.of_shape((8, 2, 2)), image.shape, (8, 2, 2), zoom=(0.4,) * 3, planes_per_read=planes_per_read
+            reads, Box.of_shape((8, 2, 2)), (image.shape, (8, 2, 2)), zoom=(0.4,) * 3, planes_per_read=planes_per_read
         ).take(8)
     assert [box.shape[0] for box in reads.boxes] == depths
 
@@ -196,7 +197,7 @@ def test_a_read_brings_whole_chunks_up_to_a_bound(planes_per_read, most, depths)
 @pytest.mark.parametrize("n", [0, 4])
 def test_more_planes_than_are_left_are_refused(n):
     image = np.zeros((4, 4, 4), np.uint8)
-    stream = PlaneStream(lambda box: image[box.slices], Box.of_shape((4, 4, 4)), (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))
+    stream = PlaneStream(lambda box: image[box.slices], Box.of_shape((4, 4, 4)), ((4, 4, 4), (4, 4, 4)), zoom=(1, 1, 1))
     stream.take(1)
     with pytest.raises(InputError, match=f"{n} planes were asked for, 3 are left"):
         stream.take(n)
@@ -287,7 +288,7 @@ def test_smooth_labels_read_only_what_they_need():
 def test_a_read_of_another_shape_is_refused():
     whole = Box.of_shape((4, 4, 4))
     with pytest.raises(Ps3dError, match=r"gave \(4, 4, 3\) voxels; it must give \(4, 4, 4\)"):
-        PlaneStream(lambda box: np.zeros((4, 4, 3)), whole, (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1)).take(1)
+        PlaneStream(lambda box: np.zeros((4, 4, 3)), whole, ((4, 4, 4), (4, 4, 4)), zoom=(1, 1, 1)).take(1)
     with pytest.raises(Ps3dError, match=r"gave \(4, 4, 3\) voxels; it must give \(4, 4, 4\)"):
         smooth_labels_box(lambda box: np.zeros((4, 4, 3)), None, whole, (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))
 
@@ -339,6 +340,6 @@ def test_boxes_outside_the_grid_are_refused(start, stop):
         return np.zeros(box.shape)
 
     with pytest.raises(InputError, match="inside it"):
-        PlaneStream(read, Box(start, stop), (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))
+        PlaneStream(read, Box(start, stop), ((4, 4, 4), (4, 4, 4)), zoom=(1, 1, 1))
     with pytest.raises(InputError, match="inside it"):
         smooth_labels_box(read, read, Box(start, stop), (4, 4, 4), (4, 4, 4), zoom=(1, 1, 1))

@@ -126,7 +126,7 @@ def test_all_gpus_of_this_machine_give_the_bytes_of_the_first(tmp_path: Path) ->
     for device in ("cuda:0", "cuda:all"):
         with open_engine(load_model(), device=device) as engine, open_volume(tmp_path / "scan.zarr") as volume:
             out = tmp_path / device.replace(":", "-")
-            predict_to_folder(volume, load_model(), engine, CONFIG, out)
+            predict_to_folder((volume, load_model(), engine, CONFIG), out)
         with open_volume(out / "scan.ome.zarr") as labels:
             found.append(labels.read(ps3d_rt.core.grid.Box.of_shape(labels.shape)).tobytes())
     assert found[0] == found[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import file_digest
 from importlib.metadata import version
@@ -15,9 +15,8 @@ from ps3d_rt.model import ModelBundle, check_place, write_bundle
 from ps3d_training.capability import require_training_packages
 from ps3d_training.trained_model import Normalization, TrainedModel
 
-OVERLAP = 0.5
-MIN_RELATIVE_VOLUME = 0.005
-"""As the published inference has it, like the overlap. Source: ParticleSeg3D, commit 1df85bb."""
+PUBLISHED_INFERENCE: dict[str, Any] = {"overlap": 0.5, "min_relative_volume": 0.005}
+"""As the published inference has them. Source: ParticleSeg3D, commit 1df85bb."""
 
 NOTHING_KNOWN = Normalization()
 
@@ -28,8 +27,7 @@ def import_model(
     *,
     folds: Sequence[str] | None = None,
     normalization: Normalization = NOTHING_KNOWN,
-    mirror: bool = True,
-    licence: str = "NOASSERTION",
+    settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> ModelBundle:
     """Turn a trained nnU-Net into a bundle; every fold becomes a member of the ensemble.
@@ -40,8 +38,8 @@ def import_model(
         folds: names of the folds to take, such as ``0``; None takes all.
         normalization: of its training data. What is not given is, for version 1, as published; for version 2 the sizes
             are needed, and gray values are scaled by each volume.
-        mirror: record the axes of mirroring, so that inference averages over up to eight mirror images.
-        licence: SPDX identifier under which the weights may be used; ``NOASSERTION`` is SPDX for unknown.
+        settings: fields of :class:`ModelBundle`, such as ``licence``, an SPDX identifier, which is ``NOASSERTION``
+            (unknown) otherwise, and ``mirror_axes``, which are those of the training otherwise.
         overwrite: replace a bundle that is there.
 
     Raises:
@@ -77,10 +75,7 @@ def import_model(
         gray_mean=mean,
         gray_std=std,
         lowpass=False,
-        overlap=OVERLAP,
-        min_relative_volume=MIN_RELATIVE_VOLUME,
-        mirror_axes=model.mirror_axes if mirror else (),
-        licence=licence,
+        **(PUBLISHED_INFERENCE | {"mirror_axes": model.mirror_axes, "licence": "NOASSERTION"} | dict(settings or {})),
     )
     with tempfile.TemporaryDirectory() as scratch:
         files = {name: Path(scratch) / name for name in bundle.members}

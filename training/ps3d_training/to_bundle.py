@@ -32,8 +32,7 @@ def export(
     folder: Path,
     *,
     patch: Zyx = (64, 64, 64),
-    settings: Mapping[str, float] | None = None,
-    licence: str = "Apache-2.0",
+    settings: Mapping[str, Any] | None = None,
     provenance: dict[str, Any] | None = None,
     overwrite: bool = False,
 ) -> ModelBundle:
@@ -45,8 +44,8 @@ def export(
         patch: input of the exported network, voxels z, y, x; it need not be the patch of the training.
         settings: how ``predict`` will use the network: ``overlap``, ``min_relative_volume``, ``min_confidence``,
             ``min_diameter_voxels`` and ``core_bias`` of :class:`ModelBundle`; what is not given is taken
-            from the bundle that the training began with, or else is the default.
-        licence: SPDX identifier under which the weights may be used.
+            from the bundle that the training began with, or else is the default. And ``licence``, the SPDX identifier
+            under which the weights may be used; Apache-2.0 if it is not given.
         provenance: added to what is known of the training itself.
         overwrite: replace a bundle that is there.
 
@@ -83,8 +82,7 @@ def export(
             gray_ceiling=plan.gray_ceiling,
             lowpass=plan.lowpass,
             provenance=known | (provenance or {}),
-            licence=licence,
-            **(inherited | dict(settings or {})),
+            **({"licence": "Apache-2.0"} | inherited | dict(settings or {})),
         )
         return write_bundle(folder, bundle, files, overwrite=overwrite)
 

@@ -9,17 +9,12 @@ from pathlib import Path
 from ps3d_rt.api import prepared
 from ps3d_rt.cli import options
 from ps3d_rt.cli.run_options import RunOptions
-from ps3d_rt.engines.base import Engine
-from ps3d_rt.io.base import Volume
-from ps3d_rt.model import ModelBundle
-from ps3d_rt.plan import PredictConfig
 from ps3d_rt.predict_options import PredictOptions
+from ps3d_rt.stages.prediction import Opened
 
 
 @contextmanager
-def opened(
-    scan: Path, typed: RunOptions, out: Path | None = None
-) -> Iterator[tuple[Volume, ModelBundle, Engine, PredictConfig]]:
+def opened(scan: Path, typed: RunOptions, out: Path | None = None) -> Iterator[Opened]:
     """Open everything as :func:`ps3d_rt.api.prepared` does.
 
     Raises:

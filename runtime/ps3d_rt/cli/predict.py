@@ -54,4 +54,4 @@ def predict_scan(scan: Path, out: Path, run_options: RunOptions, *, overwrite: b
 
     check_output(out, overwrite=overwrite)
     with listening() as on_event, opened(scan, run_options, out) as (volume, bundle, ready, config):
-        return predict_to_folder(volume, bundle, ready, config, out, overwrite=overwrite, on_event=on_event)
+        return predict_to_folder((volume, bundle, ready, config), out, overwrite=overwrite, on_event=on_event)

@@ -52,7 +52,7 @@ def resample(image: Any, shape: Zyx, *, zoom: Zoom, lowpass: bool = True) -> Any
         InputError: if an axis is empty or a zoom is not positive.
     """
     whole = Box.of_shape(shape)
-    planes = PlaneStream(lambda box: image[box.slices], whole, image.shape, shape, zoom=zoom, lowpass=lowpass)
+    planes = PlaneStream(lambda box: image[box.slices], whole, (image.shape, shape), zoom=zoom, lowpass=lowpass)
     return planes.take(shape[0])
 
 
@@ -70,8 +70,7 @@ class PlaneStream:
         self,
         read: ReadBox,
         region: Box,
-        source: Zyx,
-        shape: Zyx,
+        shapes: tuple[Zyx, Zyx],
         *,
         zoom: Zoom,
         lowpass: bool = True,
@@ -82,12 +81,12 @@ class PlaneStream:
         Args:
             read: gives voxels of the source.
             region: which voxels of the normalized grid to give.
-            source: shape of the source grid.
-            shape: of the normalized grid.
+            shapes: of the source grid and of the normalized grid.
             zoom: normalized voxels per source voxel, per axis.
             lowpass: as for :func:`resample`.
             planes_per_read: reads start at multiples of this: the depth of the file's chunks.
         """
+        source, shape = shapes
         _check(source, shape, zoom, region)
         z, y, x = (
             linear_weights(n, m, f, lowpass).rows(a, b)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -45,6 +46,18 @@ class EngineSpec:
     def devices(self) -> tuple[str, ...]:
         """Everything that a run works on."""
         return (self.device, *self.more_devices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxNetwork:
+    """A network that an engine is built of."""
+
+    path: Path
+    """ONNX with input (B, 1, z, y, x) float32 and output (B, 3, z, y, x) float32, B open."""
+    patch: Zyx
+    """Its input, voxels z, y, x."""
+    precision: str = "fp32"
+    """What it is exported in: ``fp32``, ``fp16`` or ``int8``."""
 
 
 class Engine(ABC):

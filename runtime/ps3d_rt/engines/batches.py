@@ -21,12 +21,15 @@ ALIGNMENT_BYTES = 256
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceLimits:
-    """How an engine uses its GPU."""
+    """What an engine may take of the device that it runs on."""
+
+    threads: int | None = None
+    """Of the CPU; None: all physical cores."""
 
     batch: int = 8
-    """Most patches a call."""
+    """Most patches a call, on a GPU."""
     memory_bytes: int | None = None
-    """Most device memory for network, scratch and one call; None: no limit but the GPU's."""
+    """Most memory of a GPU for network, scratch and one call; None: no limit but the GPU's."""
     cuda_graph: bool = False
     """Whether the kernels of a call are launched as one graph; TensorRT only. It costs a copy of patches and scores."""
 

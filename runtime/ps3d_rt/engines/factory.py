@@ -15,7 +15,7 @@ from pathlib import Path
 from ps3d_rt.core.arrays import gpu_index
 from ps3d_rt.devices.gpus import Gpu, find_gpu
 from ps3d_rt.devices.several import ONLY_GPU, find_devices
-from ps3d_rt.engines.base import Engine
+from ps3d_rt.engines.base import Engine, OnnxNetwork
 from ps3d_rt.engines.batches import DeviceLimits
 from ps3d_rt.engines.ensemble import EnsembleEngine
 from ps3d_rt.engines.mirrored import MirroredEngine
@@ -48,7 +48,6 @@ class EngineRequest:
     engine: str
     device: str
     precision: str
-    threads: int | None
     mirror: bool | None
     limits: DeviceLimits
 
@@ -59,7 +58,6 @@ def open_engine(
     engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
-    threads: int | None = None,
     mirror: bool | None = None,
     limits: DeviceLimits | None = None,
 ) -> Engine:
@@ -75,10 +73,9 @@ def open_engine(
         precision: on a CPU ``fp32``, ``bf16``, or one that the bundle carries, such as ``int8``; ``auto`` is the
             fastest that passed the accuracy gate (:mod:`ps3d_rt.engines.precision`), or bf16 where the CPU has it
             and none was judged. On a GPU it is the one the model was exported in.
-        threads: CPU threads to use; None means all physical cores.
         mirror: whether scores are averaged over mirror images; None: along the model's axes, if it names any;
             True: along all three if it names none.
-        limits: batch and memory on a GPU; None: the defaults.
+        limits: threads on a CPU, batch and memory on a GPU; None: the defaults.
 
     Returns:
         The engine; its ``spec`` says which it is, where it runs and what it really computes in.
@@ -88,7 +85,7 @@ def open_engine(
         InputError: if it is none that ps3d-rt knows, or the model's network cannot be read.
     """
     first, *others = find_devices(device)
-    request = EngineRequest(engine, first, precision, threads, mirror, limits or DeviceLimits())
+    request = EngineRequest(engine, first, precision, mirror, limits or DeviceLimits())
     opened = _open(bundle, request)
     found = opened.spec
     several = bool(others) and found.device == first
@@ -192,13 +189,13 @@ def _load_on_cpu(name: str, bundle: ModelBundle, request: EngineRequest) -> Engi
     def opened(precision: str) -> Engine:
         kind, hint = CPU_ENGINES[name], precision if precision in ("fp32", "bf16") else "auto"
         paths = bundle.paths_in(precision)
-        return _as_one([kind(path, bundle.patch, precision=hint, threads=request.threads) for path in paths])
+        return _as_one([kind(path, bundle.patch, precision=hint, threads=request.limits.threads) for path in paths])
 
     if request.precision != "auto":
         _check_precision(name, bundle, request.precision)
         choice, engine = Choice(request.precision, "asked for"), opened(request.precision)
     elif name == "openvino" and own == "fp32" and bundle.gates:
-        choice = choose(bundle, cpu_facts(), request.threads or usable_cores(), opened)
+        choice = choose(bundle, cpu_facts(), request.limits.threads or usable_cores(), opened)
         engine = opened(choice.precision)
     else:
         engine = opened("auto")
@@ -239,10 +236,8 @@ def _load_on_gpu(name: str, bundle: ModelBundle, onnx_path: Path, request: Engin
             onnx_path, bundle.patch, precision=precision, device=request.device, limits=request.limits
         )
     return TensorRtEngine(
-        onnx_path,
-        bundle.patch,
+        OnnxNetwork(path=onnx_path, patch=bundle.patch, precision=precision),
         flavour=name,
-        precision=precision,
         device=request.device,
         allow_failed_gate=request.engine == name,
         limits=request.limits,

@@ -14,7 +14,7 @@ from typing import Any, final
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.devices.gpus import Gpu, find_gpu, load_cupy
-from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
+from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec, OnnxNetwork
 from ps3d_rt.engines.batches import ALIGNMENT_BYTES, DeviceLimits, call_bytes, largest_batch, score_in_batches, try_once
 from ps3d_rt.engines.cache import CachedEngine, EngineCache, EngineKey, replace_file
 from ps3d_rt.engines.tensorrt_build import build_into, engine_key, load_tensorrt, log_of
@@ -29,11 +29,9 @@ class TensorRtEngine(Engine):
 
     def __init__(
         self,
-        onnx_path: Path,
-        patch: Zyx,
+        network: OnnxNetwork,
         *,
         flavour: str,
-        precision: str = "fp32",
         device: str = "auto",
         cache: EngineCache | None = None,
         allow_failed_gate: bool = False,
@@ -42,10 +40,8 @@ class TensorRtEngine(Engine):
         """Load the network's engine; the first time on a GPU, build it.
 
         Args:
-            onnx_path: network with input (B, 1, z, y, x) float32 and output (B, 3, z, y, x) float32, B open.
-            patch: input of the network, voxels z, y, x.
+            network: what it runs.
             flavour: ``tensorrt`` or ``tensorrt-rtx``.
-            precision: what the network is exported in: ``fp32``, ``fp16`` or ``int8``.
             device: ``cuda:N``; ``auto`` is the first GPU.
             cache: where built engines are kept; None: the user's cache folder.
             allow_failed_gate: take an engine that failed the accuracy gate all the same.
@@ -58,13 +54,13 @@ class TensorRtEngine(Engine):
         """
         self._gpu = find_gpu(device)
         self._trt, self._cupy = load_tensorrt(flavour), load_cupy(self._gpu)
-        key = engine_key(onnx_path, flavour=flavour, patch=patch, precision=precision, gpu=self._gpu)
-        check_alignment(patch)
+        key = engine_key(network.path, flavour=flavour, patch=network.patch, precision=network.precision, gpu=self._gpu)
+        check_alignment(network.patch)
         with self._cupy.cuda.Device(self._gpu.index):
             self._runtime = self._trt.Runtime(log_of(self._trt))
             self._allocator = pool_allocator(self._trt, self._cupy)
             self._runtime.gpu_allocator = self._allocator
-            cached, self._engine = self._load(cache or EngineCache(), key, onnx_path, allow_failed=allow_failed_gate)
+            cached, self._engine = self._load(cache or EngineCache(), key, network.path, allow_failed=allow_failed_gate)
             self.spec = self._prepare(cached, key, limits or DeviceLimits())
             with self._cupy.cuda.Stream(non_blocking=True):  # on the default stream TensorRT waits for all others
                 # RuntimeError: what CuPy makes of CUDA's errors.

@@ -151,7 +151,6 @@ def build(
     flavour: str,
     patch: Zyx,
     batches: Sequence[int] = BATCHES,
-    memory_bytes: int = MEMORY_BYTES,
     norm: str = "native",
     for_this_gpu: bool = False,
 ) -> tuple[bytes, dict[str, Any]]:
@@ -162,7 +161,6 @@ def build(
         flavour: ``tensorrt`` or ``tensorrt-rtx``.
         patch: input of the network, voxels z, y, x.
         batches: patches a call, one optimization profile each, ascending.
-        memory_bytes: most scratch memory of a layer.
         norm: instance normalization by TensorRT's own layer, ``native``, or by its ``plugin``.
         for_this_gpu: compile tensorrt-rtx for the GPU in this machine, which must be there; needed for
             compute capabilities outside :data:`RTX_EVERY_GPU`. Engines of ``tensorrt`` always are.
@@ -195,7 +193,7 @@ def build(
         )
     _check(network, onnx, patch)
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, memory_bytes)
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, MEMORY_BYTES)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # layers can be inspected on a GPU; costs nothing
     if flavour == "tensorrt-rtx" and for_this_gpu:
         config.num_compute_capabilities = 1

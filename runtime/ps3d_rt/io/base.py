@@ -56,7 +56,6 @@ class Volume(ABC):
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         spacing_mm: float | Sequence[float] | None,
-        planes_per_read: int = PLANES_PER_READ,
         chunk: Sequence[int] | None = None,
     ) -> None:
         self.source = source
@@ -64,7 +63,7 @@ class Volume(ABC):
         self.shape: Zyx = check_shape(shape, source)
         self.dtype: np.dtype[Any] = check_dtype(dtype, source).newbyteorder("=")
         self.spacing_mm: SpacingMm | None = None if spacing_mm is None else check_spacing(spacing_mm, source)
-        self.planes_per_read = planes_per_read
+        self.planes_per_read = PLANES_PER_READ
         self.chunk: Zyx = (1, *self.shape[1:]) if chunk is None else (chunk[0], chunk[1], chunk[2])
         self.warnings: tuple[str, ...] = ()
         self.selection: dict[str, Any] | None = None

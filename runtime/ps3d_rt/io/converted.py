@@ -33,8 +33,8 @@ class ConvertedVolume(Volume):
             shape=stored.shape,
             dtype=dtype,
             spacing_mm=stored.spacing_mm,
-            planes_per_read=stored.planes_per_read,
         )
+        self.planes_per_read = stored.planes_per_read
         self.warn(*stored.warnings)
         self._stored, self._convert = stored, convert
 

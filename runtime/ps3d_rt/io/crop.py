@@ -21,8 +21,8 @@ class Crop(Volume):
             shape=box.shape,
             dtype=whole.dtype,
             spacing_mm=whole.spacing_mm,
-            planes_per_read=whole.planes_per_read,
         )
+        self.planes_per_read = whole.planes_per_read
         self._whole, self._box = whole, box
 
     def inside(self, box: Box) -> np.ndarray[Any, Any] | None:

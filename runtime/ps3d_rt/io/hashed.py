@@ -28,9 +28,9 @@ class HashedReads(Volume):
             shape=inner.shape,
             dtype=inner.dtype,
             spacing_mm=inner.spacing_mm,
-            planes_per_read=inner.planes_per_read,
             chunk=inner.chunk,
         )
+        self.planes_per_read = inner.planes_per_read
         self._inner = inner
         self._adding = Lock()
         self._sum = 0

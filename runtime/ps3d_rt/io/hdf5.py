@@ -49,9 +49,9 @@ class Hdf5Volume(Volume):
             shape=shape,
             dtype=dataset.dtype,
             spacing_mm=spacing_mm,
-            planes_per_read=planes_per_read(dataset.chunks[axes[0]]) if dataset.chunks else PLANES_PER_READ,
             chunk=tuple(dataset.chunks[axis] for axis in axes) if dataset.chunks else None,
         )
+        self.planes_per_read = planes_per_read(dataset.chunks[axes[0]]) if dataset.chunks else PLANES_PER_READ
         self._dataset = dataset
         self._axes = axes
 

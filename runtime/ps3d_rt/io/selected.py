@@ -40,9 +40,9 @@ class Selected(Volume):
             shape=whole.shape,
             dtype=whole.dtype,
             spacing_mm=whole.spacing_mm,
-            planes_per_read=whole.planes_per_read,
             chunk=whole.chunk,
         )
+        self.planes_per_read = whole.planes_per_read
         if mask is not None and mask.shape != whole.shape:
             raise InputError(
                 f"{mask.source}: the mask has {mask.shape} voxels and the scan {whole.shape}; "

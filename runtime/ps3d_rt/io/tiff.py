@@ -76,8 +76,8 @@ class TiledTiffVolume(Volume):
             shape=series.shape,
             dtype=series.dtype,
             spacing_mm=spacing_mm,
-            planes_per_read=planes_per_read(page.tiledepth if page.is_tiled else page.imagedepth),
         )
+        self.planes_per_read = planes_per_read(page.tiledepth if page.is_tiled else page.imagedepth)
         self._tif, self._array = tif, zarr.open_array(series.aszarr(), mode="r")
 
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:

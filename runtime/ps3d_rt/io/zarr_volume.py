@@ -45,9 +45,9 @@ class ZarrVolume(Volume):
             shape=array.shape[len(leading) :],
             dtype=array.dtype,
             spacing_mm=spacing_mm,
-            planes_per_read=planes_per_read(array.chunks[len(leading)]),
             chunk=array.chunks[len(leading) :],
         )
+        self.planes_per_read = planes_per_read(array.chunks[len(leading)])
         _check_files(array, path)
         self._array = array
         self._leading = len(leading)

@@ -134,7 +134,7 @@ def _curve_frame() -> Iterator[str]:
         strong = share in (0.1, 0.5, 0.9)
         dash = ' stroke-dasharray="2 3"' if strong else ""
         yield line(LEFT, _level(share), RIGHT, _level(share), "#9ca3af" if strong else RULE, dash)
-        yield label(LEFT - 8, _level(share) + 4, f"{share * 100:.0f}", MUTED, "end")
+        yield label((LEFT - 8, _level(share) + 4), f"{share * 100:.0f}", MUTED, "end")
     yield upright(16, (CURVE_TOP + CURVE_BOTTOM) / 2, "cumulative share, %")
 
 
@@ -145,10 +145,10 @@ def _size_axis(axis: LogAxis, unit: LengthUnit, diameter: str) -> Iterator[str]:
         if numbered:
             yield line(x, CURVE_TOP, x, CURVE_BOTTOM, RULE)
             yield line(x, BARS_TOP, x, BARS_BOTTOM, RULE)
-            yield label(x, BARS_BOTTOM + 20, f"{tick:.6g}", MUTED, "middle")
+            yield label((x, BARS_BOTTOM + 20), f"{tick:.6g}", MUTED, "middle")
     for bottom in (CURVE_BOTTOM, BARS_BOTTOM):
         yield line(LEFT, bottom, RIGHT, bottom, MUTED)
-    yield label((LEFT + RIGHT) / 2, HEIGHT - 8, f"{diameter}, {unit.name}", INK, "middle")
+    yield label(((LEFT + RIGHT) / 2, HEIGHT - 8), f"{diameter}, {unit.name}", INK, "middle")
 
 
 def _limit(axis: LogAxis, diameter: float) -> Iterator[str]:
@@ -156,7 +156,7 @@ def _limit(axis: LogAxis, diameter: float) -> Iterator[str]:
     if axis.low < diameter < axis.high:
         x = axis.x(diameter)
         yield line(x, CURVE_TOP, x, BARS_BOTTOM, MUTED, ' stroke-dasharray="4 3"')
-        yield label(x + 5, CURVE_TOP + 10, f"{DETECTION_LIMIT_VOXELS} voxels", MUTED, "start", halo=True)
+        yield label((x + 5, CURVE_TOP + 10), f"{DETECTION_LIMIT_VOXELS} voxels", MUTED, "start", halo=True)
 
 
 def _line_of(axis: LogAxis, curve: Curve, unit: LengthUnit, dash: str = "none") -> str:
@@ -178,10 +178,10 @@ def _marks(axis: LogAxis, curve: Curve, unit: LengthUnit, *, left: bool) -> Iter
         yield line(low, y, high, y, curve.colour, ' stroke-width="7" stroke-opacity="0.35"')
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{curve.colour}" stroke="#fff" stroke-width="1.5"/>'
         words = f"D{share * 100:.0f} {number(diameter_mm * unit.per_mm)}"
-        yield label(x + aside, y + below, words, curve.colour, anchor, halo=True)
+        yield label((x + aside, y + below), words, curve.colour, anchor, halo=True)
     share, words = (0.7, "by number, Q₀") if left else (0.3, "by volume, Q₃")
     x = axis.x(float(curve.diameters_mm[np.searchsorted(curve.shares, share)]) * unit.per_mm)
-    yield label(x + aside, _level(share) + 4, words, curve.colour, anchor, halo=True, weight=600)
+    yield label((x + aside, _level(share) + 4), words, curve.colour, anchor, halo=True, weight=600)
 
 
 def _bars(axis: LogAxis, both: tuple[Curve, Curve], unit: LengthUnit) -> Iterator[str]:
@@ -191,7 +191,7 @@ def _bars(axis: LogAxis, both: tuple[Curve, Curve], unit: LengthUnit) -> Iterato
     for part in (0, 0.5, 1):
         y = BARS_BOTTOM - (BARS_BOTTOM - BARS_TOP) * part
         yield line(LEFT, y, RIGHT, y, RULE)
-        yield label(LEFT - 8, y + 4, f"{top * part * 100:.3g}", MUTED, "end")
+        yield label((LEFT - 8, y + 4), f"{top * part * 100:.3g}", MUTED, "end")
     yield upright(16, (BARS_TOP + BARS_BOTTOM) / 2, "share a class, %")
     for i, (start, stop) in enumerate(pairwise(edges)):
         x, width = axis.x(start), (axis.x(stop) - axis.x(start) - 1) / len(both)

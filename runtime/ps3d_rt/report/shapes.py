@@ -74,11 +74,11 @@ def _frame() -> Iterator[str]:
     for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
         yield line(_x(tick), TOP, _x(tick), BOTTOM, RULE)
         yield line(LEFT, _y(tick), RIGHT, _y(tick), RULE)
-        yield label(_x(tick), BOTTOM + 20, f"{tick:g}", MUTED, "middle")
-        yield label(LEFT - 8, _y(tick) + 4, f"{tick:g}", MUTED, "end")
+        yield label((_x(tick), BOTTOM + 20), f"{tick:g}", MUTED, "middle")
+        yield label((LEFT - 8, _y(tick) + 4), f"{tick:g}", MUTED, "end")
     yield line(_x(LIMIT), TOP, _x(LIMIT), BOTTOM, MUTED)
     yield line(LEFT, _y(LIMIT), RIGHT, _y(LIMIT), MUTED)
-    yield label((LEFT + RIGHT) / 2, HEIGHT - 16, "flatness c / b", INK, "middle")
+    yield label(((LEFT + RIGHT) / 2, HEIGHT - 16), "flatness c / b", INK, "middle")
     yield upright(16, (TOP + BOTTOM) / 2, "elongation b / a")
 
 
@@ -90,4 +90,4 @@ def _fields(shares: list[float]) -> Iterator[str]:
     for (name, right, above), share in zip(FIELDS, shares, strict=True):
         x, anchor = (RIGHT - 8, "end") if right else (LEFT + 8, "start")
         y = TOP + 20 if above else BOTTOM - 10
-        yield label(x, y, f"{name}{THIN_SPACE}{percent(share)}", INK, anchor, halo=True, weight=600)
+        yield label((x, y), f"{name}{THIN_SPACE}{percent(share)}", INK, anchor, halo=True, weight=600)

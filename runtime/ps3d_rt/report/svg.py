@@ -20,11 +20,14 @@ def line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = ""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{more}/>'
 
 
-def label(x: float, y: float, words: str, colour: str, anchor: str, *, halo: bool = False, weight: int = 400) -> str:
+def label(
+    at: tuple[float, float], words: str, colour: str, anchor: str, *, halo: bool = False, weight: int = 400
+) -> str:
     """Write words that start, end or have their middle at a point; a halo parts them from what lies below."""
     more = ' stroke="#fff" stroke-width="3" paint-order="stroke"' if halo else ""
-    at = f'x="{x:.1f}" y="{y:.1f}"'
-    return f'<text {at} fill="{colour}" text-anchor="{anchor}" font-weight="{weight}"{more}>{escape(words)}</text>'
+    x, y = at
+    place = f'x="{x:.1f}" y="{y:.1f}"'
+    return f'<text {place} fill="{colour}" text-anchor="{anchor}" font-weight="{weight}"{more}>{escape(words)}</text>'
 
 
 def upright(x: float, y: float, words: str) -> str:

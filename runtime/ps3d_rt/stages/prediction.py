@@ -15,6 +15,9 @@ from ps3d_rt.plan import PredictConfig, RunPlan
 from ps3d_rt.stages.gray_scale import GrayLook
 from ps3d_rt.versions import versions
 
+Opened = tuple[Volume, ModelBundle, Engine, PredictConfig]
+"""What a run needs: a scan, a model, an open engine of the model, and how."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:

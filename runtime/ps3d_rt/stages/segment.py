@@ -199,8 +199,7 @@ def _layers(stage: Segmentation, ring: BlendRing, write: Box) -> Iterator[_Layer
     stream = PlaneStream(
         lambda box: _finite(stage, box),
         region,
-        source,
-        shape,
+        (source, shape),
         zoom=stage.zoom,
         lowpass=stage.lowpass,
         planes_per_read=stage.volume.planes_per_read,

@@ -46,8 +46,7 @@ def import_model(
         bundle,
         folds=None if folds is None else folds.split(","),
         normalization=normalization,
-        mirror=mirror,
-        licence=licence,
+        settings={"licence": licence} | ({} if mirror else {"mirror_axes": ()}),
         overwrite=overwrite,
     )
     typer.echo(written.path)

@@ -139,7 +139,7 @@ def export(
     }
     given = {name: value for name, value in settings.items() if value is not None}
     written = to_bundle.export(
-        trained, bundle, patch=(patch, patch, patch), settings=given, licence=licence, overwrite=overwrite
+        trained, bundle, patch=(patch, patch, patch), settings=given | {"licence": licence}, overwrite=overwrite
     )
     typer.echo(written.path)
 
