@@ -227,13 +227,17 @@ def test_a_model_that_failed_its_gate_runs_only_where_an_engine_is_named(
         {"device": "cuda"},
         {"precision": "int4"},
         {"precision": "int4", "engine": "onnxruntime"},
-        {"limits": DeviceLimits(threads=0)},
-        {"limits": DeviceLimits(threads=0), "engine": "onnxruntime"},
     ],
 )
 def test_what_nobody_knows_is_a_wrong_input(tiny_bundle: ModelBundle, options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=str(next(iter(options.values())))):
         open_engine(tiny_bundle, **options)
+
+
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_no_thread_is_a_wrong_input(tiny_bundle: ModelBundle, engine: str) -> None:
+    with pytest.raises(InputError, match="threads is 0"):
+        open_engine(tiny_bundle, engine=engine, limits=DeviceLimits(threads=0))
 
 
 def test_bf16_runs_only_where_the_cpu_has_it(tiny_bundle: ModelBundle) -> None:
