@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 import pytest
 
-from ps3d_rt.engines import factory, open_engine, precision
+from ps3d_rt.engines import DeviceLimits, factory, open_engine, precision
 from ps3d_rt.engines.base import Engine, EngineSpec
 from ps3d_rt.engines.precision import Choice, candidates, choose, draw_patch, time_candidates
 from ps3d_rt.errors import CapabilityError, InputError
@@ -19,6 +19,7 @@ from ps3d_rt.model import ModelBundle, load_model, write_bundle
 
 PASSED, FAILED = {"passed": True}, {"passed": False}
 CPU = {"name": "a CPU"}
+ONE_THREAD = DeviceLimits(threads=1)
 
 
 @pytest.fixture
@@ -192,11 +193,11 @@ def test_auto_opens_what_was_chosen_and_says_why(
 
 
 def test_auto_really_times_the_networks(judged: ModelBundle, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="ps3d_rt"), open_engine(judged, device="cpu", threads=1) as ready:
+    with caplog.at_level(logging.INFO, logger="ps3d_rt"), open_engine(judged, device="cpu", limits=ONE_THREAD) as ready:
         assert ready.spec.choice in ("fp32", "bf16")
         assert "int8 is wrong on it" in ready.spec.reason, "its network is another one"
     assert "trying fp32, bf16, int8 on this CPU, once" in caplog.text
-    with open_engine(judged, device="cpu", threads=1) as again:
+    with open_engine(judged, device="cpu", limits=ONE_THREAD) as again:
         assert again.spec == ready.spec
 
 
