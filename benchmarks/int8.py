@@ -4,8 +4,8 @@
 
 Speed: patches a second of each engine on the same patches, in turns, the median counts. Accuracy: F1_instance,
 MergerRatio and SplitterRatio on simulated samples that neither training, calibration nor the accuracy gate has seen,
-each larger than those of the gate; half of them with touching particles. The 8-bit model is exported as
-``ps3d-rt export onnx --precision int8`` does, on its own calibration samples.
+each larger than those of the gate; half of them with touching particles. The model carries its 8-bit networks, as
+``ps3d-rt export precisions`` makes them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,9 @@ import numpy as np
 from ps3d_bench.environment import write_result
 from ps3d_bench.samples import Case, load_cases
 from ps3d_bench.script import add_model, result_head, run_script, script_parser
-from ps3d_export.samples import CALIBRATION, simulate
-from ps3d_export.variant import export_variant
 from ps3d_rt.core.metrics import evaluate
 from ps3d_rt.core.normalize import network_input
 from ps3d_rt.engines import DeviceLimits, Engine, open_engine
-from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.pipeline import predict_volume
@@ -40,8 +37,7 @@ from ps3d_training.synth import SampleSpec, random_spec
 FIRST_SEED = 980_001
 DATA = "simulated: ps3d_training.synth, seeds outside training, calibration, gate and bench accuracy"
 MEASURES = ("f1_instance", "merger_ratio", "splitter_ratio")
-ENGINES = {"fp32": "fp32", "bf16": "bf16", "int8": "auto"}
-"""Name → precision that OpenVINO is asked for; int8 is another model."""
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -51,25 +47,26 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--repeats", type=int, default=9, help="turns of each engine")
     parser.add_argument("--size", type=float, default=20.0, help="particles of the first sample, voxels across")
     parser.add_argument("--threads", type=int, help="as of predict; default: all cores")
-    parser.add_argument("--int8", type=Path, help="an 8-bit bundle of the model; without it one is exported")
-    parser.add_argument("--cache", type=Path, default=Path("work/bench"), help="folder that keeps samples and bundle")
+    parser.add_argument("--cache", type=Path, default=Path("work/bench"), help="folder that keeps the samples")
     add_model(parser)
     options = parser.parse_args(arguments)
     whole = load_model(options.model)
-    eight = load_model(options.int8) if options.int8 else exported(whole, options.cache)
-    if eight.provenance.get("exported_from", {}).get("hash") != whole.hash:
-        raise InputError(f"{eight.name} was not exported from {whole.name}; leave --int8 out, or name its --model.")
-    head = result_head(__file__, arguments, DATA, bundle=whole, packages=("onnx",))
+    head = result_head(__file__, arguments, DATA, bundle=whole)
     specs = [spec_of(number, options.side, options.size) for number in range(options.samples)]
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
         engines = {
             name: stack.enter_context(
-                open_engine(eight if name == "int8" else whole, engine="openvino", precision=asked,
-                            limits=DeviceLimits(threads=options.threads))
+                open_engine(
+                    whole,
+                    engine="openvino",
+                    device="cpu",
+                    precision=name,
+                    limits=DeviceLimits(threads=options.threads),
+                )
             )
-            for name, asked in ENGINES.items()
-        }  # fmt: skip
+            for name in PRECISIONS
+        }
         for case in load_cases(options.cache / "int8", specs):
             if not rows:
                 speeds = turns(engines, patches_of(case, whole), options.repeats)
@@ -77,7 +74,9 @@ def main(arguments: Sequence[str]) -> None:
             rows.append({"name": case.name, "particles": int(case.reference.max()), **found})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
         specs_of = {name: engine.spec.precision for name, engine in engines.items()}
-    means = {name: {m: round(float(np.mean([row[name][m] for row in rows])), 5) for m in MEASURES} for name in ENGINES}
+    means = {
+        name: {m: round(float(np.mean([row[name][m] for row in rows])), 5) for m in MEASURES} for name in PRECISIONS
+    }
     content = {
         **head,
         "precision": specs_of,
@@ -89,16 +88,6 @@ def main(arguments: Sequence[str]) -> None:
     }
     write_result(options.out, content)
     print(json.dumps({key: content[key] for key in ("int8_over_bf16", "means", "f1_instance_against_fp32")}))
-
-
-def exported(whole: ModelBundle, cache: Path) -> ModelBundle:
-    """Export the 8-bit model once."""
-    folder = cache / "int8" / f"{whole.name}-{whole.hash[:12]}-int8.ps3d"
-    if folder.exists():
-        return load_model(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    samples = simulate(cache / "int8" / "calibration", CALIBRATION)
-    return export_variant(whole, folder, precision="int8", samples=samples)
 
 
 def spec_of(number: int, side: int, size: float) -> SampleSpec:
