@@ -95,3 +95,10 @@ def test_other_threads_run_while_a_kernel_does():
 def test_numba_loads_at_the_first_call_only():
     code = "import sys, ps3d_rt.core.border_core; raise SystemExit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_kernel_runs_where_nothing_can_be_kept(monkeypatch):
+    from numba.core import caching  # noqa: PLC0415
+
+    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
+    assert compiled(_sum_below.__wrapped__)(5) == 10

@@ -150,7 +150,11 @@ def compiled(loop: Callable[P, R]) -> Callable[P, R]:
 
     @cache
     def kernel() -> Callable[P, R]:
-        return cast(Callable[P, R], import_module("numba").njit(cache=True, nogil=True)(loop))
+        compiler = import_module("numba").njit
+        try:
+            return cast(Callable[P, R], compiler(cache=True, nogil=True)(loop))
+        except RuntimeError:  # neither beside this file nor in the user's cache can anything be written
+            return cast(Callable[P, R], compiler(nogil=True)(loop))
 
     @wraps(loop)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

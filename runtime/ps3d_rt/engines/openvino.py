@@ -3,6 +3,9 @@
 One patch is one inference request of fixed shape (1, 1, *patch), and as many requests are in flight as
 OpenVINO has streams. So scores cannot depend on which patches travel together, and nothing is padded.
 Measured on 2 cores (U-Net, width 16, 4 stages, 64³ and 96³): batches of 2 or 4 are not faster than that.
+
+Compiled networks are not kept on disk (CACHE_DIR): the default model takes .15 CPU seconds to compile in int8 and .04
+to load, .06 and .03 in fp32; and OpenVINO 2026.4 gives the same file to fp32 and bf16, whichever was compiled first.
 """
 
 from __future__ import annotations
