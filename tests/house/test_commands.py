@@ -65,6 +65,7 @@ def test_the_commands_are_these():
         "ps3d-rt export onnx",
         "ps3d-rt export precisions",
         "ps3d-rt measure",
+        "ps3d-rt minerals",
         "ps3d-rt model import",
         "ps3d-rt model info",
         "ps3d-rt model list",

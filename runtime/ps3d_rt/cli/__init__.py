@@ -15,6 +15,7 @@ from ps3d_rt.cli.evaluate import evaluate
 from ps3d_rt.cli.group import CommandGroup
 from ps3d_rt.cli.logs import LINES, end_logging, start_logging
 from ps3d_rt.cli.measure import measure
+from ps3d_rt.cli.minerals import minerals
 from ps3d_rt.cli.model import model_app
 from ps3d_rt.cli.plan import plan
 from ps3d_rt.cli.predict import predict
@@ -40,7 +41,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(root)
-    ours = (predict, plan, report, view, measure, evaluate, convert, doctor)
+    ours = (predict, plan, report, view, measure, minerals, evaluate, convert, doctor)
     commands: dict[str, Any] = {command.__name__: command for command in ours} | {"model": model_app()}
     for entry in sorted(entry_points(group=COMMANDS), key=lambda e: e.name):
         group, _, name = entry.name.rpartition(".")

@@ -39,14 +39,26 @@ def surface_mm2(crossings: NDArray[np.int64], spacing_mm: tuple[float, float, fl
     >>> surface_mm2(np.ones((1, 13), int), (1.0, 1.0, 1.0)).round(3)  # one voxel; a ball of its volume has 4.836
     array([5.106])
     """
-    steps_mm = STEPS * np.array(spacing_mm)
-    lengths = np.sqrt((steps_mm**2).sum(axis=1))
-    shares = direction_shares(steps_mm / lengths[:, None])
-    factors = 4 * prod(spacing_mm) * shares / lengths
+    shares, lengths = _directions(spacing_mm)
+    factors = direction_factors(spacing_mm)
     area = np.full(len(crossings), pi / 3 * float((shares * lengths**2).sum()))
     for step in range(len(STEPS)):  # in this order for every particle, whatever the table's length
         area += factors[step] * crossings[:, step]
     return area
+
+
+def direction_factors(spacing_mm: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Area that a crossing along each step of :data:`STEPS` stands for, mm²: (13,)."""
+    shares, lengths = _directions(spacing_mm)
+    factors: NDArray[np.float64] = 4 * prod(spacing_mm) * shares / lengths
+    return factors
+
+
+def _directions(spacing_mm: tuple[float, float, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of every step's direction, and its length in mm."""
+    steps_mm = STEPS * np.array(spacing_mm)
+    lengths: NDArray[np.float64] = np.sqrt((steps_mm**2).sum(axis=1))
+    return direction_shares(steps_mm / lengths[:, None]), lengths
 
 
 def direction_shares(directions: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -41,11 +41,20 @@ def attenuation_of(name: str) -> Array:
     Raises:
         InputError: if no material has this name.
     """
+    return attenuation_per_cm(*material(name))
+
+
+def material(name: str) -> tuple[str, float]:
+    """Look up formula and density, g/cm³.
+
+    Raises:
+        InputError: if no material has this name.
+    """
     materials = _content()["materials"]
     if name not in materials:
         raise InputError(f"no material is called {name}; known are {', '.join(materials)}.")
     formula, density = materials[name]
-    return attenuation_per_cm(formula, density)
+    return formula, density
 
 
 def training_recipes() -> tuple[str, ...]:

@@ -1,0 +1,76 @@
+"""``phases.json``: which gray values are which mineral; and the usual minerals by their attenuation."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ps3d_rt.core.minerals.phases import PhaseList
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.atomic_write import atomic_write
+
+NAME = "phases.json"
+
+
+class UsualMineral(NamedTuple):
+    """A mineral of the table that comes with ps3d-rt."""
+
+    name: str
+    density_g_per_cm3: float
+    attenuation_per_cm: float
+    """Above PMMA, of a thin piece, at the tube voltage asked for."""
+
+
+def read_phases(path: Path) -> PhaseList:
+    """Read phases.
+
+    Raises:
+        InputError: if the file is missing, is no JSON, or its phases make no sense.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is not there; `ps3d-rt minerals OUT --phases auto:N` proposes phases.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON; correct it, or propose phases anew – {error}") from error
+    return PhaseList.from_json(content, str(path))
+
+
+def write_phases(phases: PhaseList, path: Path, *, overwrite: bool = False) -> None:
+    """Write phases.
+
+    Raises:
+        InputError: if the file is there and ``overwrite`` is not given.
+    """
+    with atomic_write(path, overwrite=overwrite) as partial:
+        partial.write_text(json.dumps(phases.to_json(), indent=2) + "\n", encoding="utf-8", newline="\n")
+
+
+def usual_minerals(kilovolts: int) -> list[UsualMineral]:
+    """List the usual minerals, the darkest first.
+
+    Args:
+        kilovolts: of the tube, behind 1 mm of aluminium and 0.1 mm of copper.
+
+    Raises:
+        InputError: if the table has no such voltage.
+    """
+    table = _table()
+    if kilovolts not in table["kilovolts"]:
+        known = ", ".join(map(str, table["kilovolts"]))
+        raise InputError(f"the table of minerals has no tube voltage of {kilovolts} kV; it has {known}.")
+    column = table["kilovolts"].index(kilovolts)
+    found = [
+        UsualMineral(name, entry["density_g_per_cm3"], entry["attenuation_per_cm"][column])
+        for name, entry in table["minerals"].items()
+    ]
+    return sorted(found, key=lambda mineral: mineral.attenuation_per_cm)
+
+
+@cache
+def _table() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(files(__package__).joinpath("usual_minerals.json").read_text(encoding="utf-8"))
+    return content

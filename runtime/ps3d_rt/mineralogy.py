@@ -1,0 +1,275 @@
+"""Minerals of an output of ``predict``: read its labels and its scan again, write tables, and the report anew.
+
+OUT/minerals/ holds::
+
+    minerals.parquet, .csv      one row a particle
+    composition, liberation, yield, association, sizes, grade_by_size   .parquet and .csv, of the sample
+    minerals.json               phases, peaks, gray scale, versions
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ps3d_rt.clock import Clock
+from ps3d_rt.core.minerals.frames import Frame, frames_of
+from ps3d_rt.core.minerals.phases import AnchoredScale, PhaseList, Unit
+from ps3d_rt.core.minerals.sample import MineralSample, statistics_of
+from ps3d_rt.core.minerals.table import MineralTable, table_of
+from ps3d_rt.errors import InputError
+from ps3d_rt.events import Listener, Warned, ignore
+from ps3d_rt.io.atomic_write import atomic_write
+from ps3d_rt.io.base import SpacingMm, Volume
+from ps3d_rt.io.frames import read_frame, write_frame
+from ps3d_rt.io.phases import NAME as PHASES
+from ps3d_rt.io.phases import UsualMineral, read_phases, usual_minerals, write_phases
+from ps3d_rt.output import Output, open_output
+from ps3d_rt.run_record import RunRecord
+from ps3d_rt.stages.gray_scale import look_at_gray
+from ps3d_rt.stages.minerals import MineralsFound, find_minerals, propose_phases
+from ps3d_rt.versions import versions
+
+FOLDER = "minerals"
+TABLE = "minerals"
+RECORD = "minerals.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Minerals:
+    """The minerals of a sample."""
+
+    particles: MineralTable
+    """One row a particle."""
+    frames: dict[str, Frame]
+    """Tables of the sample, by the names of :data:`ps3d_rt.core.minerals.frames.NAMES`."""
+    record: dict[str, Any]
+    """The content of ``minerals.json``."""
+
+
+def propose(
+    folder: Path,
+    most: int,
+    *,
+    image: Path | None = None,
+    unit: Unit = "gray",
+    embedding: float | None = None,
+    named: Sequence[UsualMineral] = (),
+    overwrite: bool = False,
+    on_event: Listener = ignore,
+) -> PhaseList:
+    """Propose the phases of an output, and write them to its ``phases.json``; nothing else is done with them.
+
+    Args:
+        folder: the output.
+        most: phases at most.
+        image: the scan; without it, where the run found it.
+        unit: of the ranges.
+        embedding: gray value of the embedding; None: what the run found.
+        named: minerals that give the phases their names and densities, the darkest first.
+        overwrite: replace a ``phases.json`` that is there.
+        on_event: called with every event.
+
+    Raises:
+        InputError: if the folder is no output, the scan is not there, or the names do not fit.
+    """
+    target = folder / PHASES
+    if target.exists() and not overwrite:
+        raise InputError(
+            f"{target} exists; accept it with `ps3d-rt minerals {folder} --phases {target}`, or pass --overwrite."
+        )
+    with open_output(folder, image) as output:
+        scan = _scan(output)
+        scale = scale_of(output.record, scan, unit, embedding)
+        with Clock(on_event).stage("phases", prod(scan.shape), scan.shape[0], "planes") as advance:
+            found = propose_phases(output.labels, scan, scale, most, unit, advance=advance)
+    if named:
+        found = _named(found, named)
+    write_phases(found, target, overwrite=overwrite)
+    return found
+
+
+def usual_by_name(names: Sequence[str], kilovolts: int) -> list[UsualMineral]:
+    """Look up minerals of the table that comes with ps3d-rt, and put them in the order of their attenuation.
+
+    Args:
+        names: in any order.
+        kilovolts: of the tube.
+
+    Raises:
+        InputError: if the table lacks a name or the voltage.
+    """
+    usual = usual_minerals(kilovolts)
+    known = {mineral.name: mineral for mineral in usual}
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"{unknown[0]} is not in the table of minerals; it has {', '.join(known)}.")
+    return [mineral for mineral in usual if mineral.name in names]
+
+
+def _named(phases: PhaseList, minerals: Sequence[UsualMineral]) -> PhaseList:
+    if len(minerals) != len(phases.phases):
+        ranges = ", ".join(f"{phase.low:g} to {phase.high:g}" for phase in phases.phases)
+        raise InputError(
+            f"{len(minerals)} names are given and {len(phases.phases)} phases were found ({ranges}); give as many "
+            "names (minerals that the scan cannot tell apart as one), or none."
+        )
+    named = [
+        replace(phase, name=mineral.name, density_g_per_cm3=mineral.density_g_per_cm3)
+        for phase, mineral in zip(phases.phases, minerals, strict=True)
+    ]
+    return replace(phases, phases=tuple(named))
+
+
+def minerals_of(
+    folder: Path,
+    phases: PhaseList,
+    *,
+    image: Path | None = None,
+    embedding: float | None = None,
+    edge_correction: bool = True,
+    overwrite: bool = False,
+    on_event: Listener = ignore,
+) -> Minerals:
+    """Find the minerals of an output and write them into it.
+
+    Args:
+        folder: the output.
+        phases: which gray values are which mineral.
+        image: the scan; without it, where the run found it.
+        embedding: gray value of the embedding; None: what the run found.
+        edge_correction: leave out particles that a face cuts, and weigh the others for them.
+        overwrite: replace minerals that are there.
+        on_event: called with every event.
+
+    Raises:
+        InputError: if the folder is no output, the scan is not there, minerals are, or a phase is not to be found.
+    """
+    target = folder / FOLDER
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists; pass --overwrite to replace it.")
+    with open_output(folder, image) as output:
+        scan = _scan(output)
+        scale = scale_of(output.record, scan, phases.unit, embedding)
+        spacing_mm = _spacing(output.record)
+        with Clock(on_event).stage("minerals", prod(scan.shape), scan.shape[0], "planes") as advance:
+            particles = len(output.table)
+            found = find_minerals(output.labels, scan, particles, phases, scale, spacing_mm, advance=advance)
+        shape = output.labels.shape if edge_correction else None
+        sample = MineralSample.from_table(found.table, output.table, shape)
+        frames = frames_of(sample, statistics_of(sample))
+        record = _record(output, found, scale, phases, edge_correction=edge_correction)
+    for text in record["warnings"]:
+        on_event(Warned(text))
+    with atomic_write(target, overwrite=overwrite) as partial:
+        partial.mkdir()
+        write_frame(found.table.columns(), partial, TABLE)
+        for name, frame in frames.items():
+            write_frame(frame, partial, name)
+        text = json.dumps(record, indent=2, allow_nan=False) + "\n"
+        (partial / RECORD).write_text(text, encoding="utf-8", newline="\n")
+    return Minerals(particles=found.table, frames=frames, record=record)
+
+
+def read_minerals(folder: Path) -> Minerals | None:
+    """Read the minerals of an output; None if it has none.
+
+    Raises:
+        InputError: if they are damaged.
+    """
+    place = folder / FOLDER
+    if not place.is_dir():
+        return None
+    try:
+        record = json.loads((place / RECORD).read_text(encoding="utf-8"))
+        phases = PhaseList.from_json(record["phases"], str(place / RECORD))
+        particles = table_of(read_frame(place / f"{TABLE}.parquet"), phases)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{place} is damaged; run `ps3d-rt minerals` again with --overwrite – {error}") from error
+    frames = {path.stem: read_frame(path) for path in sorted(place.glob("*.parquet")) if path.stem != TABLE}
+    return Minerals(particles=particles, frames=frames, record=record)
+
+
+def scale_of(record: RunRecord, scan: Volume, unit: Unit, embedding: float | None) -> AnchoredScale:
+    """Count gray values from the embedding that the run found; an output that does not say is looked at again."""
+    facts = dict(record.gray or {})
+    if not {"embedding", "noise", "contrast"} <= facts.keys():
+        facts = look_at_gray(scan, _OwnScale()).facts()
+    gray = float(facts["embedding"]) if embedding is None else embedding
+    sign = -1 if facts.get("dark") else 1
+    per_unit = float(facts["contrast"]) if unit == "contrast" else 1.0
+    return AnchoredScale(gray, sign * per_unit, float(facts["noise"]) / per_unit)
+
+
+@dataclass(frozen=True)
+class _OwnScale:
+    """The gray scheme of a volume that no model has a say in."""
+
+    name: str = "minerals"
+    gray_scheme: str = "embedding"
+    gray_mean: float | None = None
+    gray_std: float | None = None
+    gray_floor: float | None = None
+    gray_ceiling: float | None = None
+
+
+def _scan(output: Output) -> Volume:
+    if output.scan is None:
+        raise InputError(
+            f"the scan is not at {output.record.scan.source}, and minerals are read from its gray values; "
+            "give it with --image."
+        )
+    return output.scan
+
+
+def _spacing(record: RunRecord) -> SpacingMm:
+    z, y, x = (float(side) for side in record.scan.spacing_mm)
+    return z, y, x
+
+
+def _record(
+    output: Output, found: MineralsFound, scale: AnchoredScale, phases: PhaseList, *, edge_correction: bool
+) -> dict[str, Any]:
+    unread = [
+        f"{phase.name}: its peak is only {gap:.1f} noise deviations from the next darker one; its share may be some "
+        "points off. Averaging the scan, or one phase for both, makes it surer."
+        for phase, gap in zip(phases.phases, np.diff(found.mixture.peaks) / scale.noise, strict=True)
+        if gap < _LEAST_GAP
+    ]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scan": output.record.scan.name,
+        "phases": phases.to_json(),
+        "peaks": [round(float(peak), 6) for peak in found.mixture.peaks],
+        "widths": [round(float(width), 6) for width in found.mixture.widths],
+        "void_found": found.void,
+        "embedding_gray": scale.embedding,
+        "gray_per_unit": scale.gray_per_unit,
+        "noise": scale.noise,
+        "edge_correction": edge_correction,
+        "particles": len(found.table),
+        "warnings": unread,
+        "versions": versions(),
+    }
+
+
+_LEAST_GAP = 2.0
+"""Noise deviations between two peaks below which the bulk shares were found to be off by more than two points."""
+
+
+def phases_for(folder: Path, given: Path | None) -> PhaseList:
+    """Read the phases that are given, or those of the output.
+
+    Raises:
+        InputError: if there are none.
+    """
+    path = folder / PHASES if given is None else given
+    return read_phases(path)

@@ -1,0 +1,171 @@
+"""Minerals of particles: what is found is what was put in, whatever the slabs, the noise and the blur."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from ps3d_rt.core.minerals.bins import AnchoredBins
+from ps3d_rt.core.minerals.phases import AnchoredScale, Phase, PhaseList
+from ps3d_rt.core.minerals.table import MineralTable
+from ps3d_rt.errors import InputError
+from ps3d_rt.io.base import ArrayVolume
+from ps3d_rt.stages.minerals import find_minerals, propose_phases
+
+SHAPE = (26, 30, 60)
+DARK, BRIGHT, EMBEDDING, NOISE = 1000.0, 3000.0, 5000.0, 100.0
+PHASES = PhaseList((Phase("quartz", 500, 2000, 2.65), Phase("iron ore", 2000, 4500, 5.0)))
+SCALE = AnchoredScale(EMBEDDING, 1.0, NOISE)
+
+
+def ball(center: tuple[float, float, float], radius: float) -> Any:
+    offset = np.indices(SHAPE) - np.reshape(center, (3, 1, 1, 1))
+    return (offset**2).sum(0) <= radius**2
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[Any, Any]:
+    """Labels and scan of a dark ball, a bright ball, and one that is dark on the left and bright on the right."""
+    labels, values = np.zeros(SHAPE, np.uint32), np.zeros(SHAPE)
+    for label, x in enumerate((10, 29, 49), start=1):
+        labels[ball((12, 14, x), 8)] = label
+    values[labels == 1] = DARK
+    values[labels == 2] = BRIGHT
+    values[labels == 3] = np.where(np.indices(SHAPE)[2][labels == 3] < 49, DARK, BRIGHT)
+    blurred = ndimage.gaussian_filter(values, 0.7)
+    noise = np.random.default_rng(1).normal(0, NOISE, SHAPE)
+    return labels, np.rint(EMBEDDING + blurred + noise).astype(np.uint16)
+
+
+def found_in(sample: tuple[Any, Any], phases: PhaseList = PHASES, **options: Any) -> MineralTable:
+    labels, scan = sample
+    volumes = (ArrayVolume(part, spacing_mm=0.01) for part in (labels, scan))
+    return find_minerals(*volumes, int(labels.max()), phases, SCALE, (0.01,) * 3, **options).table
+
+
+def test_every_particle_is_of_what_it_was_made_of(sample):
+    table = found_in(sample)
+    assert table.shares == pytest.approx(np.array([[1, 0], [0, 1], [0.47, 0.53]]), abs=0.02)
+    assert table.exposure[:, 1:] == pytest.approx(np.array([[1, 0], [0, 1], [0.47, 0.53]]), abs=0.06)
+    assert table.void_share == pytest.approx([0, 0, 0], abs=0.005)
+    assert table.grains.tolist() == [[1, 0], [0, 1], [1, 1]]
+    assert (table.errors[2] > 0).all()
+    voxels = np.bincount(sample[0].ravel())[1:]
+    assert table.mineral_mm3.sum(axis=1) == pytest.approx(voxels * 1e-6)
+    assert table.largest_grain_mm[0, 0] == pytest.approx((6 / np.pi * voxels[0]) ** (1 / 3) * 0.01, rel=0.01)
+
+
+def test_the_blurred_surface_of_a_bright_particle_is_no_rim_of_a_darker_mineral(sample):
+    labels, scan = sample
+    bright = scan[labels == 2].astype(float) - EMBEDDING
+    assert (bright < 2000).mean() > 0.1, "by a threshold, more than a tenth of the particle is quartz"
+    assert found_in(sample).shares[1, 1] > 0.99
+
+
+def test_columns_name_the_minerals_and_their_classes(sample):
+    columns = found_in(sample).columns()
+    assert columns["mineral"].tolist() == ["quartz", "iron ore", "iron ore"]
+    assert columns["liberation_by_volume"].tolist() == ["liberated", "liberated", "middling"]
+    assert columns["iron_ore_share"] is not None
+    # A cross-section of the ball, where the two minerals meet: 197 voxel faces.
+    assert columns["quartz_iron_ore_faces"].tolist()[:2] == [0, 0]
+    assert columns["quartz_iron_ore_faces"][2] == pytest.approx(
+        np.count_nonzero(ball((12, 14, 49), 8)[:, :, 49]), rel=0.1
+    )
+
+
+@pytest.mark.parametrize("slab_voxels", [1, 3 * 30 * 60, 11 * 30 * 60])
+def test_any_slabs_give_the_same_bytes(sample, slab_voxels):
+    whole, cut = found_in(sample).columns(), found_in(sample, slab_voxels=slab_voxels).columns()
+    assert whole.keys() == cut.keys()
+    for name, column in whole.items():
+        assert column.tobytes() == cut[name].tobytes(), name
+
+
+def test_dark_particles_are_mirrored(sample):
+    labels, scan = sample
+    mirrored = (2 * EMBEDDING - scan.astype(float)).astype(np.float32)
+    volumes = (ArrayVolume(part, spacing_mm=0.01) for part in (labels, mirrored))
+    scale = AnchoredScale(EMBEDDING, -1.0, NOISE)
+    table = find_minerals(*volumes, 3, PHASES, scale, (0.01,) * 3).table
+    assert table.shares == pytest.approx(found_in(sample).shares, abs=1e-9)
+
+
+def test_a_pore_is_no_mineral(sample):
+    labels, scan = (part.copy() for part in sample)
+    pore = ball((12, 14, 10), 5)
+    scan[pore] = EMBEDDING + np.random.default_rng(2).normal(0, NOISE, np.count_nonzero(pore))
+    table = found_in((labels, scan))
+    assert table.void_share[0] == pytest.approx(np.count_nonzero(pore) / np.count_nonzero(labels == 1), abs=0.03)
+    assert table.void_share[1:] == pytest.approx([0, 0], abs=0.005)
+
+
+def test_two_minerals_are_proposed_and_no_more_than_asked_for(sample):
+    volumes = [ArrayVolume(part, spacing_mm=0.01) for part in sample]
+    both = propose_phases(*volumes, SCALE, 4, "gray").phases
+    assert len(both) == 2
+    assert both[0].low < DARK < both[0].high == both[1].low < BRIGHT < both[1].high
+    assert both[0].high == pytest.approx((DARK + BRIGHT) / 2, rel=0.03)
+    assert len(propose_phases(*volumes, SCALE, 1, "gray").phases) == 1
+    with pytest.raises(InputError, match="must be 1 to 8"):
+        propose_phases(*volumes, SCALE, 0, "gray")
+
+
+def test_a_phase_that_is_not_there_is_said(sample):
+    absent = PhaseList((*PHASES.phases, Phase("gold", 20_000, 40_000)))
+    with pytest.raises(InputError, match="gold was never found"):
+        found_in(sample, absent)
+    beside = PhaseList((Phase("quartz", 500, 900), Phase("iron ore", 2000, 4500)))
+    with pytest.raises(InputError, match=r"quartz is to range from 500 to 900 .* have their peak at 99"):
+        found_in(sample, beside)
+
+
+@pytest.mark.parametrize(
+    ("phases", "words"),
+    [
+        ([("a", 1, 3), ("b", 2, 4)], "overlap"),
+        ([("b", 5, 6), ("a", 1, 3)], "not in ascending order"),
+        ([("a", 1, 3), ("A ", 3, 4)], "two phases have the name 'a'"),
+        ([("a", 0, 3)], "low must be above 0"),
+        ([("a", 3, 3)], "high above low"),
+        ([("a", 1, float("inf"))], "must be above 0 and high above low"),
+        ([("void", 1, 2)], "other than 'void'"),
+        ([("?", 1, 2)], "needs a name with letters"),
+        ([], "0 phases are given"),
+        ([("a", 1, 2, -1.0)], "must be above 0"),
+    ],
+)
+def test_phases_that_make_no_sense_are_refused(phases, words):
+    with pytest.raises(InputError, match=words):
+        PhaseList(tuple(Phase(*phase) for phase in phases))
+
+
+def test_phases_are_the_same_after_a_file():
+    assert PhaseList.from_json(PHASES.to_json(), "phases.json") == PHASES
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([], "has no list of phases"),
+        ({"phases": [{"name": "a"}]}, "needs both low and high"),
+        ({"phases": [{"name": "a", "low": "1", "high": 2}]}, "low '1', a number is needed"),
+        ({"phases": [{"low": 1, "high": 2}]}, "a phase is"),
+        ({"schema_version": 9, "phases": []}, "schema_version 9"),
+        ({"unit": "mm", "phases": [{"name": "a", "low": 1, "high": 2}]}, "unit of the phases is 'mm'"),
+    ],
+)
+def test_a_file_of_another_form_is_refused(content, words):
+    with pytest.raises(InputError, match=words):
+        PhaseList.from_json(content, "phases.json")
+
+
+def test_integers_and_floats_get_the_same_bins():
+    bins, gray = AnchoredBins.for_values(4500, NOISE), np.arange(0, 60_000, 7)
+    assert np.array_equal(bins.index(gray.astype(np.uint16), SCALE), bins.index(gray.astype(np.float32), SCALE))
+    signed = np.array([-5, 0, 9000], np.int16)
+    assert np.array_equal(bins.index(signed, SCALE), bins.index(signed.astype(np.float64), SCALE))
+    assert bins.index(np.array([[np.nan]]), SCALE) == bins.index(np.array([[EMBEDDING]]), SCALE)
