@@ -1,15 +1,7 @@
-"""Minerals of an output of ``predict``: read its labels and its scan again, write tables, and the report anew.
-
-OUT/minerals/ holds::
-
-    minerals.parquet, .csv      one row a particle
-    composition, liberation, yield, association, sizes, grade_by_size   .parquet and .csv, of the sample
-    minerals.json               phases, peaks, gray scale, versions
-"""
+"""Minerals of an output of ``predict``: read its labels and its scan again, and write tables into it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,38 +12,20 @@ from typing import Any
 import numpy as np
 
 from ps3d_rt.clock import Clock
-from ps3d_rt.core.minerals.frames import Frame, frames_of
+from ps3d_rt.core.minerals.frames import frames_of
 from ps3d_rt.core.minerals.phases import AnchoredScale, PhaseList, Unit
 from ps3d_rt.core.minerals.sample import MineralSample, statistics_of
-from ps3d_rt.core.minerals.table import MineralTable, table_of
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, Warned, ignore
-from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.base import SpacingMm, Volume
-from ps3d_rt.io.frames import read_frame, write_frame
 from ps3d_rt.io.phases import NAME as PHASES
 from ps3d_rt.io.phases import UsualMineral, read_phases, usual_minerals, write_phases
+from ps3d_rt.mineral_folder import FOLDER, Minerals, write_minerals
 from ps3d_rt.output import Output, open_output
 from ps3d_rt.run_record import RunRecord
 from ps3d_rt.stages.gray_scale import look_at_gray
 from ps3d_rt.stages.minerals import MineralsFound, find_minerals, propose_phases
 from ps3d_rt.versions import versions
-
-FOLDER = "minerals"
-TABLE = "minerals"
-RECORD = "minerals.json"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Minerals:
-    """The minerals of a sample."""
-
-    particles: MineralTable
-    """One row a particle."""
-    frames: dict[str, Frame]
-    """Tables of the sample, by the names of :data:`ps3d_rt.core.minerals.frames.NAMES`."""
-    record: dict[str, Any]
-    """The content of ``minerals.json``."""
 
 
 def propose(
@@ -167,35 +141,9 @@ def minerals_of(
         record = _record(output, found, scale, phases, edge_correction=edge_correction)
     for text in record["warnings"]:
         on_event(Warned(text))
-    with atomic_write(target, overwrite=overwrite) as partial:
-        partial.mkdir()
-        write_frame(found.table.columns(), partial, TABLE)
-        for name, frame in frames.items():
-            write_frame(frame, partial, name)
-        text = json.dumps(record, indent=2, allow_nan=False) + "\n"
-        (partial / RECORD).write_text(text, encoding="utf-8", newline="\n")
-    return Minerals(particles=found.table, frames=frames, record=record)
-
-
-def read_minerals(folder: Path) -> Minerals | None:
-    """Read the minerals of an output; None if it has none.
-
-    Raises:
-        InputError: if they are damaged.
-    """
-    place = folder / FOLDER
-    if not place.is_dir():
-        return None
-    try:
-        record = json.loads((place / RECORD).read_text(encoding="utf-8"))
-        phases = PhaseList.from_json(record["phases"], str(place / RECORD))
-        particles = table_of(read_frame(place / f"{TABLE}.parquet"), phases)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{place} is damaged; run `ps3d-rt minerals` again with --overwrite – {error}") from error
-    frames = {path.stem: read_frame(path) for path in sorted(place.glob("*.parquet")) if path.stem != TABLE}
-    return Minerals(particles=particles, frames=frames, record=record)
+    result = Minerals(particles=found.table, frames=frames, record=record)
+    write_minerals(result, folder, overwrite=overwrite)
+    return result
 
 
 def scale_of(record: RunRecord, scan: Volume, unit: Unit, embedding: float | None) -> AnchoredScale:
