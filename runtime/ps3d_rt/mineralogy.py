@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import prod
@@ -24,49 +25,55 @@ from ps3d_rt.mineral_folder import FOLDER, Minerals, write_minerals
 from ps3d_rt.output import Output, open_output
 from ps3d_rt.run_record import RunRecord
 from ps3d_rt.stages.gray_scale import look_at_gray
-from ps3d_rt.stages.minerals import MineralsFound, find_minerals, propose_phases
+from ps3d_rt.stages.minerals import LabelledScan, MineralsFound, find_minerals, propose_phases
 from ps3d_rt.versions import versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How an output is read, and what may be replaced in it."""
+
+    image: Path | None = None
+    """The scan; None: where the run found it."""
+    embedding: float | None = None
+    """Gray value of the embedding; None: what the run found."""
+    overwrite: bool = False
+    """Replace phases or minerals that are there."""
+    on_event: Listener = ignore
+    """Called with every event."""
 
 
 def propose(
     folder: Path,
     most: int,
-    *,
-    image: Path | None = None,
     unit: Unit = "gray",
-    embedding: float | None = None,
     named: Sequence[UsualMineral] = (),
-    overwrite: bool = False,
-    on_event: Listener = ignore,
+    options: ReadOptions | None = None,
 ) -> PhaseList:
     """Propose the phases of an output, and write them to its ``phases.json``; nothing else is done with them.
 
     Args:
         folder: the output.
         most: phases at most.
-        image: the scan; without it, where the run found it.
         unit: of the ranges.
-        embedding: gray value of the embedding; None: what the run found.
         named: minerals that give the phases their names and densities, the darkest first.
-        overwrite: replace a ``phases.json`` that is there.
-        on_event: called with every event.
+        options: how it is read; None: the defaults.
 
     Raises:
         InputError: if the folder is no output, the scan is not there, or the names do not fit.
     """
-    target = folder / PHASES
-    if target.exists() and not overwrite:
+    options, target = options or ReadOptions(), folder / PHASES
+    if target.exists() and not options.overwrite:
         raise InputError(
             f"{target} exists; accept it with `ps3d-rt minerals {folder} --phases {target}`, or pass --overwrite."
         )
-    with open_output(folder, image) as output:
-        scan = _scan(output)
-        scale = scale_of(output.record, scan, unit, embedding)
-        with Clock(on_event).stage("phases", prod(scan.shape), scan.shape[0], "planes") as advance:
-            found = propose_phases(output.labels, scan, scale, most, unit, advance=advance)
+    with _source(folder, unit, options) as (_, source):
+        shape = source.scan.shape
+        with Clock(options.on_event).stage("phases", prod(shape), shape[0], "planes") as advance:
+            found = propose_phases(source, most, unit, advance)
     if named:
         found = _named(found, named)
-    write_phases(found, target, overwrite=overwrite)
+    write_phases(found, target, overwrite=options.overwrite)
     return found
 
 
@@ -102,47 +109,34 @@ def _named(phases: PhaseList, minerals: Sequence[UsualMineral]) -> PhaseList:
 
 
 def minerals_of(
-    folder: Path,
-    phases: PhaseList,
-    *,
-    image: Path | None = None,
-    embedding: float | None = None,
-    edge_correction: bool = True,
-    overwrite: bool = False,
-    on_event: Listener = ignore,
+    folder: Path, phases: PhaseList, *, edge_correction: bool = True, options: ReadOptions | None = None
 ) -> Minerals:
     """Find the minerals of an output and write them into it.
 
     Args:
         folder: the output.
         phases: which gray values are which mineral.
-        image: the scan; without it, where the run found it.
-        embedding: gray value of the embedding; None: what the run found.
         edge_correction: leave out particles that a face cuts, and weigh the others for them.
-        overwrite: replace minerals that are there.
-        on_event: called with every event.
+        options: how it is read; None: the defaults.
 
     Raises:
         InputError: if the folder is no output, the scan is not there, minerals are, or a phase is not to be found.
     """
-    target = folder / FOLDER
-    if target.exists() and not overwrite:
+    options, target = options or ReadOptions(), folder / FOLDER
+    if target.exists() and not options.overwrite:
         raise InputError(f"{target} exists; pass --overwrite to replace it.")
-    with open_output(folder, image) as output:
-        scan = _scan(output)
-        scale = scale_of(output.record, scan, phases.unit, embedding)
-        spacing_mm = _spacing(output.record)
-        with Clock(on_event).stage("minerals", prod(scan.shape), scan.shape[0], "planes") as advance:
-            particles = len(output.table)
-            found = find_minerals(output.labels, scan, particles, phases, scale, spacing_mm, advance=advance)
+    with _source(folder, phases.unit, options) as (output, source):
+        scan, scale = source.scan, source.scale
+        with Clock(options.on_event).stage("minerals", prod(scan.shape), scan.shape[0], "planes") as advance:
+            found = find_minerals(source, phases, advance)
         shape = output.labels.shape if edge_correction else None
         sample = MineralSample.from_table(found.table, output.table, shape)
         frames = frames_of(sample, statistics_of(sample))
         record = _record(output, found, scale, phases, edge_correction=edge_correction)
     for text in record["warnings"]:
-        on_event(Warned(text))
+        options.on_event(Warned(text))
     result = Minerals(particles=found.table, frames=frames, record=record)
-    write_minerals(result, folder, overwrite=overwrite)
+    write_minerals(result, folder, overwrite=options.overwrite)
     return result
 
 
@@ -167,6 +161,23 @@ class _OwnScale:
     gray_std: float | None = None
     gray_floor: float | None = None
     gray_ceiling: float | None = None
+
+
+@contextmanager
+def _source(folder: Path, unit: Unit, options: ReadOptions) -> Iterator[tuple[Output, LabelledScan]]:
+    """Open an output, its labels and its scan."""
+    with open_output(folder, options.image) as output:
+        scan = _scan(output)
+        yield (
+            output,
+            LabelledScan(
+                labels=output.labels,
+                scan=scan,
+                particles=len(output.table),
+                spacing_mm=_spacing(output.record),
+                scale=scale_of(output.record, scan, unit, options.embedding),
+            ),
+        )
 
 
 def _scan(output: Output) -> Volume:

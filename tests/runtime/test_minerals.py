@@ -13,7 +13,7 @@ from ps3d_rt.core.minerals.phases import AnchoredScale, Phase, PhaseList
 from ps3d_rt.core.minerals.table import MineralTable
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
-from ps3d_rt.stages.minerals import find_minerals, propose_phases
+from ps3d_rt.stages.minerals import LabelledScan, find_minerals, propose_phases
 
 SHAPE = (26, 30, 60)
 DARK, BRIGHT, EMBEDDING, NOISE = 1000.0, 3000.0, 5000.0, 100.0
@@ -40,10 +40,14 @@ def sample() -> tuple[Any, Any]:
     return labels, np.rint(EMBEDDING + blurred + noise).astype(np.uint16)
 
 
+def source_of(sample: tuple[Any, Any], **options: Any) -> LabelledScan:
+    labels, scan = (ArrayVolume(part, spacing_mm=0.01) for part in sample)
+    about = {"particles": 3, "spacing_mm": (0.01,) * 3, "scale": SCALE} | options
+    return LabelledScan(labels=labels, scan=scan, **about)
+
+
 def found_in(sample: tuple[Any, Any], phases: PhaseList = PHASES, **options: Any) -> MineralTable:
-    labels, scan = sample
-    volumes = (ArrayVolume(part, spacing_mm=0.01) for part in (labels, scan))
-    return find_minerals(*volumes, int(labels.max()), phases, SCALE, (0.01,) * 3, **options).table
+    return find_minerals(source_of(sample, **options), phases).table
 
 
 def test_every_particle_is_of_what_it_was_made_of(sample):
@@ -88,9 +92,7 @@ def test_any_slabs_give_the_same_bytes(sample, slab_voxels):
 def test_dark_particles_are_mirrored(sample):
     labels, scan = sample
     mirrored = (2 * EMBEDDING - scan.astype(float)).astype(np.float32)
-    volumes = (ArrayVolume(part, spacing_mm=0.01) for part in (labels, mirrored))
-    scale = AnchoredScale(EMBEDDING, -1.0, NOISE)
-    table = find_minerals(*volumes, 3, PHASES, scale, (0.01,) * 3).table
+    table = found_in((labels, mirrored), scale=AnchoredScale(EMBEDDING, -1.0, NOISE))
     assert table.shares == pytest.approx(found_in(sample).shares, abs=1e-9)
 
 
@@ -104,14 +106,14 @@ def test_a_pore_is_no_mineral(sample):
 
 
 def test_two_minerals_are_proposed_and_no_more_than_asked_for(sample):
-    volumes = [ArrayVolume(part, spacing_mm=0.01) for part in sample]
-    both = propose_phases(*volumes, SCALE, 4, "gray").phases
+    source = source_of(sample)
+    both = propose_phases(source, 4, "gray").phases
     assert len(both) == 2
     assert both[0].low < DARK < both[0].high == both[1].low < BRIGHT < both[1].high
     assert both[0].high == pytest.approx((DARK + BRIGHT) / 2, rel=0.03)
-    assert len(propose_phases(*volumes, SCALE, 1, "gray").phases) == 1
+    assert len(propose_phases(source, 1, "gray").phases) == 1
     with pytest.raises(InputError, match="must be 1 to 8"):
-        propose_phases(*volumes, SCALE, 0, "gray")
+        propose_phases(source, 0, "gray")
 
 
 def test_a_phase_that_is_not_there_is_said(sample):

@@ -45,7 +45,7 @@ def minerals(
     Example: ps3d-rt minerals result --phases auto:3 --names quartz,pyrite,galena
     """
     from ps3d_rt.cli.progress import listening  # noqa: PLC0415 - what loads arrays is loaded on use
-    from ps3d_rt.mineralogy import minerals_of, phases_for, propose, usual_by_name  # noqa: PLC0415
+    from ps3d_rt.mineralogy import ReadOptions, minerals_of, phases_for, propose, usual_by_name  # noqa: PLC0415
     from ps3d_rt.output import report_again  # noqa: PLC0415
 
     proposed = AUTO.fullmatch(phases or "")
@@ -54,17 +54,10 @@ def minerals(
     if names is not None and not proposed:
         raise InputError("--names is for --phases auto:N; names of phases stand in the file.")
     with listening() as listener:
+        how = ReadOptions(image=image, embedding=embedding, overwrite=overwrite, on_event=listener)
         if proposed:
-            found = propose(
-                out,
-                int(proposed[1]),
-                image=image,
-                unit=unit,
-                embedding=embedding,
-                named=usual_by_name([name.strip() for name in (names or "").split(",") if name.strip()], kilovolts),
-                overwrite=overwrite,
-                on_event=listener,
-            )
+            wanted = [name.strip() for name in (names or "").split(",") if name.strip()]
+            found = propose(out, int(proposed[1]), unit, usual_by_name(wanted, kilovolts), how)
             typer.echo(json.dumps(found.to_json(), indent=2))
             typer.echo(
                 f"{out / 'phases.json'} is a proposal, and nothing was measured with it: look at the ranges, name the "
@@ -73,15 +66,7 @@ def minerals(
             )
             return
         given = phases_for(out, None if phases is None else Path(phases))
-        result = minerals_of(
-            out,
-            given,
-            image=image,
-            embedding=embedding,
-            edge_correction=edge_correction,
-            overwrite=overwrite,
-            on_event=listener,
-        )
+        result = minerals_of(out, given, edge_correction=edge_correction, options=how)
     report_again(out, image, edge_correction=edge_correction)
     composition = {name: column.tolist() for name, column in result.frames["composition"].items()}
     typer.echo(json.dumps({"minerals": str(out / "minerals"), "composition": composition}, indent=2))

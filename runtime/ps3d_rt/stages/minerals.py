@@ -7,6 +7,7 @@ same bytes. Memory: a slab (10 bytes a voxel), and about 1 kB a particle.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,23 @@ def no_advance(_: int) -> None:
     """Tell nobody."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelledScan:
+    """What minerals are read from."""
+
+    labels: Volume
+    """Ids 0..N, N = ``particles``."""
+    scan: Volume
+    """Of the same voxels."""
+    particles: int
+    spacing_mm: SpacingMm
+    """Voxel size along z, y, x."""
+    scale: AnchoredScale
+    """Of the scan, in the unit of the phases."""
+    slab_voxels: int = SLAB_VOXELS
+    """Of a slab, about; changes memory, never a result."""
+
+
 class Window(NamedTuple):
     """A slab and the planes around it, as far as the volume goes."""
 
@@ -46,17 +64,11 @@ class Window(NamedTuple):
     """The slab, in voxels of the arrays."""
 
 
-def windows(labels: Volume, scan: Volume, reach: int, slab_voxels: int = SLAB_VOXELS) -> Iterator[Window]:
-    """Cut labels and scan into slabs of whole planes, with ``reach`` planes around each.
-
-    Args:
-        labels: ids 0..N.
-        scan: of the same shape.
-        reach: planes.
-        slab_voxels: of a slab, about; changes memory, never a result.
-    """
+def windows(source: LabelledScan, reach: int) -> Iterator[Window]:
+    """Cut labels and scan into slabs of whole planes, with ``reach`` planes around each."""
+    labels, scan = source.labels, source.scan
     depth, height, width = labels.shape
-    planes = max(1, slab_voxels // (height * width))
+    planes = max(1, source.slab_voxels // (height * width))
     planes = max(1, planes - planes % labels.planes_per_read) if planes > labels.planes_per_read else planes
     ids, gray = (np.zeros((0, height, width), kind) for kind in (np.uint32, scan.dtype))
     first = 0
@@ -74,33 +86,22 @@ def windows(labels: Volume, scan: Volume, reach: int, slab_voxels: int = SLAB_VO
         yield Window(ids, gray, Box((start - first, 0, 0), (stop - first, height, width)))
 
 
-def propose_phases(
-    labels: Volume,
-    scan: Volume,
-    scale: AnchoredScale,
-    most: int,
-    unit: Unit,
-    *,
-    advance: Advance = no_advance,
-    slab_voxels: int = SLAB_VOXELS,
-) -> PhaseList:
+def propose_phases(source: LabelledScan, most: int, unit: Unit, advance: Advance = no_advance) -> PhaseList:
     """Propose phases from what lies inside the particles; a person has to look at them.
 
     Args:
-        labels: ids 0..N.
-        scan: of the same voxels.
-        scale: of the scan.
+        source: labels and scan.
         most: phases at most.
         unit: of the scale.
         advance: told the planes that are done.
-        slab_voxels: as for :func:`windows`.
 
     Raises:
         InputError: if there is too little to propose from.
     """
-    bins = AnchoredBins.for_values(_brightest(scan, scale), scale.noise)
+    scale = source.scale
+    bins = AnchoredBins.for_values(_brightest(source.scan, scale), scale.noise)
     centres, histogram = bins.centres(), np.zeros(BINS, np.int64)
-    for window in windows(labels, scan, FLAT_REACH, slab_voxels):
+    for window in windows(source, FLAT_REACH):
         add_flat(window.ids, bins.index(window.gray, scale), window.own, centres, scale, histogram)
         advance(window.own.shape[0])
     return propose(histogram, most, bins, scale, unit)
@@ -130,36 +131,22 @@ class MineralsFound(NamedTuple):
     """Whether there are pores or cracks of a size to be seen."""
 
 
-def find_minerals(
-    labels: Volume,
-    scan: Volume,
-    particles: int,
-    phases: PhaseList,
-    scale: AnchoredScale,
-    spacing_mm: SpacingMm,
-    *,
-    advance: Advance = no_advance,
-    slab_voxels: int = SLAB_VOXELS,
-) -> MineralsFound:
+def find_minerals(source: LabelledScan, phases: PhaseList, advance: Advance = no_advance) -> MineralsFound:
     """Find the minerals of every particle.
 
     Args:
-        labels: ids 0..N, N = ``particles``.
-        scan: of the same voxels.
-        particles: how many there are.
+        source: labels and scan.
         phases: which gray values are which mineral.
-        scale: of the scan.
-        spacing_mm: voxel size along z, y, x.
         advance: told the planes that are done.
-        slab_voxels: as for :func:`windows`.
 
     Raises:
         InputError: if a phase is not to be found, or the labels hold other ids.
     """
+    scale, particles = source.scale, source.particles
     bins, limits = bins_of(phases, scale), starting_limits(phases)
     classes = len(phases.phases) + 1
     sums, grains = MineralSums.empty(particles, classes), ComponentsBySlab()
-    for window in windows(labels, scan, REACH, slab_voxels):
+    for window in windows(source, REACH):
         largest = int(window.ids.max(initial=0))
         if largest > particles:
             raise InputError(
@@ -174,7 +161,7 @@ def find_minerals(
     start = sample_weights(sums.histogram.sum(axis=0, dtype=np.int64), mixture, void=void)
     unmixed = unmix(sums.histogram, sums.surface, sums.seen, start, mixture)
     counted = _grain_counts(grains.finish(), particles, classes)
-    return MineralsFound(mineral_table(sums, unmixed, counted, phases, spacing_mm), mixture, void)
+    return MineralsFound(mineral_table(sums, unmixed, counted, phases, source.spacing_mm), mixture, void)
 
 
 def bins_of(phases: PhaseList, scale: AnchoredScale) -> AnchoredBins:
