@@ -1,4 +1,4 @@
-"""What a run has finished, so that a run that was killed can be started again and ends with the same bytes.
+"""Records of finished tasks: a run that was killed goes on from them and ends with the same bytes.
 
     FOLDER/identity.json            what is run; with any other identity the work starts afresh
     FOLDER/run.lock                 held while a run writes there

@@ -1,4 +1,4 @@
-"""What a run will do, in whole numbers, before it does anything."""
+"""The plan of a run, made before it starts: grids, patches, sweeps, chunks, memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PredictConfig:
     workers: int = 1
     """Processes; 1 works in this one. Never changes a label."""
     threads: int | None = None
-    """Threads of this process for what is not the network; None takes all cores."""
+    """CPU threads of the run; None takes all cores."""
     memory_bytes: int = DEFAULT_BYTES
     """What a run may take of the machine's memory: decides sweeps and how many tasks run at a time, never a label."""
     memory_by_default: bool = False

@@ -40,7 +40,7 @@ class PredictOptions:
     """On a CPU ``fp32``, ``bf16`` or ``int8``; ``auto`` is the fastest here of those that passed the model's accuracy
     gate. Labels depend on it a little, and ``run.json`` says which it was."""
     threads: int | None = None
-    """Threads of the engine, shared by the workers; None takes all cores."""
+    """CPU threads of the run, shared by its workers; None takes all cores."""
     overlap: float | None = None
     """Share of a patch covered again by the next one; None takes the model's."""
     mirror: bool | None = None

@@ -1,4 +1,4 @@
-"""Where the work of a run lies until it is the output, and how it gets that name.
+"""The folder of a run in progress, and how it becomes the output.
 
     OUT                 the output; whole, or not there
     .OUT.run/           beside it, while a run lasts or waits to go on

@@ -1,4 +1,4 @@
-"""What a run says of itself: the content of ``run.json``, made once, written and read here and nowhere else.
+"""The content of ``run.json``; it is written and read here only.
 
 A file of an older version lacks fields, and one of a newer version, or one that a person added to, has more. Both are
 read: what is missing is None or empty, what has an older name is found under it, and what is not known is kept in

@@ -51,6 +51,6 @@ class RunOptions:
         about_speed(help="Memory that the run may take, GiB; default: 4, or half of what is free if that is less."),
     ] = None
     gpu_memory: Annotated[float, about_speed(help="Memory of a GPU that the run may take, GiB.")] = 12
-    threads: Annotated[int | None, about_speed(help="Threads of the engine; default: all cores.", min=1)] = None
+    threads: Annotated[int | None, about_speed(help="CPU threads; default: all cores.", min=1)] = None
     workers: Annotated[int, about_speed(help="Processes; 1 works in this one.", min=1)] = 1
     chunk: Annotated[int, about_speed(help="Side of a chunk in which particles are put together, voxels.")] = 256

@@ -1,4 +1,4 @@
-"""Which array library owns this array; its ndimage; what a kernel is on a CPU and on a GPU.
+"""NumPy or CuPy: which library an array belongs to, and kernels for a CPU and for a GPU.
 
 The only place in ``core`` that knows CuPy by name. CuPy loads when an array of it or a GPU shows up.
 """

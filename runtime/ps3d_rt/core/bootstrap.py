@@ -1,10 +1,10 @@
 """How sure percentiles are: a Poisson bootstrap whose draws do not grow with the number of particles.
 
-Every particle is drawn 0, 1, 2 … times, Poisson of mean 1, many times over. Of many particles, neighbours in size are
-drawn together, in groups of about the same weight, and a particle that is heavier alone. A group of the weights w
-counts q · Poisson(λ), with q = Σw² / Σw and λ = (Σw)² / Σw²: mean Σw and variance Σw², as if each were drawn by itself,
-and the same distribution where the weights are equal. Inside the group in which a percentile falls, particles are
-passed at an even pace: that leaves out an 8,000th of the variance.
+A plain bootstrap draws every particle 0, 1, 2 … times, Poisson of mean 1, and repeats that. Here particles of similar
+size are drawn together, in groups of about the same weight; a heavier particle is a group of its own. A group of the
+weights w counts q · Poisson(λ), with q = Σw² / Σw and λ = (Σw)² / Σw². Its mean Σw and variance Σw² are those of
+separate draws, and where the weights are equal so is its distribution. Inside the group that holds a percentile, the
+cumulative weight grows linearly. That leaves out an 8,000th of the variance.
 """
 
 from __future__ import annotations

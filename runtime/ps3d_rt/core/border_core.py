@@ -1,6 +1,6 @@
 """Instances → border-core map (training) and border-core map → instances (inference).
 
-A border-core map is uint8: 0 background, 1 core, 2 border. The kernels are CPU twins: numpy arrays in and out.
+A border-core map is uint8: 0 background, 1 core, 2 border. It works on numpy arrays.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Connected components on a GPU: a union-find in which every voxel is an entry.
 
 1. A voxel points to the first voxel of its run along x.
-2. Runs of neighbouring rows that touch are joined: of two roots the larger points to the smaller, by an atomic minimum;
-   who was quicker in between is joined in turn.
+2. Runs of neighbouring rows that touch are joined: the larger of two roots points to the smaller, by an atomic minimum.
+   If another thread has changed the larger root in the meantime, the root it found is joined too.
 3. Every voxel points to its root.
 
 A root is the smallest index of its tree, so in the end the first voxel of its component in raster order, whatever the

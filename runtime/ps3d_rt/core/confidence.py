@@ -1,4 +1,4 @@
-"""How sure the network is of every particle: that it is one, of its core, and of the border to those it touches."""
+"""Confidence of every particle: mean scores of its foreground, its core, and the border where it touches others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell patches that cannot hold a particle from those that might."""
+"""Finds patches that hold no particle, because they have no contrast."""
 
 from __future__ import annotations
 

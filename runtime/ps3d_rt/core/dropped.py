@@ -1,7 +1,6 @@
-"""The list of what was found and is not in the labels: where, how large, and why.
+"""The list of dropped particles: where each was, how large, and why it was dropped.
 
-A dropped particle has no label. It has a place: its first voxel in raster order, which the table of fragments knows
-without another look at the voxels.
+A dropped particle has no label. Its place is its first voxel in raster order, which the table of fragments holds.
 """
 
 from __future__ import annotations

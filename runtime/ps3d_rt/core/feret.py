@@ -1,8 +1,8 @@
 """Feret diameters: widths of a particle along 81 fixed directions.
 
-The directions are the corners of an icosahedron whose edges were halved twice, one of every two opposite ones, rounded
-to whole numbers: projections of voxels are then whole numbers too, and their least and largest do not depend on how
-the volume was cut. No direction is more than 10.9° from one of them (cubic voxels). Hence the largest width is too low
+The directions are the corners of an icosahedron whose edges were halved twice, one of each opposite pair, rounded to
+whole numbers. So projections of voxels are whole numbers too, and their minimum and maximum do not depend on how the
+volume was cut. No direction is more than 10.9° from one of them (cubic voxels). Hence the largest width is too low
 by at most 1.8 %, and the least too high by at most 0.19 times the largest: thin plates look thicker.
 
 A particle ends half-way between the centres of its voxels and those of their neighbours: at the middles of the voxels'

@@ -1,4 +1,4 @@
-"""Is a label volume one, with one id a particle? Masks, ids in several pieces and gray values are told by numbers."""
+"""Checks that a label volume has one id a particle. Counts show masks, gray values, and ids that fall apart."""
 
 from __future__ import annotations
 

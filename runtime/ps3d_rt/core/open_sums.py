@@ -1,11 +1,11 @@
-"""Sums of the particles that parts still to come may add to: a finished particle leaves, so memory holds a few layers.
+"""Sums of the particles that are not finished: a finished one is returned at once, so memory holds a few layers only.
 
-1. Of every id it is known, before the first part, which part is the last one that may hold a voxel of it.
-2. :meth:`OpenSums.add` takes the parts in their order, adds each to the rows of its ids, and hands out the rows of the
-   ids whose last part it was. Their room is used again.
-3. A contact is complete as soon as one of the two particles is: its faces lie between voxels of both. It is handed out
-   with each of them, and goes when both are finished.
-4. Of a finished particle only the first voxel is kept: :func:`ids_in_raster_order` numbers particles by it.
+1. The caller says for every id, before the first part, which part is the last that may hold a voxel of it.
+2. :meth:`OpenSums.add` takes the parts in their order, adds each to the rows of its ids, and returns the rows of the
+   ids that it finished. Their memory is used again.
+3. A contact is complete when one of its two particles is, because its faces lie between voxels of both. It is returned
+   with each of them, and forgotten when both are finished.
+4. Only the first voxel of a finished particle is kept: :func:`ids_in_raster_order` numbers particles by it.
 
 Sums are merged as :func:`ps3d_rt.core.measure.merge_sums` does, so the rows are the same bytes.
 """

@@ -1,8 +1,9 @@
-"""What of a sample of voxels lies outside the scanned circle, box or tube: what every way out of the volume ends in.
+"""Finds voxels outside the scanned circle, box or tube.
 
-A kind of voxel is outside where, in all directions from the middle of the volume, nothing else comes after it, and
-hardly any of it comes before. The scanned part may be a cylinder, a box, a turned box: any shape that has no dents and
-holds the middle. Where whole directions are of the kind, it is what a few particles lie in.
+Candidates are voxels of one kind, such as one gray value. From the middle of the volume outwards, in every direction,
+they must come last, and hardly any may come before something else. The scanned part may be a cylinder, a box, or a
+turned box: any convex shape around the middle. If whole directions consist of the candidates, they are not outside but
+the embedding of a few particles.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Which particles are dropped, and why: rule 5 of border-core → particles, and what a model asks for before it.
 
-Every rule looks at size alone or at the mean score of foreground alone, the uncertainty per volume; and none drops a
-particle of more than :data:`LARGEST_DROPPED_VOXELS`. A rule on their product, uncertainty times diameter, was tried and
-dropped the largest grains of all (docs/decisions/0017).
+A rule uses the size alone or the confidence alone, and none drops a particle of more than
+:data:`LARGEST_DROPPED_VOXELS`. A rule on uncertainty times diameter dropped the largest grains (docs/decisions/0017).
 """
 
 from __future__ import annotations

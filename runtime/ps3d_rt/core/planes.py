@@ -1,6 +1,6 @@
 """Planes along every axis, cut from the boxes of a volume as they are read, shrunk to the size of a picture.
 
-Whoever reads a volume box by box has its planes in hand: :func:`cut_planes`, per box; :func:`join_planes`, at the end.
+So the pictures of a report cost no second reading: :func:`cut_planes` per box, :func:`join_planes` at the end.
 """
 
 from __future__ import annotations

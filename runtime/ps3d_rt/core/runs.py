@@ -1,4 +1,4 @@
-"""Runs of equal labels along x, which are counted instead of voxels; and what counting needs: ids, slabs, checks.
+"""Runs of equal labels along x: they are counted instead of voxels. Also ids, slabs and checks of label volumes.
 
 A label volume has 10 to 50 times fewer runs than voxels, so everything after :func:`find_runs` is cheap, and ids may
 have gaps and be as large as their dtype allows: no table is ever indexed by an id.

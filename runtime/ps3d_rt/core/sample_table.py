@@ -1,4 +1,4 @@
-"""What statistics and reports read of a particle table, whether it is in memory or on disk."""
+"""The columns of a particle table, in memory or on disk, as statistics and reports read them."""
 
 from __future__ import annotations
 

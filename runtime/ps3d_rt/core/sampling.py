@@ -1,7 +1,7 @@
 """Which voxels of a volume to look at before a run: few, spread over all of it, and cheap to read.
 
-What is stored together is decoded together, so whole chunks are looked at, or some planes of a file that is stored in
-planes. The choice belongs to the volume and its file: neither chunks nor workers of a run can change it.
+Files are decoded in chunks or planes, so whole chunks or planes are sampled. The choice depends on the volume and its
+file only, not on the chunks or workers of a run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fragments of chunks → cores and groups of the volume: what grows from where. Tables only."""
+"""Fragments of chunks → cores and groups of the volume, from which particles grow. Tables only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mean particle size of a scan, estimated before a run: which sizes to assume, and when to believe what is found.
+"""The mean particle size of a scan, estimated before a run: which sizes to try, and when to accept a result.
 
 A trial of an assumed size s resizes parts of the scan as if the particles were s wide, and gives the mean diameter f(s)
 of the particles that the network finds there. The true size is where f(s) = s. Far below it the parts lie inside single
@@ -9,7 +9,7 @@ the true size, f(s) is close to it whatever s is.
    found that are not crumbs of the size assumed.
 2. Refine: assume what was found, on larger parts, until no trial finds much else than it assumed.
 
-How a size is tried is the caller's; what it gives must depend on its arguments only.
+The caller tries the sizes; the result of a trial must depend on its arguments only.
 """
 
 from __future__ import annotations

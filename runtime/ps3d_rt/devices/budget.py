@@ -1,4 +1,4 @@
-"""Memory of devices in whole numbers, before anything runs: what a run may take, and what it will."""
+"""Memory of devices, planned before a run: what it may take, and what it will take."""
 
 from __future__ import annotations
 

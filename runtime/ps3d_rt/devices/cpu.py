@@ -1,4 +1,4 @@
-"""The CPU."""
+"""The CPU as a device: NumPy arrays in the machine's memory."""
 
 from __future__ import annotations
 

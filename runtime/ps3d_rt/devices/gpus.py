@@ -1,7 +1,7 @@
-"""NVIDIA GPUs: which are there, and CuPy on one of them.
+"""NVIDIA GPUs: which there are, and CuPy on one of them.
 
-Looking costs milliseconds and leaves the GPUs alone: the driver is asked through its own library, no CUDA context is
-made and CuPy is not imported. On a machine without a driver it ends at the library that does not load.
+The list comes from the driver's library and takes milliseconds. No CUDA context is made and CuPy is not imported. A
+machine without a driver has no GPUs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who does what in a run: the device that its stages see, and the workers that map what is done there."""
+"""Which device the stages of a run use, and which workers run their tasks."""
 
 from __future__ import annotations
 

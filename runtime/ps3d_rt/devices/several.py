@@ -1,4 +1,4 @@
-"""Several GPUs: a process each, which sees no other GPU. Nothing else in a run needs to know that there are several."""
+"""Several GPUs: each has a process that sees no other GPU. The rest of a run does not know that there are several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes of the source grid, and the labels there: what the table is measured on and what is written are the same.
+"""Boxes of the source grid and the labels in them. The table is measured on the same labels that are written.
 
 The labels of a box are computed twice, by :mod:`ps3d_rt.stages.table` and :mod:`ps3d_rt.stages.labels`. That is cheaper
 than to store them in between.

@@ -1,4 +1,4 @@
-"""The gray scale of a volume and the bins of its particles' histograms, from voxels spread over it."""
+"""The gray scale of a volume, and the bins of the gray histograms, from a sample of its voxels."""
 
 from __future__ import annotations
 

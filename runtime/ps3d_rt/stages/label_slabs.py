@@ -1,4 +1,4 @@
-"""Label volumes from elsewhere, slab by slab: looked at, split into connected components, summed up."""
+"""Label volumes of other programs, slab by slab: checked, split into connected components, and measured."""
 
 from __future__ import annotations
 

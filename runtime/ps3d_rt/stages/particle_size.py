@@ -1,8 +1,8 @@
-"""How large the particles of a scan are, before a run: estimated from a few parts of it at a few assumed sizes.
+"""Estimates the particle size before a run: the network is tried on a few parts of the scan, at a few assumed sizes.
 
-What it costs is bounded by patches, not by the scan, but for reading: the search begins with the whole scan shrunk to
-one part, which reads it once; every further size reads an eighth of that or less. Which sizes are tried, and when one
-is believed: :mod:`ps3d_rt.core.size_trials`.
+The number of patches is bounded, whatever the size of the scan. The first trial shrinks the whole scan to one part, so
+it reads the scan once. Each further size reads an eighth of that or less. :mod:`ps3d_rt.core.size_trials` says which
+sizes are tried and when a result is accepted.
 """
 
 from __future__ import annotations

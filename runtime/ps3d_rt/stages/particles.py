@@ -11,12 +11,11 @@
    raster order of their first voxels.
 7. :func:`write_instances`, per chunk, if asked for: put the final ids in place.
 
-Tasks pass on whole-number tables, which are put together in the order of the chunks, so neither the chunk size nor
-the order of work can change a label. In memory are a few chunks and these tables, of 40 bytes a fragment, and 80
-more while they are put together: 1.2 GB for 10^7 fragments.
+Tasks return tables of whole numbers, which are combined in the order of the chunks. So neither the chunk size nor the
+order of work can change a label. Memory holds a few chunks and these tables: 40 bytes a fragment, and 80 more while
+they are combined, 1.2 GB for 10^7 fragments.
 
-A task may run again, on the same data or after others are done: it writes the same voxels to the same array. What no
-task has written is never read.
+A task may be repeated at any time: it writes the same values to the same voxels. Nothing is read before it is written.
 """
 
 from __future__ import annotations

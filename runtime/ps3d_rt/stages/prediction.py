@@ -1,4 +1,4 @@
-"""What a run is: everything that decides its labels."""
+"""Everything that decides the labels of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run while it runs: what is predicted, where it is kept, who does the tasks, and who is told."""
+"""The state of a run: what is predicted, where results are stored, which workers do the tasks, who hears of events."""
 
 from __future__ import annotations
 

@@ -3,10 +3,10 @@
     read → resample → standardize │ score │ blend → classes
             a thread ahead        │ a thread ahead │ this thread
 
-The three run side by side with at most one layer of patches and one call of the engine waiting between them. If the
-engine works on a GPU, so do they: planes go up as they are in the file, and only classes come back. The
-classes are written in slabs as deep as a shard of the store, and each finished slab is recorded: a sweep that was
-killed goes on after its last slab and gives the same bytes, because blending does not depend on where it starts.
+The three run at the same time. At most one layer of patches and one call of the engine wait between them. On a GPU all
+of it runs there: planes are uploaded in the file's dtype, and only classes and two scores are downloaded. These are
+written in slabs as deep as a shard of the store, and each finished slab is recorded. A sweep that was killed goes on
+after its last slab. The bytes are the same, because blending does not depend on where it starts.
 """
 
 from __future__ import annotations

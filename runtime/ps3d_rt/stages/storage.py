@@ -1,4 +1,4 @@
-"""Where a run keeps what it makes, on disk or in memory: arrays by name, labels on the source grid, table rows."""
+"""Stores of a run, on disk or in memory: arrays by name, labels on the source grid, rows of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run has found, in figures: the finished table, the size distribution, what was dropped, and the record."""
+"""Results of a run: the table, the size distribution, dropped particles, and the record for ``run.json``."""
 
 from __future__ import annotations
 
