@@ -15,6 +15,7 @@ import openvino
 import pytest
 from onnx import TensorProto, helper, save
 
+import ps3d_rt
 from fake_engine import FakeEngine
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.devices import gpus
@@ -22,6 +23,7 @@ from ps3d_rt.engines import CPU_ENGINES, DeviceLimits, open_engine
 from ps3d_rt.engines.onnxruntime import OnnxRuntimeEngine
 from ps3d_rt.engines.openvino import OpenVinoEngine
 from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.events import Event, Warned
 from ps3d_rt.model import ModelBundle
 
 PATCH = (16, 16, 16)
@@ -249,8 +251,8 @@ def test_bf16_runs_only_where_the_cpu_has_it(tiny_bundle: ModelBundle) -> None:
             open_engine(tiny_bundle, engine="openvino", precision="bf16")
 
 
-def test_bf16_that_fails_to_build_becomes_fp32_with_a_warning(
-    tiny_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_bf16_that_fails_to_build_becomes_fp32_with_a_warning_that_a_run_repeats(
+    tiny_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compile_model = openvino.Core.compile_model
 
@@ -263,7 +265,15 @@ def test_bf16_that_fails_to_build_becomes_fp32_with_a_warning(
     monkeypatch.setattr(openvino.Core, "compile_model", without_bf16)
     with open_engine(tiny_bundle, engine="openvino") as ready:
         assert ready.spec.precision == "fp32"
-    assert "runs in fp32. — OpenVINO says: could not create a primitive descriptor" in caplog.text
+        (said,) = ready.spec.warnings
+    assert said.endswith("so it runs in fp32. — OpenVINO says: could not create a primitive descriptor")
+    heard: list[Event] = []
+    image = np.random.default_rng(0).integers(0, 30000, (24, 24, 24)).astype(np.uint16)
+    about = {"spacing": 0.01, "particle_size": 0.08, "model": tiny_bundle, "engine": "openvino"}
+    run = ps3d_rt.predict(image, **about, progress=heard.append).run
+    assert Warned(said) in heard
+    assert said in run["warnings"], "from where the report takes them"
+    assert run["engine"]["precision"] == "fp32"
     with pytest.raises(CapabilityError, match="use precision auto or fp32"):
         open_engine(tiny_bundle, engine="openvino", precision="bf16")
 

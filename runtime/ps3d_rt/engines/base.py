@@ -41,6 +41,8 @@ class EngineSpec:
     """Memory of the GPU that the network and a call of ``batch`` patches take; None: not known."""
     more_devices: tuple[str, ...] = ()
     """GPUs that a run uses beside ``device``, each by a process with an engine of its own; all of one kind."""
+    warnings: tuple[str, ...] = ()
+    """What a person must know of how it was built, a sentence each."""
 
     @property
     def devices(self) -> tuple[str, ...]:

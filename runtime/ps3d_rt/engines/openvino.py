@@ -10,7 +10,6 @@ to load, .06 and .03 in fp32; and OpenVINO 2026.4 gives the same file to fp32 an
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -24,8 +23,6 @@ import numpy as np
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
 from ps3d_rt.errors import CapabilityError, InputError, not_installed
-
-logger = logging.getLogger(__name__)
 
 # Our names of the arithmetic against OpenVINO's: what can be asked for, and what a layer says of itself.
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -64,11 +61,16 @@ class OpenVinoEngine(Engine):
                 raise InputError(f"threads is {threads}; at least 1 is needed, or leave it out to use every core.")
             settings["INFERENCE_NUM_THREADS"] = threads
         model = _read(core, onnx_path, patch)
-        compiled = _compile(core, model, settings, required=precision != "auto")
+        compiled, warnings = _compile(core, model, settings, required=precision != "auto")
         requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [compiled.create_infer_request() for _ in range(requests)]
         self.spec = EngineSpec(
-            name="openvino", patch=patch, device="cpu", precision=_actual_precision(compiled), batch=requests
+            name="openvino",
+            patch=patch,
+            device="cpu",
+            precision=_actual_precision(compiled),
+            batch=requests,
+            warnings=warnings,
         )
 
     def _infer(self, patches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -160,13 +162,13 @@ def _read(core: Any, onnx_path: Path, patch: Zyx) -> Any:
     return model
 
 
-def _compile(core: Any, model: Any, settings: dict[str, Any], *, required: bool) -> Any:
-    """Compile in the wanted precision, or in fp32 if bf16 fails and is not ``required``.
+def _compile(core: Any, model: Any, settings: dict[str, Any], *, required: bool) -> tuple[Any, tuple[str, ...]]:
+    """Compile in the wanted precision, or in fp32 with a warning if bf16 fails and is not ``required``.
 
     A CPU has bf16, and oneDNN may still be told not to use it (ONEDNN_MAX_CPU_ISA): then it finds no kernel.
     """
     try:
-        return core.compile_model(model, "CPU", settings)
+        return core.compile_model(model, "CPU", settings), ()
     except RuntimeError as error:
         if settings["INFERENCE_PRECISION_HINT"] != "bf16":
             raise
@@ -175,8 +177,8 @@ def _compile(core: Any, model: Any, settings: dict[str, Any], *, required: bool)
             raise CapabilityError(
                 f"OpenVINO does not build the network in bf16; use precision auto or fp32. — OpenVINO says: {reason}"
             ) from error
-    logger.warning("OpenVINO does not build the network in bf16, so it runs in fp32. — OpenVINO says: %s", reason)
-    return core.compile_model(model, "CPU", settings | {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(model, "CPU", settings | {"INFERENCE_PRECISION_HINT": "f32"})
+    return compiled, (f"OpenVINO does not build the network in bf16, so it runs in fp32. — OpenVINO says: {reason}",)
 
 
 def _actual_precision(compiled: Any) -> str:

@@ -56,7 +56,7 @@ def identity_before_plan(
         "outside": gray.facts()["outside_value"],
         "selection": volume.selection,
         "skip_empty": config.skip_empty,
-        "engine": asdict(replace(engine.spec, reason="")),  # speeds that were measured decide nothing
+        "engine": asdict(replace(engine.spec, reason="", warnings=())),  # what is said decides nothing
         "model": {"sha256": model.hash_in(engine.spec.choice), **asdict(model.rules), "core_bias": model.core_bias},
         "lowpass": model.lowpass,
     }

@@ -136,7 +136,7 @@ def started(prediction: Prediction, storage: RunStorage, on_event: Listener) -> 
     why = f" ({spec.reason})" if spec.reason else ""
     engine = f"{spec.name} {spec.precision} on {', '.join(plan.devices)}{why}"
     processes = max(config.workers, len(plan.devices))
-    began, warnings = datetime.now(UTC), (*volume.warnings, *prediction.model.warnings)
+    began, warnings = datetime.now(UTC), (*volume.warnings, *prediction.model.warnings, *spec.warnings)
     on_event(RunStarted(volume.name, plan.source, plan.shape, plan.patches, engine, processes))
     for text in warnings:
         on_event(Warned(text))
