@@ -27,7 +27,7 @@ def header_text(line: bytes) -> str:
     ('µm', 'µm')
     """
     try:
-        return line.decode("utf-8")
+        return line.decode("utf-8-sig")
     except UnicodeDecodeError:
         return line.decode("latin-1")
 

@@ -141,7 +141,12 @@ def _spacing_of(tags: Mapping[str, str], axes: list[int], path: Path) -> StatedS
     if len(sizes) <= max(axes):
         return StatedSpacing(None, (f"{path}: gives '{said[:80]}' as the voxel size; it must be one number an axis.",))
     unit = tags.get("DistanceUnits")
-    return stated_spacing([sizes[axis] for axis in reversed(axes)], [unit] * 3, str(path), usual_unit="mm")
+    stated = stated_spacing([sizes[axis] for axis in reversed(axes)], [unit] * 3, str(path), usual_unit="mm")
+    other = [decimal_number(size) for size in tags.get("ElementSize", said).split()]
+    if other == sizes or set(other) == {1.0}:  # the second is what programs fill in
+        return stated
+    differs = f"{path}: ElementSpacing says {said}, ElementSize {tags['ElementSize']}: the first counts; check them."
+    return StatedSpacing(stated.spacing_mm, (*stated.remarks, differs))
 
 
 def _rescaling(tags: Mapping[str, str], path: Path) -> list[str]:

@@ -6,6 +6,7 @@ Source: https://teem.sourceforge.net/nrrd/format.html
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from math import hypot
@@ -105,7 +106,7 @@ def read_header(file: IO[bytes], path: Path) -> NrrdHeader:
     Raises:
         InputError: if it is no NRRD header.
     """
-    magic = file.readline(_LONGEST_LINE).rstrip()
+    magic = file.readline(_LONGEST_LINE).rstrip().removeprefix(codecs.BOM_UTF8)
     if not magic.startswith(b"NRRD"):
         raise InputError(f"{path}: does not start with NRRD as a NRRD file does; check what it is.")
     if not re.fullmatch(rb"NRRD000[1-5]", magic):

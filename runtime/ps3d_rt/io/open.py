@@ -14,6 +14,8 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume, check_spacing
 from ps3d_rt.io.names import FORMATS, ZARR_MARKS, ending_of, file_and_inside
 
+_PACKED = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
+
 
 def open_volume(
     path: str | Path,
@@ -38,7 +40,11 @@ def open_volume(
     path = Path(path)
     spacing = None if spacing_mm is None else check_spacing(spacing_mm, "spacing")
     file, _ = file_and_inside(path)
-    if not file.exists():
+    try:
+        is_there = file.exists()
+    except OSError as error:  # a name that is none here
+        raise InputError(f"{file}: cannot be looked up; check the path — {error.strerror}.") from error
+    if not is_there:
         raise InputError(f"{file}: there is no such file or folder; check the path.")
     if file.is_file() and not file.stat().st_size:
         raise InputError(f"{file}: is empty, a file of 0 bytes; copy or export it again.")
@@ -92,7 +98,11 @@ def _format_of(path: Path) -> str:
         is_zarr = path.suffix == ".zarr" or any((path / mark).exists() for mark in ZARR_MARKS)
         return "zarr_volume" if is_zarr else "slices.folder"
     ending = ending_of(path)
-    if ending is None or ending == ".zarr":
+    if path.suffix.lower() in _PACKED and ending is None:
+        raise InputError(f"{path}: is an archive; unpack it, and give what is inside.")
+    if ending == ".zarr":
+        raise InputError(f"{path}: is a file; a zarr volume is a folder: copy the whole folder, or unpack it.")
+    if ending is None:
         allowed = ", ".join(FORMATS)
         raise InputError(
             f"{path}: a file of type '{path.suffix}' cannot be read; allowed are {allowed} (a folder) "

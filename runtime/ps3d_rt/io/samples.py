@@ -76,7 +76,7 @@ def find_samples(folder: Path) -> Iterator[LabelledScan]:
     """
     listing = folder / "metadata.json"
     try:
-        metadata = json.loads(listing.read_text(encoding="utf-8"))
+        metadata = json.loads(listing.read_bytes())  # finds out the encoding
     except FileNotFoundError as error:
         raise InputError(f"{listing} is not there; {_LAYOUT}.") from error
     except OSError as error:

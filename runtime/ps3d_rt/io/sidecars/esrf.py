@@ -16,6 +16,7 @@ from ps3d_rt.io.ini import count_in, ini_sections, size_in
 from ps3d_rt.io.memory_map import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout, dtype_by_size
 from ps3d_rt.io.spacing import stated_spacing
+from ps3d_rt.io.text_file import read_text
 
 _TYPES = {4: "float32", 2: "uint16", 1: "uint8"}
 _ORDERS: dict[str, Literal["<", ">"]] = {"LOWBYTEFIRST": "<", "HIGHBYTEFIRST": ">"}
@@ -24,7 +25,7 @@ _ORDERS: dict[str, Literal["<", ">"]] = {"LOWBYTEFIRST": "<", "HIGHBYTEFIRST": "
 def read_info(path: Path, data: Path | None) -> RawLayout:
     """Read the layout; InputError if the size of the data is none of a known type."""
     source = str(path)
-    lines = [line for line in path.read_text(encoding="latin-1").splitlines() if not line.lstrip().startswith("!")]
+    lines = [line for line in read_text(path).splitlines() if not line.lstrip().startswith("!")]
     said = ini_sections("\n".join(lines))[" "]
     order = said.get("byteorder", "LOWBYTEFIRST").strip().upper()
     if order not in _ORDERS:

@@ -14,6 +14,7 @@ from ps3d_rt.io.ini import count_in, ini_sections, section_in, size_in
 from ps3d_rt.io.memory_map import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout, dtype_by_size
 from ps3d_rt.io.spacing import stated_spacing
+from ps3d_rt.io.text_file import read_text
 
 _TYPES = {4: "float32", 2: "uint16", 1: "uint8"}
 
@@ -21,7 +22,7 @@ _TYPES = {4: "float32", 2: "uint16", 1: "uint8"}
 def read_xtekct(path: Path, data: Path | None) -> RawLayout:
     """Read the layout; InputError if the size of the data is none of a known type."""
     source = str(path)
-    said = section_in(ini_sections(path.read_text(encoding="latin-1")), "XTekCT", source)
+    said = section_in(ini_sections(read_text(path)), "XTekCT", source)
     shape = shape_from_xyz([count_in(said, f"Voxels{axis}", source) for axis in "XYZ"], source)
     sizes = [size_in(said, f"VoxelSize{axis}") for axis in "ZYX"]
     raw = data or named_in(path, path.with_suffix(".vol").name)

@@ -19,7 +19,7 @@ _EXAMPLE = '{"shape": [100, 200, 200], "dtype": "uint16", "spacing_mm": 0.01}'
 def read_json(path: Path, data: Path | None) -> RawLayout:
     """Read the layout; InputError if it is not of this form."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(path.read_bytes())  # finds out the encoding
     except ValueError as error:
         raise InputError(f"{path}: is no JSON; write it anew, such as {_EXAMPLE}{words_of(error)}.") from error
     known = {"shape", "dtype", "spacing_mm", "offset_bytes"}
@@ -31,7 +31,7 @@ def read_json(path: Path, data: Path | None) -> RawLayout:
     if not isinstance(shape, list) or not all(_is_count(n) for n in shape) or not _is_count(offset):
         raise InputError(f"{path}: shape must be three whole numbers, offset_bytes one, 0 or more: {_EXAMPLE}.")
     sizes: list[Any] = spacing if isinstance(spacing, list) else [spacing] * 3
-    if spacing is not None and not (len(sizes) == 3 and all(isinstance(size, int | float) for size in sizes)):
+    if spacing is not None and not (len(sizes) == 3 and all(type(size) in {int, float} for size in sizes)):
         raise InputError(f"{path}: spacing_mm must be one number, or three, z, y, x: {_EXAMPLE}.")
     return RawLayout(
         said_by=path,

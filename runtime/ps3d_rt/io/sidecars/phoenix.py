@@ -13,6 +13,7 @@ from ps3d_rt.io.ini import count_in, ini_sections, section_in, size_in, value_in
 from ps3d_rt.io.memory_map import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout
 from ps3d_rt.io.spacing import stated_spacing
+from ps3d_rt.io.text_file import read_text
 
 _TYPES = {"1": "u1", "3": "u1", "5": "<u2", "10": "<f4"}
 """Sources disagree whether 1 or 3 is 8 bit; the file's size decides, because it must fit."""
@@ -21,7 +22,7 @@ _TYPES = {"1": "u1", "3": "u1", "5": "<u2", "10": "<f4"}
 def read_pcr(path: Path, data: Path | None) -> RawLayout:
     """Read the layout; InputError if it is of a type that is not known."""
     source = str(path)
-    said = section_in(ini_sections(path.read_text(encoding="latin-1")), "VolumeData", source)
+    said = section_in(ini_sections(read_text(path)), "VolumeData", source)
     code = value_in(said, "Format", source)
     if code not in _TYPES:
         raise InputError(
@@ -44,5 +45,5 @@ def _size_mm(path: Path, said: dict[str, str]) -> float | None:
     acquisition = path.with_suffix(".pca")
     if not acquisition.is_file():
         return None
-    geometry = ini_sections(acquisition.read_text(encoding="latin-1")).get("geometry", {})
+    geometry = ini_sections(read_text(acquisition)).get("geometry", {})
     return size_in(geometry, "VoxelSizeX")

@@ -14,6 +14,7 @@ from ps3d_rt.io.ini import count_in, counts_in, ini_sections, value_in
 from ps3d_rt.io.memory_map import shape_from_xyz
 from ps3d_rt.io.sidecars.layout import RawLayout
 from ps3d_rt.io.spacing import StatedSpacing, stated_spacing
+from ps3d_rt.io.text_file import read_text
 from ps3d_rt.io.units import decimal_number
 
 _TYPES = {
@@ -31,7 +32,7 @@ _TYPES = {
 def read_vgi(path: Path, data: Path | None) -> RawLayout:
     """Read the layout of the one volume in one raw file; InputError if it is another."""
     source = str(path)
-    groups = re.split(r"^\{(.*)\}\s*$", path.read_text(encoding="latin-1"), flags=re.MULTILINE)
+    groups = re.split(r"^\{(.*)\}\s*$", read_text(path), flags=re.MULTILINE)
     sections = {name: ini_sections(text) for name, text in zip(groups[1::2], groups[2::2], strict=True)}
     volumes = [name for name in sections if re.fullmatch(r"volume\d*", name)]
     if len(volumes) != 1 or "file2" in sections[volumes[0]]:

@@ -25,7 +25,9 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         InputError: if the files are not the slices of one whole volume, or one is cut short, colour, multi-page, or
             of another shape or dtype.
     """
-    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    files = sorted(file for file in path.iterdir() if not file.is_dir() and not file.name.startswith("."))
+    if lost := [file.name for file in files if not file.is_file()]:
+        raise InputError(f"{path}: {lost[0]} is a link to a file that is not there; copy that file, or remove it.")
     names = [file.name for file in files]
     if dicom := dicom_files(path, names):
         _check_no_images(names, dicom, path)

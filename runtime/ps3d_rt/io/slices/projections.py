@@ -13,6 +13,7 @@ from pathlib import Path
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.ini import ini_sections
 from ps3d_rt.io.read_errors import read_errors
+from ps3d_rt.io.text_file import read_text
 
 _DETECTORS = {".xtekct": ("xtekct", "detectorpixels"), ".pca": ("detector", "nrpixels")}
 """Ending of the scanner's file → section and key of the detector's sides, in lower case, without x and y."""
@@ -35,7 +36,7 @@ def check_projections(folder: Path, names: Sequence[str], *, count: int, shape: 
             continue
         part, key = _DETECTORS[Path(name).suffix.lower()]
         with read_errors(str(folder / name), "the scanner's file"):
-            text = (folder / name).read_text(encoding="latin-1")
+            text = read_text(folder / name)
         try:
             said = ini_sections(text).get(part, {})
         except ConfigError:

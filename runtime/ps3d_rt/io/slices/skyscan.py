@@ -18,6 +18,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, check_spacing
 from ps3d_rt.io.ini import Sections, ini_sections, number_in
 from ps3d_rt.io.read_errors import read_errors
+from ps3d_rt.io.text_file import read_text
 
 _RECONSTRUCTION, _ACQUISITION = "reconstruction", "acquisition"
 _PIXEL, _IMAGE_PIXEL, _STEP = "Pixel Size (um)", "Image Pixel Size (um)", "Section to Section Step"
@@ -39,7 +40,7 @@ def read_logs(folder: Path, names: Sequence[str]) -> dict[str, Sections]:
     for name in names:
         if name.lower().endswith(".log"):
             with read_errors(str(folder / name), "the log"):
-                text = (folder / name).read_text(encoding="latin-1")
+                text = read_text(folder / name)
             try:
                 sections = ini_sections(text)
             except ConfigError:

@@ -1,0 +1,18 @@
+"""Text that scanners' programs and people write beside a scan."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+
+def read_text(path: Path) -> str:
+    """Read a description: Latin-1, or what the mark says that Windows' editors put in front of UTF-8 and UTF-16."""
+    content = path.read_bytes()
+    if content.startswith(codecs.BOM_UTF8):
+        text = content.decode("utf-8-sig", "replace")
+    elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = content.decode("utf-16", "replace")
+    else:
+        text = content.decode("latin-1")
+    return text.replace("\r\n", "\n")
