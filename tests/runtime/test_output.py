@@ -171,7 +171,7 @@ def test_a_resumed_run_does_not_do_again_what_is_done(
             return self.inner.infer(patches)
 
     engine = Counting()
-    run = partial(predict_to_folder, volume, model, engine, CONFIG, tmp_path / "out")
+    run = partial(predict_to_folder, (volume, model, engine, CONFIG), tmp_path / "out")
     with monkeypatch.context() as patched:
         patched.setattr("ps3d_rt.stages.particles.to_particles", Stop(0, KeyboardInterrupt()).before(None))
         with pytest.raises(KeyboardInterrupt) as stop:
