@@ -92,7 +92,7 @@ def on_sample(case: Case, bundle: ModelBundle, engine: Engine) -> dict[str, Any]
 
 def on_sand(path: Path, bundle: ModelBundle, engine: Engine) -> dict[str, Any]:
     """Estimate the size of the real sand; compare with the mean of a run at the size in real_sand.py."""
-    with ps3d_rt.open_volume(path, spacing_mm=SAND_SPACING_MM, shape=SAND_SHAPE, dtype="uint8") as scan:
+    with ps3d_rt.open_volume(path, spacing=SAND_SPACING_MM, shape=SAND_SHAPE, dtype="uint8") as scan:
         found = _estimated(scan, bundle, engine)
         run = ps3d_rt.predict(scan, particle_size=SAND_SIZE_MM, model=bundle)
     whole = run.particles.equivalent_diameter_mm[~run.particles.touches_edge]

@@ -26,7 +26,7 @@ from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
-from ps3d_rt.pipeline import Result
+from ps3d_rt.pipeline import RunResult
 from ps3d_rt.report import overlay, take_slices
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
         print(f"skipped: {options.scan} is not there; get the scan and name it with --scan.", file=sys.stderr)
         return
     where = environment(["python", "benchmarks/real_sand.py", *arguments])
-    with ps3d_rt.open_volume(options.scan, spacing_mm=SPACING_MM, shape=SHAPE, dtype="uint8") as scan:
+    with ps3d_rt.open_volume(options.scan, spacing=SPACING_MM, shape=SHAPE, dtype="uint8") as scan:
         start = time.perf_counter()
         result = ps3d_rt.predict(
             scan, particle_size=PARTICLE_SIZE_MM, model=options.model, engine=options.engine, threads=options.threads
@@ -79,7 +79,7 @@ def facts(labels: Array) -> dict[str, Any]:
     }
 
 
-def report(result: Result, seconds: float, scan_sha256: str) -> dict[str, Any]:
+def report(result: RunResult, seconds: float, scan_sha256: str) -> dict[str, Any]:
     """What ran, from ``run.json``, without paths of this machine."""
     run = result.run
     scan = {name: run["scan"][name] for name in ("shape", "dtype", "spacing_mm")}

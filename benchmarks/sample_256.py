@@ -59,7 +59,7 @@ def _make(scan: Path) -> dict[str, Any]:
 
 
 def _predict(scan: Path, particle_size_mm: float) -> dict[str, Any]:
-    with ps3d_rt.open_volume(scan, spacing_mm=SPEC.spacing_mm) as volume:
+    with ps3d_rt.open_volume(scan, spacing=SPEC.spacing_mm) as volume:
         start = time.perf_counter()
         result = ps3d_rt.predict(volume, particle_size=particle_size_mm)
         seconds = time.perf_counter() - start

@@ -6,29 +6,36 @@ result.labels, result.particles, result.run
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ps3d_rt.api import evaluate, measure, predict, predict_to_folder
-    from ps3d_rt.io.open import open_volume
+    from ps3d_rt.api import evaluate, measure, open_result, open_volume, predict, predict_to_folder
     from ps3d_rt.model import load_model
-    from ps3d_rt.pipeline import Result
+    from ps3d_rt.result import Result
 
-__all__ = ["Result", "evaluate", "load_model", "measure", "open_volume", "predict", "predict_to_folder"]
+__all__ = [
+    "Result",
+    "evaluate",
+    "load_model",
+    "measure",
+    "open_result",
+    "open_volume",
+    "predict",
+    "predict_to_folder",
+]
 
-_HOME = {
-    "Result": "ps3d_rt.pipeline",
-    "evaluate": "ps3d_rt.api",
-    "load_model": "ps3d_rt.model",
-    "measure": "ps3d_rt.api",
-    "open_volume": "ps3d_rt.io.open",
-    "predict": "ps3d_rt.api",
-    "predict_to_folder": "ps3d_rt.api",
-}
+_HOME = dict.fromkeys(__all__, "ps3d_rt.api") | {"Result": "ps3d_rt.result", "load_model": "ps3d_rt.model"}
 
 
 def __getattr__(name: str) -> Any:
     # numba, zarr and scipy take seconds to load together: only what is used is loaded.
+    if name == "__version__":
+        return version("ps3d-rt")
     if name not in _HOME:
         raise AttributeError(f"module 'ps3d_rt' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

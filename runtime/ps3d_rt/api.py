@@ -10,26 +10,31 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ps3d_rt.core import measure as _measure
 from ps3d_rt.core.arrays import Array, borrowed
 from ps3d_rt.core.label_check import LabelCheck
-from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.devices import device_named
 from ps3d_rt.devices.gpu_volume import array_volume
 from ps3d_rt.engines import DeviceLimits, open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import CapabilityError, InputError
-from ps3d_rt.events import Listener, ignore
+from ps3d_rt.events import Listener
 from ps3d_rt.first_run import announced
+from ps3d_rt.io import open as _open
 from ps3d_rt.io.base import ArrayVolume, Volume, check_spacing
-from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.selected import select
 from ps3d_rt.model import ModelBundle, load_model
-from ps3d_rt.pipeline import Result, predict_volume
+from ps3d_rt.notebook import notebook_progress
+from ps3d_rt.particles import Particles
+from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.predict_options import AUTO, PredictOptions, configure, with_options
+from ps3d_rt.result import Result, read_result
 from ps3d_rt.run_folder import known_precision, work_of
 from ps3d_rt.stages.gray_scale import volume_bins
+from ps3d_rt.stages.label_slabs import checked_slabs, label_sums
 from ps3d_rt.stages.prediction import Opened
 from ps3d_rt.workers import usable_cores
 
@@ -38,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @with_options
-def predict(volume: Any, *, labels_device: str = "cpu", progress: Listener = ignore, **options: Any) -> Result:
+def predict(volume: Any, *, labels_device: str = "cpu", progress: Listener | None = None, **options: Any) -> Result:
     """Segment a scan in memory: one label per particle, and their table. A large one: :func:`predict_to_folder`.
 
     Args:
@@ -47,7 +52,7 @@ def predict(volume: Any, *, labels_device: str = "cpu", progress: Listener = ign
             where it lies.
         labels_device: where the labels are wanted: ``cpu``, a NumPy array; ``cuda:N``, a CuPy array on that GPU,
             which torch and others take over by DLPack.
-        progress: called with every event of :mod:`ps3d_rt.events`.
+        progress: called with every event of :mod:`ps3d_rt.events`; None: a bar in a notebook only.
         options: fields of :class:`ps3d_rt.predict_options.PredictOptions`, which says what they mean.
             ``spacing`` is needed unless the scan knows it.
 
@@ -62,13 +67,21 @@ def predict(volume: Any, *, labels_device: str = "cpu", progress: Listener = ign
     if asked.workers != 1:
         raise InputError(f"workers is {asked.workers}; processes share a run in a folder only: call predict_to_folder.")
     with prepared(volume, asked) as (scan, bundle, engine, config):
-        result = predict_volume(scan, bundle, engine, config, progress)
-    return replace(result, labels=labels_on.upload(result.labels))
+        found = predict_volume(scan, bundle, engine, config, progress or notebook_progress())
+    layout = {"shape": asked.shape, "dtype": asked.dtype, "offset_bytes": asked.offset}
+    return Result(
+        labels=labels_on.upload(found.labels),
+        particles=Particles.from_table(found.particles),
+        dropped=found.dropped,
+        run=found.run,
+        scan=volume,
+        layout=layout,
+    )
 
 
 @with_options
 def predict_to_folder(
-    volume: Any, folder: str | Path, *, overwrite: bool = False, progress: Listener = ignore, **options: Any
+    volume: Any, folder: str | Path, *, overwrite: bool = False, progress: Listener | None = None, **options: Any
 ) -> dict[str, Any]:
     """Segment a scan of any size and write what ``ps3d-rt predict`` writes; a call that was stopped goes on.
 
@@ -76,7 +89,7 @@ def predict_to_folder(
         volume: as for :func:`predict`; the path of a scan is best, for worker processes open it themselves.
         folder: the output: labels (OME-Zarr), table, report and ``run.json``; appears when it is complete.
         overwrite: replace an output that is there, at the very end.
-        progress: called with every event of :mod:`ps3d_rt.events`.
+        progress: called with every event of :mod:`ps3d_rt.events`; None: a bar in a notebook only.
         options: as for :func:`predict`.
 
     Returns:
@@ -92,7 +105,8 @@ def predict_to_folder(
 
     output.check_output(Path(folder), overwrite=overwrite)
     with prepared(volume, PredictOptions(**options), Path(folder)) as opened:
-        return output.predict_to_folder(opened, Path(folder), overwrite=overwrite, on_event=progress)
+        heard = progress or notebook_progress()
+        return output.predict_to_folder(opened, Path(folder), overwrite=overwrite, on_event=heard)
 
 
 @contextmanager
@@ -144,7 +158,7 @@ def _engine(
 def _scan_of(given: Any, files: ExitStack, spacing: float | Sequence[float] | None = None, **layout: Any) -> Volume:
     """Open a path, to be closed with ``files``; see an array as a volume."""
     if isinstance(given, str | Path):
-        return files.enter_context(open_volume(given, spacing_mm=spacing, **layout))
+        return files.enter_context(_open.open_volume(given, spacing_mm=spacing, **layout))
     return given if isinstance(given, Volume) else as_volume(given, spacing)
 
 
@@ -158,41 +172,103 @@ def as_volume(array: Any, spacing: float | Sequence[float] | None = None) -> Vol
     return array_volume(borrowed(array), spacing)
 
 
-def measure(labels: Array, *, spacing: float | Sequence[float], image: Array | None = None) -> ParticleTable:
+def open_volume(
+    path: str | Path,
+    *,
+    spacing: float | Sequence[float] | None = None,
+    shape: Sequence[int] | None = None,
+    dtype: str | np.dtype[Any] | None = None,
+    offset: int | None = None,
+) -> Volume:
+    """Open a scan or labels: like an array of which voxels are read when they are asked for.
+
+    ``volume[0]``, ``volume[10:20, :, ::2]`` and ``numpy.asarray(volume)`` read; ``dask.array.from_array`` and napari
+    take it as it is. All functions of this package take it where they take an array or a path.
+
+    Args:
+        path: of any format that is read; a dataset of an HDF5 file is ``scan.h5:/group/data``.
+        spacing: side of a voxel in mm, one number or z, y, x; wins over what the file says.
+        shape: voxels z, y, x; for raw files, which do not say, as the next two.
+        dtype: NumPy name such as ``uint16``, or ``>u2`` for big endian.
+        offset: bytes of a header in front of the voxels; None is 0.
+
+    Raises:
+        InputError: if the file is missing, broken, of an unknown format, or not a single-channel 3-D volume.
+    """
+    return _open.open_volume(path, spacing_mm=spacing, shape=shape, dtype=dtype, offset_bytes=offset)
+
+
+def open_result(folder: str | Path) -> Result:
+    """Open what ``ps3d-rt predict`` or ``Result.save`` wrote.
+
+    Returns:
+        The same as :func:`predict` gives; its labels are a volume, read when asked for.
+
+    Raises:
+        InputError: if the folder is no output of ours, or a file in it is damaged.
+    """
+    return read_result(Path(folder))
+
+
+def measure(labels: Any, *, spacing: float | Sequence[float] | None = None, image: Any = None) -> Particles:
     """Measure every particle of a label volume. What looks like a mask or gray values is warned of (UserWarning).
 
     Args:
-        labels: (z, y, x) ids, 0 is background; gaps are allowed.
-        spacing: side of a voxel in mm, one number or z, y, x.
-        image: (z, y, x) gray values, for the gray columns and histograms.
+        labels: path, (z, y, x) array or volume of ids, 0 is background; gaps are allowed.
+        spacing: side of a voxel in mm, one number or z, y, x; may be left out if the labels' file knows it.
+        image: path, array or volume of gray values, for the gray columns and histograms.
 
     Raises:
-        InputError: if shapes disagree, labels are not ids, or the spacing is not positive.
+        InputError: if shapes disagree, labels are not ids, or the spacing is not positive or not known.
     """
-    bins = None if image is None else volume_bins(ArrayVolume(image))
-    table = _measure.measure(labels, check_spacing(spacing, "spacing"), image, bins)
-    _warn_of(labels, "labels")
-    return table
+    with ExitStack() as files:
+        if not isinstance(labels, str | Path | Volume):
+            gray = None if image is None else np.asarray(_scan_of(image, files))
+            bins = None if gray is None else volume_bins(ArrayVolume(gray))
+            table = _measure.measure(labels, check_spacing(_known(spacing, "labels"), "spacing"), gray, bins)
+            _warn_of(labels, "labels")
+            return Particles.from_table(table)
+        ids, scan = _scan_of(labels, files), None if image is None else _scan_of(image, files)
+        known = spacing or ids.spacing_mm or (None if scan is None else scan.spacing_mm)
+        check = LabelCheck(ids.source, ids.dtype)
+        sums = _measure.merge_sums(label_sums(checked_slabs(ids, check), ids, scan))
+        table = _measure.to_table(sums, ids.shape, check_spacing(_known(known, ids.source), ids.source))
+    for doubt in check.warnings():
+        warnings.warn(doubt, stacklevel=2)
+    return Particles.from_table(table)
 
 
-def evaluate(prediction: Array, reference: Array) -> Metrics:
+def _known(spacing: float | Sequence[float] | None, source: str) -> float | Sequence[float]:
+    if spacing is None:
+        raise InputError(f"{source} does not say how large a voxel is; pass spacing, its side in mm.")
+    return spacing
+
+
+def evaluate(prediction: Any, reference: Any) -> Metrics:
     """Compare labels with a reference: the five metrics of the ParticleSeg3D paper.
 
     What looks like a mask or gray values is warned of (UserWarning).
 
     Args:
-        prediction: (z, y, x) ids, 0 is background.
-        reference: the same shape.
+        prediction: path, (z, y, x) array or volume of ids, 0 is background.
+        reference: the same, of the same shape.
 
     Raises:
         InputError: if the shapes differ or the labels are not ids.
     """
     from ps3d_rt.core import metrics as _metrics  # noqa: PLC0415 - it takes a fifth of what loads for predict
 
-    metrics = _metrics.evaluate(prediction, reference)
-    _warn_of(prediction, "prediction")
-    _warn_of(reference, "reference")
+    with ExitStack() as files:
+        one, other = (_labels_of(labels, files) for labels in (prediction, reference))
+    metrics = _metrics.evaluate(one, other)
+    _warn_of(one, "prediction")
+    _warn_of(other, "reference")
     return metrics
+
+
+def _labels_of(given: Any, files: ExitStack) -> Any:
+    """Read labels of a file or a volume; an array stays as it is."""
+    return np.asarray(_scan_of(given, files)) if isinstance(given, str | Path | Volume) else given
 
 
 def _warn_of(labels: Array, name: str) -> None:

@@ -10,6 +10,7 @@ While a run lasts, its work lies beside OUT, in ``.OUT.run``; it is kept when th
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,18 +21,22 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.distribution import size_facts
+from ps3d_rt.core.dropped import DroppedParticles
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, RunDone, RunResumed, ignore
+from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
 from ps3d_rt.io.names import file_and_inside
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.raw import bare_layout
 from ps3d_rt.io.spilled_rows import SpilledRows
-from ps3d_rt.io.table import read_table, write_dropped
+from ps3d_rt.io.table import read_table, write_dropped, write_table
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
 from ps3d_rt.pipeline import prepare, run_stages
@@ -141,6 +146,43 @@ def predict_to_folder(
     return record.to_json()
 
 
+def save_output(
+    folder: Path,
+    labels: Volume,
+    table: ParticleTable,
+    dropped: DroppedParticles,
+    run: dict[str, Any],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write what is in memory as a run into a folder would.
+
+    Args:
+        folder: appears when it is complete.
+        labels: of the particles.
+        table: of the same.
+        dropped: what was found and is in neither.
+        run: the content of ``run.json``; the report is made of it, and of the labels.
+        overwrite: replace an output that is there.
+
+    Raises:
+        InputError: if the output may not be written.
+    """
+    check_output(folder, overwrite=overwrite)
+    with atomic_write(folder, overwrite=overwrite) as unfinished:
+        path = unfinished / f"{labels.name}.ome.zarr"
+        create_labels(path, labels.name, labels.shape, run["scan"]["spacing_mm"])
+        target = LabelsZarr(path)
+        for box in target.boxes(0):
+            target.write(box, labels.read(box).astype(np.uint32, copy=False))
+        for level in range(1, target.levels):
+            for box in target.boxes(level):
+                target.coarsen(level, box)
+        write_table(table, unfinished)
+        write_dropped(dropped, unfinished)
+        _write(unfinished / MARK, json.dumps(run, indent=2) + "\n")
+
+
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
@@ -189,6 +231,12 @@ def report_again(
     return folder / REPORT
 
 
+def check_mark(folder: Path) -> None:
+    """Refuse a folder that is no output of ours; InputError."""
+    if not (folder / MARK).is_file():
+        raise InputError(f"{folder} has no {MARK}; give a folder that `ps3d-rt predict` wrote.")
+
+
 @dataclass(frozen=True)
 class Output:
     """What a run has left behind, opened to read."""
@@ -214,8 +262,7 @@ def open_output(folder: Path, image: Path | None = None, *, dtype: str | None = 
     Raises:
         InputError: if the folder is no output of ours, a file in it is damaged, or the scan has another shape.
     """
-    if not (folder / MARK).is_file():
-        raise InputError(f"{folder} has no {MARK}; give a folder that `ps3d-rt predict` wrote.")
+    check_mark(folder)
     record, table = read_record(folder / MARK), read_table(folder)
     scan = record.scan
     found = Path(scan.source) if image is None else image

@@ -31,7 +31,7 @@ from ps3d_rt.stages.table import measure_particles
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """What a prediction gives."""
 
     labels: Any
@@ -47,7 +47,7 @@ class Result:
 
 def predict_volume(
     volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig, on_event: Listener = ignore
-) -> Result:
+) -> RunResult:
     """Segment one volume into particles and measure them, all in memory.
 
     Args:
@@ -71,7 +71,7 @@ def predict_volume(
     found = run_stages(prediction, storage, on_event)
     seconds = round(sum((found.record.seconds or {}).values()), 3)
     on_event(RunDone(len(rows.table), seconds, len(found.dropped), found.dropped.volume_share))
-    return Result(labels.array, rows.table, found.dropped, found.record.to_json())
+    return RunResult(labels.array, rows.table, found.dropped, found.record.to_json())
 
 
 def prepare(

@@ -22,12 +22,21 @@ def test_the_public_api_is_this_list_and_all_of_it_is_there():
         "evaluate",
         "load_model",
         "measure",
+        "open_result",
         "open_volume",
         "predict",
         "predict_to_folder",
     ]
     for name in ps3d_rt.__all__:
         assert getattr(ps3d_rt, name).__doc__
+    assert dir(ps3d_rt) == sorted([*ps3d_rt.__all__, "__version__"]), "what Tab completes"
+    assert ps3d_rt.__version__[0].isdigit()
+
+
+def test_one_word_for_the_size_of_a_voxel():
+    for name in ps3d_rt.__all__:
+        parameters = set(inspect.signature(getattr(ps3d_rt, name)).parameters)
+        assert not {"spacing_mm", "voxel_size", "pixel_size", "offset_bytes"} & parameters, name
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -24,7 +24,7 @@ from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.table import FOREGROUND
 from ps3d_rt.model import write_bundle
 from ps3d_rt.output import predict_to_folder
-from ps3d_rt.pipeline import Result, predict_volume
+from ps3d_rt.pipeline import RunResult, predict_volume
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.report import render_report
 from ps3d_rt.report.pictures import Pictures
@@ -78,7 +78,7 @@ def config(**changes: Any) -> PredictConfig:
     return PredictConfig(**(fields | changes))
 
 
-def run() -> Result:
+def run() -> RunResult:
     return predict_volume(scan(), MODEL, FakeEngine(PATCH), config())
 
 

@@ -19,7 +19,7 @@ from ps3d_rt.devices import gpus
 from ps3d_rt.devices.gpu_volume import GpuVolume
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.pipeline import Result
+from ps3d_rt.pipeline import RunResult
 
 GPU = gpus.Gpu(0, "H200", (9, 0), 139 * 2**30, (13, 0))
 
@@ -129,7 +129,7 @@ def balls() -> Any:
     return image.astype(np.uint16)
 
 
-def predict(array: Any, fake_model: Any, **options: Any) -> Result:
+def predict(array: Any, fake_model: Any, **options: Any) -> RunResult:
     model: ModelBundle = fake_model(patch=24, target_size_voxels=13.0)
     return ps3d_rt.predict(array, spacing=0.01, particle_size=0.13, model=model, engine="fake", **options)
 

@@ -15,7 +15,7 @@ from ps3d_rt.api import as_volume
 from ps3d_rt.core.arrays import asnumpy, is_cupy_array
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import CapabilityError
-from ps3d_rt.pipeline import Result, predict_volume
+from ps3d_rt.pipeline import RunResult, predict_volume
 from ps3d_rt.plan import PredictConfig
 
 PATCH = (24, 24, 24)
@@ -53,8 +53,8 @@ def scan(dtype: Any = np.uint16) -> np.ndarray[Any, Any]:
 
 
 @pytest.fixture
-def run(model: Any) -> Callable[..., Result]:
-    def call(engine: Engine, image: Any, **changes: Any) -> Result:
+def run(model: Any) -> Callable[..., RunResult]:
+    def call(engine: Engine, image: Any, **changes: Any) -> RunResult:
         fields: dict[str, Any] = {"spacing_mm": (0.01,) * 3, "particle_size_mm": 0.13, "overlap": 0.5}
         return predict_volume(as_volume(image, 0.01), model, engine, PredictConfig(**(fields | changes)))
 

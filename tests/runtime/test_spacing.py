@@ -93,7 +93,7 @@ def test_sources_that_contradict_each_other_are_one_line(
 
 
 def test_what_predict_was_told_and_what_the_file_says_is_in_the_run(folder: Path) -> None:
-    with ps3d_rt.open_volume(folder / "image.mha", spacing_mm=0.01) as scan:
+    with ps3d_rt.open_volume(folder / "image.mha", spacing=0.01) as scan:
         assert scan.spacing_mm == (0.01, 0.01, 0.01)
         (said,) = scan.warnings
     assert "--spacing says 0.01 mm a voxel" in said
@@ -118,7 +118,7 @@ def test_a_file_is_opened_once_though_its_spacing_is_compared(
     steps = []
     real = getattr(import_module(reader), step)
     monkeypatch.setattr(f"{reader}.{step}", lambda *given, **named: steps.append(1) or real(*given, **named))
-    with ps3d_rt.open_volume(tmp_path / name, spacing_mm=0.01) as volume:
+    with ps3d_rt.open_volume(tmp_path / name, spacing=0.01) as volume:
         assert volume.spacing_mm == (0.01, 0.01, 0.01)
         assert ["--spacing says 0.01 mm a voxel" in text for text in volume.warnings] == [True]
     assert len(steps) == 1

@@ -24,7 +24,7 @@ def view(
     Example: ps3d-rt view result --color-by volume_mm3
     """
     from ps3d_rt.output import open_output  # noqa: PLC0415
-    from ps3d_rt.view.napari_layers import add_layers, viewer_window  # noqa: PLC0415
+    from ps3d_rt.view.napari_layers import add_layers, open_viewer, run_viewer  # noqa: PLC0415
     from ps3d_rt.view.neuroglancer import STATE_NAME, link_to, serve_hint, state_of  # noqa: PLC0415
 
     with open_output(out, image, dtype=dtype) as output:
@@ -34,5 +34,6 @@ def view(
             typer.echo(serve_hint(out, address), err=True)
             typer.echo(link_to(address.rstrip("/")))
             return
-        with viewer_window(f"{out} – ps3d-rt") as viewer:
-            add_layers(viewer, output, color_by)
+        viewer = open_viewer(f"{out} – ps3d-rt")
+        add_layers(viewer, output, color_by)
+        run_viewer()

@@ -99,6 +99,51 @@ class Volume(ABC):
         self._read_into(out, box)
         return out
 
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return 3
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
+        """Read what an array would give for whole numbers and slices, an axis each, from z on; ``...`` for the rest.
+
+        Raises:
+            IndexError: if an index is not in the volume, or is neither.
+        """
+        keys = key if isinstance(key, tuple) else (key,)
+        if Ellipsis in keys:
+            at = keys.index(Ellipsis)
+            keys = (*keys[:at], *[slice(None)] * (4 - len(keys)), *keys[at + 1 :])
+        keys = (*keys, *[slice(None)] * (3 - len(keys)))
+        if len(keys) != 3 or not all(isinstance(k, slice | int | np.integer) for k in keys):
+            raise IndexError(f"{self.source} takes whole numbers and slices of three axes z, y, x, not {key!r}.")
+        spans = [
+            range(n)[k if isinstance(k, slice) else slice(_within(k, n), _within(k, n) + 1)]
+            for n, k in zip(self.shape, keys, strict=True)
+        ]
+        z, y, x = ((min(span, default=0), max(span, default=-1) + 1) for span in spans)
+        values = self.read(Box((z[0], y[0], x[0]), (z[1], y[1], x[1])))
+        return values[tuple(slice(None, None, k.step) if isinstance(k, slice) else 0 for k in keys)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """Read all of it, as NumPy, dask and napari ask for it.
+
+        Raises:
+            ValueError: if it is asked for without a copy.
+        """
+        if copy is False:
+            raise ValueError(f"{self.source} is read from a file: there is no array without a copy.")
+        values = self.read(Box.of_shape(self.shape))
+        return values if dtype is None else values.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        size, spacing = " × ".join(map(str, self.shape)), self.spacing_mm
+        known = "spacing unknown" if spacing is None else f"{' × '.join(f'{side:g}' for side in spacing)} mm a voxel"
+        return f"<{self.name}: {size} voxels, {self.dtype}, {known}>"
+
     def read_in_place(self, box: Box) -> Any:
         """Give the voxels of ``box`` where they lie: read, or a view of an array that lies on a GPU."""
         return self.read(box)
@@ -133,6 +178,15 @@ class Volume(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _within(index: int, length: int) -> int:
+    """Count an index from the start, as an array does.
+
+    >>> _within(-1, 5)
+    4
+    """
+    return range(length)[index]
 
 
 @final

@@ -108,6 +108,27 @@ def free_targets(folder: str | Path, *, overwrite: bool = False) -> tuple[Path, 
     return targets
 
 
+def to_arrow(table: ParticleTable) -> pa.Table:
+    """Give a table as it is in the parquet file."""
+    rows = pa.table({name: pa.array(column, from_pandas=True) for name, column in table.columns().items()})
+    return _with_lists(rows, table)
+
+
+def read_dropped(folder: Path) -> DroppedParticles:
+    """Read the list of dropped particles of an output.
+
+    Raises:
+        InputError: if it is missing or damaged.
+    """
+    path = folder / DROPPED_NAME
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; run predict again.")
+    with _readable(path):
+        rows = parquet.read_table(path)
+    columns = {name: rows[name].to_numpy(zero_copy_only=False) for name in rows.column_names}
+    return DroppedParticles(**columns, foreground_voxels=json.loads(rows.schema.metadata[FOREGROUND]))
+
+
 def _with_lists(rows: pa.Table, table: ParticleTable) -> pa.Table:
     """Add the columns that hold more than one number a particle."""
     label, touched, faces = table.contact_pairs.sides(table.label)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 import zarr
 
-from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.errors import CapabilityError, not_installed
 from ps3d_rt.io.base import Volume
@@ -36,32 +33,40 @@ def import_napari(module: str = "napari") -> Any:
         ) from error
 
 
-@contextmanager
-def viewer_window(title: str) -> Iterator[Any]:
-    """Open napari's window for the block that fills it, then show it until it is closed.
+def open_viewer(title: str) -> Any:
+    """Open napari's window.
 
     Raises:
         CapabilityError: if napari is not installed, or cannot show a window here.
     """
     napari = import_napari()
-    instead = "look at the output in a browser: ps3d-rt view OUT --neuroglancer, or its report.html"
     if sys.platform == "linux" and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))):
         # Qt would end the process without a word of ours.
-        raise CapabilityError(f"napari needs a screen, and this session has none (DISPLAY is not set); {instead}.")
+        raise CapabilityError(f"napari needs a screen, and this session has none (DISPLAY is not set); {_INSTEAD}.")
     try:
-        viewer = napari.Viewer(title=title)
+        return napari.Viewer(title=title)
     except Exception as error:
-        raise _no_window(error, instead) from error
-    yield viewer
-    try:
-        napari.run()
-    except Exception as error:
-        raise _no_window(error, instead) from error
+        raise _no_window(error) from error
 
 
-def _no_window(error: Exception, instead: str) -> CapabilityError:
+def run_viewer() -> None:
+    """Show napari's window until it is closed.
+
+    Raises:
+        CapabilityError: if it cannot be shown.
+    """
+    try:
+        import_napari().run()
+    except Exception as error:
+        raise _no_window(error) from error
+
+
+_INSTEAD = "look at the output in a browser: ps3d-rt view OUT --neuroglancer, or its report.html"
+
+
+def _no_window(error: Exception) -> CapabilityError:
     said = " ".join(str(error).split()) or type(error).__name__
-    return CapabilityError(f"napari cannot show its window, which needs a screen and OpenGL; {instead} – {said}")
+    return CapabilityError(f"napari cannot show its window, which needs a screen and OpenGL; {_INSTEAD} – {said}")
 
 
 def add_layers(viewer: Any, output: Output, color_by: str | None = None) -> None:
@@ -76,16 +81,34 @@ def add_layers(viewer: Any, output: Output, color_by: str | None = None) -> None
         InputError: if there is no such column.
         CapabilityError: if napari is not installed.
     """
-    place = {"scale": output.record.scan.spacing_mm, "units": ["mm"] * 3, "axis_labels": ("z", "y", "x")}
-    colours = {} if color_by is None else {"colormap": _colormap(output.table, color_by)}
-    if output.scan is not None:
-        scale = volume_scale(output.scan)
-        limits = (scale.mean - 3 * scale.std, scale.mean + 3 * scale.std)
-        viewer.add_image(_Lazy(output.scan), name="scan", multiscale=False, contrast_limits=limits, **place)
     path = output.labels_path
     levels = [zarr.open_array(path / GROUP / str(i), mode="r") for i in range(LabelsZarr(path).levels)]
-    features = {"index": output.table.label, **output.table.columns()}
-    viewer.add_labels(levels, name="particles", multiscale=True, features=features, opacity=0.5, **colours, **place)
+    add_arrays(viewer, output.scan, levels, output.table, output.record.scan.spacing_mm, color_by)
+
+
+def add_arrays(
+    viewer: Any, scan: Volume | None, levels: list[Any], table: ParticleTable, spacing_mm: Any, color_by: str | None
+) -> None:
+    """Add a scan, if there is one, and labels, at one resolution or more, the finest first.
+
+    Args:
+        viewer: as for :func:`add_layers`.
+        scan: stays open as long as the viewer shows it.
+        levels: arrays, or what reads like them.
+        table: of the particles.
+        spacing_mm: side of a voxel, z, y, x.
+        color_by: as for :func:`add_layers`.
+    """
+    place = {"scale": spacing_mm, "units": ["mm"] * 3, "axis_labels": ("z", "y", "x")}
+    colours = {} if color_by is None else {"colormap": _colormap(table, color_by)}
+    if scan is not None:
+        scale = volume_scale(scan)
+        limits = (scale.mean - 3 * scale.std, scale.mean + 3 * scale.std)
+        viewer.add_image(scan, name="scan", multiscale=False, contrast_limits=limits, **place)
+    features = {"index": table.label, **table.columns()}
+    many = len(levels) > 1
+    data = levels if many else levels[0]
+    viewer.add_labels(data, name="particles", multiscale=many, features=features, opacity=0.5, **colours, **place)
 
 
 def _colormap(table: ParticleTable, column: str) -> Any:
@@ -95,22 +118,3 @@ def _colormap(table: ParticleTable, column: str) -> Any:
     return import_napari("napari.utils.colormaps").DirectLabelColormap(
         color_dict={None: transparent, 0: transparent, **by_label}
     )
-
-
-class _Lazy:
-    """A volume that looks like an array to napari, which asks for planes."""
-
-    def __init__(self, volume: Volume) -> None:
-        self._volume = volume
-        self.shape, self.dtype, self.ndim = volume.shape, volume.dtype, 3
-
-    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
-        keys = key if isinstance(key, tuple) else (key,)
-        keys = (*keys, *[slice(None)] * (3 - len(keys)))
-        spans = [
-            range(n)[k] if isinstance(k, slice) else range(int(k), int(k) + 1)
-            for n, k in zip(self.shape, keys, strict=True)
-        ]
-        z, y, x = ((min(span, default=0), max(span, default=-1) + 1) for span in spans)
-        values = self._volume.read(Box((z[0], y[0], x[0]), (z[1], y[1], x[1])))
-        return values[tuple(slice(None, None, k.step) if isinstance(k, slice) else 0 for k in keys)]
