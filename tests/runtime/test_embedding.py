@@ -75,6 +75,15 @@ def test_air_around_a_tube_is_not_the_embedding() -> None:
     assert found.air == pytest.approx(500, abs=2 * NOISE)
 
 
+def test_a_tube_at_the_side_of_the_volume_has_air_beside_it() -> None:
+    beside = np.hypot(GRID[1] - 31.5, GRID[2] - 4) > 30
+    image = scan()
+    image[beside] = 500 + np.random.default_rng(1).normal(0, NOISE, int(beside.sum()))
+    found = find_embedding(whole(image), SHAPE)
+    assert found.gray == pytest.approx(EMBEDDING, abs=0.5 * NOISE)
+    assert found.air == pytest.approx(500, abs=2 * NOISE)
+
+
 def test_air_between_and_around_particles_is_the_embedding() -> None:
     image = scan(step=12) - EMBEDDING + 500
     image[around(26)] = 500 + np.random.default_rng(1).normal(0, NOISE, int(around(26).sum()))
@@ -133,7 +142,16 @@ def test_a_given_embedding_is_taken() -> None:
 
 
 @pytest.mark.parametrize("fill", [0, 65535, 30_000])
-@pytest.mark.parametrize("outside", [around(31.5), around(28), np.abs(GRID[1] - GRID[2]) > 40, GRID[0] > 55])
+@pytest.mark.parametrize(
+    "outside",
+    [
+        around(31.5),
+        around(28),
+        np.hypot(GRID[1] - 31.5, GRID[2] - 4) > 30,
+        np.abs(GRID[1] - GRID[2]) > 40,
+        GRID[0] > 55,
+    ],
+)
 def test_a_constant_around_the_scan_counts_nowhere(fill: int, outside: Array) -> None:
     image = scan().astype(np.uint16)
     plain = find_embedding(whole(image), SHAPE)

@@ -41,6 +41,8 @@ _DARKER = 0.25
 """Share of the particles, so counted, that lies below the contrast."""
 _CLEARLY_DARKER, _MOST_BETWEEN = 0.25, 0.11
 """Of the way from the embedding to air; share of the inside that may be so dark: the pores of a packing are more."""
+_PURE_AIR = 0.01
+"""Share of the inside that is as dark as air around it and need not be looked at closer."""
 _MOST_JOINED = 0.7
 """Share of what is dark inside that may hang together with what lies around: more goes on between the particles."""
 _LEAST_CUBES, _LEAST_FILL = 30, 0.002
@@ -245,9 +247,11 @@ def _choose(
     dark = [np.nan_to_num(mean, nan=np.inf) < darkest.above for mean, _ in grids]
     counts = np.concatenate([np.isfinite(mean).ravel() for mean, _ in grids])
     places = [(part.start, mean.shape, _sides(part)) for part, (mean, _) in zip(parts, grids, strict=True)]
-    around = rim(np.concatenate([d.ravel() for d in dark]), directions(places, shape), counts=counts, pure=0.9)
+    kind = np.concatenate([d.ravel() for d in dark])
+    around = rim(kind, directions(places, shape, kind | ~counts), counts=counts, pure=0.9)
     if around.share >= 0.02 and around.inside <= 0.25:
-        is_air = _joined(dark, around) < _MOST_JOINED and _between(grids, around, darkest, large[1]) <= _MOST_BETWEEN
+        is_apart = around.inside <= _PURE_AIR or _joined(dark, around) < _MOST_JOINED
+        is_air = is_apart and _between(grids, around, darkest, large[1]) <= _MOST_BETWEEN
         return (large[1].gray, darkest.gray) if is_air else (darkest.gray, None)
     # Parts of a larger volume cut apart what hangs together: the narrow pores of a packing then look like bubbles.
     if _largest_piece(dark) < 0.5 and (len(parts) == 1 or _has_particles(cubes, darkest, large[1])):

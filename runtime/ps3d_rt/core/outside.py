@@ -25,7 +25,7 @@ _PURE = 0.98
 _WELL_INSIDE = 0.8
 """Of the way to that place."""
 _MIDDLE_STEPS = 8
-"""Of a direction, near the middle: they must not all be outside."""
+"""Of a direction: where the outside begins as near to the middle, all of the way is outside."""
 _MOST_EMPTY = 0.05
 """Share of the directions that may be of the kind from the middle to the face."""
 _THIN = 2
@@ -33,7 +33,7 @@ _THIN = 2
 LEAST_OUTSIDE = 0.002
 """Share of the volume; less is no corner."""
 MOST_INSIDE_DARK = 0.1
-MOST_INSIDE_BRIGHT = 0.001
+MOST_INSIDE_BRIGHT = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Directions:
-    """Where voxels lie, seen from the middle of their volume; (n,) each."""
+    """Where voxels lie, seen from a point inside their volume; (n,) each."""
 
     cell: NDArray[np.int64]
     """Number of the direction, 0 to 863."""
     step: NDArray[np.int64]
-    """Way from the middle to the faces, 0 to 31."""
+    """Way from that point to the faces, 0 to 31."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +81,29 @@ class Rim:
     """(n,) which lie well inside."""
 
 
-def directions(grids: Sequence[tuple[Zyx, Zyx, Zyx]], shape: Zyx) -> Directions:
-    """Tell the directions of voxels, or of larger cubes: raster order, one grid after the other.
+def directions(grids: Sequence[tuple[Zyx, Zyx, Zyx]], shape: Zyx, kind: NDArray[np.bool_]) -> Directions:
+    """Tell the directions of voxels, or of larger cubes, seen from the middle of those that are not of a kind.
 
     Args:
         grids: first voxel, number of cubes along each axis, and the sides of a cube.
         shape: of the volume, voxels.
+        kind: (n,) what :func:`rim` will look for, in raster order, one grid after the other.
     """
-    cells, steps = [], []
-    for start, counts, sides in grids:
-        axes = [
-            (a + (np.arange(count) + 0.5) * side) * 2 / n - 1
-            for a, count, side, n in zip(start, counts, sides, shape, strict=True)
-        ]
-        at = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        radius, face = np.abs(at).max(axis=1), np.abs(at).argmax(axis=1)
-        rows = np.arange(len(at))
-        others = at[rows[:, None], (face[:, None] + [1, 2]) % 3] / np.maximum(radius, 1e-9)[:, None]
-        u, v = np.clip(((others + 1) / 2 * _CELLS).astype(np.int64), 0, _CELLS - 1).T
-        cells.append(((face * 2 + (at[rows, face] > 0)) * _CELLS + u) * _CELLS + v)
-        steps.append(np.clip((radius * _STEPS).astype(np.int64), 0, _STEPS - 1))
-    return Directions(np.concatenate(cells), np.concatenate(steps))
+    places = np.concatenate([_places(*grid) for grid in grids])
+    middle = places[~kind].mean(axis=0) if not kind.all() else np.asarray(shape) / 2
+    at = (places - middle) / np.where(places < middle, middle, np.asarray(shape) - middle)
+    radius, face = np.abs(at).max(axis=1), np.abs(at).argmax(axis=1)
+    rows = np.arange(len(at))
+    others = at[rows[:, None], (face[:, None] + [1, 2]) % 3] / np.maximum(radius, 1e-9)[:, None]
+    u, v = np.clip(((others + 1) / 2 * _CELLS).astype(np.int64), 0, _CELLS - 1).T
+    cell = ((face * 2 + (at[rows, face] > 0)) * _CELLS + u) * _CELLS + v
+    return Directions(cell, np.clip((radius * _STEPS).astype(np.int64), 0, _STEPS - 1))
+
+
+def _places(start: Zyx, counts: Zyx, sides: Zyx) -> NDArray[np.float64]:
+    """Middles of the cubes of a grid, (n, 3) voxels of the volume."""
+    axes = [a + (np.arange(count) + 0.5) * side for a, count, side in zip(start, counts, sides, strict=True)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def rim(
@@ -128,7 +130,7 @@ def rim(
     begin = np.where(outer.any(axis=1), outer.argmax(axis=1), _STEPS)
     within = np.arange(_STEPS) < _WELL_INSIDE * begin[:, None]
     known = total[:, :_MIDDLE_STEPS].any(axis=1)
-    empty = passed[known].sum(axis=1) >= pure * total[known].sum(axis=1)
+    empty = begin[known] <= _MIDDLE_STEPS
     scanned = of[within].any() and empty.sum() <= _MOST_EMPTY * known.sum()
     inside = found[within].sum() / of[within].sum() if scanned else 1.0
     ring = where.cell, where.step
@@ -171,7 +173,7 @@ def _constant(parts: Sequence[SampledVoxels], shape: Zyx) -> float | None:
     thinned = [part.voxels[::_THIN, ::_THIN, ::_THIN] for part in parts]
     grids = [(part.start, some.shape, (_THIN,) * 3) for part, some in zip(parts, thinned, strict=True)]
     values = np.concatenate([some.ravel() for some in thinned])
-    found = rim(values == value, directions(grids, shape))
+    found = rim(values == value, directions(grids, shape, values == value))
     dark = np.count_nonzero(values < value) <= np.count_nonzero(values > value)
     allowed = MOST_INSIDE_DARK if dark else MOST_INSIDE_BRIGHT
     return float(value) if found.share >= LEAST_OUTSIDE and found.inside <= allowed else None
