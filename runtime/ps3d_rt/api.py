@@ -29,7 +29,6 @@ from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.notebook import notebook_progress
 from ps3d_rt.particles import Particles
 from ps3d_rt.pipeline import predict_volume
-from ps3d_rt.plan import PredictConfig
 from ps3d_rt.predict_options import AUTO, PredictOptions, configure, with_options
 from ps3d_rt.result import Result, read_result
 from ps3d_rt.run_folder import known_precision, work_of
@@ -110,13 +109,16 @@ def predict_to_folder(
 
 
 @contextmanager
-def prepared(volume: Any, options: PredictOptions, folder: Path | None = None) -> Iterator[Opened]:
+def prepared(
+    volume: Any, options: PredictOptions, folder: Path | None = None, ready: Engine | None = None
+) -> Iterator[Opened]:
     """Open everything that a run needs, the engine last: it takes longest. A file is closed again.
 
     Args:
         volume: as for :func:`predict`.
         options: what was asked for.
         folder: the output; a run to it that was stopped has chosen the precision.
+        ready: engine of the model, if it is open already; it stays open.
 
     Raises:
         InputError: if the volume, the model or an option cannot be used.
@@ -128,15 +130,30 @@ def prepared(volume: Any, options: PredictOptions, folder: Path | None = None) -
         whole = _scan_of(volume, files, options.spacing, **layout)
         scan = select(whole, options.roi, None if options.mask is None else _scan_of(options.mask, files))
         config = configure(scan, bundle, options)
+        if ready is not None:
+            yield scan, bundle, ready, config
+            return
         known = None if folder is None or options.precision != AUTO else known_precision(work_of(folder), bundle)
-        with _engine(bundle, options, whole.device_for(options.device), config, known) as engine, announced():
+        device = whole.device_for(options.device)
+        with engine_for(bundle, options, device, config.network_bytes, known) as engine, announced():
             yield scan, bundle, engine, config
 
 
-def _engine(
-    bundle: ModelBundle, options: PredictOptions, device: str, config: PredictConfig, known: str | None
+def engine_for(
+    bundle: ModelBundle, options: PredictOptions, device: str, memory_bytes: int, known: str | None = None
 ) -> Engine:
-    """Open the engine, in the precision of the run that goes on if there is one and this CPU has it."""
+    """Open the engine, in the precision of the run that goes on if there is one and this CPU has it.
+
+    Args:
+        bundle: the model.
+        options: what was asked for.
+        device: where.
+        memory_bytes: of a GPU, that the network may take.
+        known: precision of the run that goes on.
+
+    Raises:
+        CapabilityError: if the engine or the device is not there.
+    """
     threads, workers = options.threads, options.workers
     share = threads if workers == 1 else max(1, (threads or usable_cores()) // workers)
     open_in = partial(
@@ -145,7 +162,7 @@ def _engine(
         engine=options.engine,
         device=device,
         mirror=options.mirror,
-        limits=DeviceLimits(threads=share, memory_bytes=config.network_bytes),
+        limits=DeviceLimits(threads=share, memory_bytes=memory_bytes),
     )
     if known is not None:
         with suppress(CapabilityError):

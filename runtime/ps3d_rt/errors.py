@@ -3,7 +3,8 @@
     Ps3dError                 exit 1
     ├── InputError            exit 2   a file, volume or option is not usable (also a ValueError)
     ├── CapabilityError       exit 3   an extra is not installed or a device is missing (also an ImportError)
-    └── InterruptedRun        exit 4   stopped from outside; the run can be started again
+    ├── InterruptedRun        exit 4   stopped from outside; the run can be started again
+    └── SamplesFailed         exit 5   some samples of a batch failed; the others are done
 
 A message says what was found, what is allowed, and what to do about it. Words of a library or of the system stand
 behind a dash at its end.
@@ -54,6 +55,12 @@ class InterruptedRun(Ps3dError):  # noqa: N818 - it is not an error of anybody
     """The run was stopped before it was complete."""
 
     exit_code = 4
+
+
+class SamplesFailed(Ps3dError):  # noqa: N818 - the samples failed, the batch did not
+    """Some samples of a batch could not be done."""
+
+    exit_code = 5
 
 
 def cannot_write(path: object, error: OSError) -> Ps3dError:

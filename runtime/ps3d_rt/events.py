@@ -111,8 +111,37 @@ class RunDone:
     """Their share of the foreground, 0 to 1."""
 
 
+@dataclass(frozen=True, slots=True)
+class SampleStarted:
+    """A sample of a batch begins."""
+
+    name: str
+    number: int
+    """From 1."""
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFailed:
+    """A sample of a batch cannot be done; the others go on."""
+
+    name: str
+    error: str
+    """With the cure."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesKept:
+    """Samples that were done before, from the same scans with the same options."""
+
+    samples: int
+
+
 Event: TypeAlias = (
-    RunStarted
+    SampleStarted
+    | SampleFailed
+    | SamplesKept
+    | RunStarted
     | RunResumed
     | Warned
     | SizeTried

@@ -40,7 +40,7 @@ from ps3d_rt.io.table import read_table, write_dropped, write_table
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
 from ps3d_rt.pipeline import prepare, run_stages
-from ps3d_rt.report import add_run, draw_report, take_pictures, write_report
+from ps3d_rt.report import add_run, draw_report, preview, take_pictures, write_report
 from ps3d_rt.run_folder import (
     MARK,
     OUTPUT,
@@ -57,6 +57,7 @@ from ps3d_rt.stages.prediction import KnownSize, Opened, Prediction
 from ps3d_rt.stages.storage import RunStorage
 
 REPORT = "report.html"
+PREVIEW = "preview.jpg"
 _BUDGET = "memory-bytes"
 """Of a run that goes on: with another budget it may be cut otherwise, and what is done would not fit."""
 
@@ -82,6 +83,7 @@ def predict_to_folder(
     *,
     overwrite: bool = False,
     on_event: Listener = ignore,
+    request: str | None = None,
 ) -> dict[str, Any]:
     """Segment a scan and write everything a run leaves behind; go on with a run that was stopped.
 
@@ -90,6 +92,7 @@ def predict_to_folder(
         folder: the output; appears when it is complete.
         overwrite: replace an output that is there, at the very end.
         on_event: called with every event.
+        request: noted in ``run.json``; see :class:`ps3d_rt.run_record.RunRecord`.
 
     Returns:
         The content of ``run.json``.
@@ -126,7 +129,7 @@ def predict_to_folder(
             pictures=True,
         )
         found = run_stages(prediction, storage, on_event)
-        table, record = found.particles, replace(found.record, resumed=journal.resumed)
+        table, record = found.particles, replace(found.record, resumed=journal.resumed, request=request)
         clock = Clock(on_event, dict(record.seconds or {}))
         with clock.stage("report", prod(volume.shape), 3) as advance:
             remove_unfinished(output)
@@ -135,6 +138,7 @@ def predict_to_folder(
             pictures = take_pictures(volume.read, labels.read, volume.shape, table, found.slices)
             advance(1)
             page = draw_report(record.to_json(), table, pictures)
+            (output / PREVIEW).write_bytes(preview(pictures.slices))
             advance(1)
         seconds = round(time.perf_counter() - began, 3)
         record = replace(record, seconds=clock.seconds | {"all": seconds})

@@ -138,6 +138,19 @@ def published(journal: Journal, folder: Path) -> dict[str, Any] | None:
     return read_record(folder / MARK).to_json()
 
 
+def discard_leftover(folder: Path) -> None:
+    """Remove the work of a run whose output is complete, unless another run is at it."""
+    work = work_of(folder)
+    if not work.exists():
+        return
+    try:
+        with FileLock(work / LOCK, blocking=False):
+            pass
+    except (Timeout, OSError):
+        return
+    shutil.rmtree(work, ignore_errors=True)
+
+
 def recover(folder: Path) -> None:
     """Bring back the output of a run that was killed between the two renames: the new one, which was complete."""
     work = work_of(folder)

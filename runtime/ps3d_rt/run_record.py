@@ -82,6 +82,8 @@ class RunRecord:
     """2: ``particle_size.trials`` and ``gray.warnings``, which were ``looks`` and ``doubts``."""
     date: str | None = None
     """When the run began, ISO 8601."""
+    request: str | None = None
+    """Hash of what a batch or a watched folder asked for: an output with the same one need not be made again."""
     scan: ScanRecord
     engine: Facts | None = None
     """Fields of :class:`ps3d_rt.engines.base.EngineSpec`."""

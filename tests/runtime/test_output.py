@@ -83,6 +83,7 @@ def test_the_folder_holds_what_the_design_says_and_the_labels_of_the_python_api(
         "ore.ome.zarr",
         "particles.parquet",
         "particles.csv",
+        "preview.jpg",
         "report.html",
         "run.json",
     }

@@ -38,6 +38,7 @@ def test_the_demo_ends_with_labels_table_report_and_scores(cli: Any, tmp_path: P
         "particles.parquet",
         "particles.csv",
         "dropped.parquet",
+        "preview.jpg",
         "report.html",
         "run.json",
     }

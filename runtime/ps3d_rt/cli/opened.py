@@ -21,7 +21,17 @@ def opened(scan: Path, typed: RunOptions, out: Path | None = None) -> Iterator[O
         InputError: if an option, the scan or the model cannot be used.
         CapabilityError: if the engine or the device is not there.
     """
-    options_read = PredictOptions(
+    with prepared(scan, read_options(typed), out) as ready:
+        yield ready
+
+
+def read_options(typed: RunOptions) -> PredictOptions:
+    """Read what was typed.
+
+    Raises:
+        InputError: if an option cannot be read.
+    """
+    return PredictOptions(
         particle_size=options.particle_size(typed.particle_size),
         spacing=options.spacing_mm(typed.spacing),
         dark=typed.dark,
@@ -44,5 +54,3 @@ def opened(scan: Path, typed: RunOptions, out: Path | None = None) -> Iterator[O
         workers=typed.workers,
         chunk=typed.chunk,
     )
-    with prepared(scan, options_read, out) as ready:
-        yield ready

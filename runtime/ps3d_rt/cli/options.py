@@ -19,6 +19,7 @@ AUTO: Final = "auto"
 about_scan = partial(typer.Option, rich_help_panel="Scan")
 about_model = partial(typer.Option, rich_help_panel="Model")
 about_speed = partial(typer.Option, rich_help_panel="Speed and memory")
+about_batch = partial(typer.Option, rich_help_panel="Batch")
 about_output = partial(typer.Option, rich_help_panel="Output")
 """An option in its group of the help."""
 

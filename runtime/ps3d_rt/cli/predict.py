@@ -1,4 +1,4 @@
-"""``ps3d-rt predict``: a scan in, a folder with labels, table and report out."""
+"""``ps3d-rt predict``: a scan in, a folder with labels, table and report out; or many of both."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ def predict(
     scan: options.Scan,
     out: Annotated[Path, typer.Argument(help="Folder to write: labels, table, report.html, run.json.")],
     run_options: RunOptions,
+    samples: Annotated[
+        Path | None, options.about_batch(help="CSV that lists the samples of a folder: path, spacing, particle_size …")
+    ] = None,
+    part: Annotated[str | None, options.about_batch(help="Do only every n-th sample: i/n, for job arrays.")] = None,
+    merge: Annotated[
+        bool, options.about_batch("--merge", help="Do nothing but write the summary of what the parts have done.")
+    ] = False,
     overwrite: options.Overwrite = False,
     open_report: Annotated[
         bool, options.about_output("--open", help="Open the report in a browser at the end.")
@@ -28,13 +35,22 @@ def predict(
     Ends with the number of particles, D50 and P80 with 95 % intervals, the warnings, where the report is, and the time.
     A run that was stopped goes on when it is started again.
 
+    A folder of several scans is a batch: each gets a folder of its own in OUT, and all together a summary.
+
     Example: ps3d-rt predict scan.tif result --spacing 0.01
     """
     # Loaded here, so that --help and a mistyped option answer at once.
+    from ps3d_rt.batch.listing import is_batch  # noqa: PLC0415
     from ps3d_rt.cli.results import open_page, print_result  # noqa: PLC0415
     from ps3d_rt.cli.run_summary import run_facts, run_rows  # noqa: PLC0415
     from ps3d_rt.output import REPORT  # noqa: PLC0415
 
+    if samples is not None or part is not None or merge or (scan.is_dir() and is_batch(scan)):
+        from ps3d_rt.cli.predict_batch import BatchOptions, predict_batch  # noqa: PLC0415
+
+        chosen = BatchOptions(samples, part, merge, overwrite, open_report, as_json)
+        predict_batch(scan, out, run_options, chosen)
+        return
     run = predict_scan(scan, out, run_options, overwrite=overwrite)
     print_result(run_facts(run, out), lambda: run_rows(run, out), as_json=as_json)
     if open_report:

@@ -29,6 +29,9 @@ from ps3d_rt.events import (
     RunDone,
     RunResumed,
     RunStarted,
+    SampleFailed,
+    SamplesKept,
+    SampleStarted,
     SizeEstimated,
     SizeMismatch,
     SizeTried,
@@ -109,6 +112,8 @@ def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - a line for each ki
             return f"going on where an earlier run stopped ({folder})"
         case Warned(text):
             return f"warning: {text}"
+        case SampleStarted() | SampleFailed() | SamplesKept():
+            return _about_samples(event)
         case SizeTried() | SizeEstimated() | SizeMismatch():
             return _about_size(event)
         case StageDone(stage, seconds):
@@ -117,6 +122,16 @@ def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - a line for each ki
             less = f"; {dropped} dropped, {share:.2%} of the foreground" if dropped else "; none dropped"
             return f"{particles} particles in {seconds:.1f} s{less}"
     return None
+
+
+def _about_samples(event: SampleStarted | SampleFailed | SamplesKept) -> str:
+    match event:
+        case SampleStarted(name, number, of):
+            return f"sample {number} of {of}: {name}"
+        case SampleFailed(name, error):
+            return f"warning: {name} failed: {error}"
+        case SamplesKept(samples):
+            return f"{samples} done before, with the same scans and options"
 
 
 def _about_size(event: SizeTried | SizeEstimated | SizeMismatch) -> str:
@@ -144,7 +159,7 @@ def _rate(start: StageStarted, done: int, seconds: float) -> str:
 def _say(event: Event, line: str | None, progress: Progress | None = None) -> None:
     """Put an event where lines go: above the bars of a terminal, if there are any."""
     facts = {"event": type(event).__name__, **asdict(event)}
-    seen = isinstance(event, Warned | SizeMismatch) or not is_quiet()
+    seen = isinstance(event, Warned | SizeMismatch | SampleFailed) or not is_quiet()
     if progress is None:
         LINES.say(line, facts, seen=seen)
     else:

@@ -42,6 +42,16 @@ def print_result(facts: dict[str, Any], rows: Callable[[], Sequence[Row]], *, as
     Console().print(table)
 
 
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with a heading for people; all columns but the first and the last are numbers."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for place, head in enumerate(heads):
+        table.add_column(Text(head), justify="left" if place in (0, len(heads) - 1) else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
 def open_page(page: Path) -> None:
     """Open a page in the browser; say so where there is none."""
     if not webbrowser.open(page.resolve().as_uri()):

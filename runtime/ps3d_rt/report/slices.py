@@ -10,12 +10,23 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.planes import MOST_PIXELS, PLANES, PlaneChoice, Slices, cut_planes, join_planes
+from ps3d_rt.core.planes import (
+    MOST_PIXELS,
+    PLANES,
+    PlaneChoice,
+    Slices,
+    cut_planes,
+    join_planes,
+    shrink_gray,
+    shrink_labels,
+)
 from ps3d_rt.core.resample import ReadBox
 from ps3d_rt.report.drawing import Shades, data_uri, overlay, shades_of
 
 PIXELS = 512
 """Longest side of the largest picture of a small sample, about."""
+PREVIEW_PIXELS = 256
+"""Longest side of a preview, about."""
 MOST_BYTES = 3_000_000
 """Of all pictures together; as text in the page they take a third more."""
 QUALITIES = (85, 70, 55, 40, 25)
@@ -58,6 +69,16 @@ def jpegs(slices: Sequence[Slices]) -> list[list[str]]:
         if sum(len(picture) for pictures in encoded for picture in pictures) <= MOST_BYTES:
             break
     return [[data_uri("jpeg", picture) for picture in pictures] for pictures in encoded]
+
+
+def preview(slices: Sequence[Slices]) -> bytes:
+    """Draw the middle plane across z as one small JPEG, for lists of samples."""
+    across_z = slices[0]
+    gray = across_z.gray[across_z.middle]
+    step = max(1, -(-max(gray.shape) // PREVIEW_PIXELS))
+    scale = max(1, PREVIEW_PIXELS // max(gray.shape))
+    small = overlay(shrink_gray(gray, step), shrink_labels(across_z.labels[across_z.middle], step), scale)
+    return bytes(imagecodecs.jpeg8_encode(small, level=QUALITIES[1]))
 
 
 def _draw(slices: Slices, number: int, scale: int, shades: Shades) -> NDArray[np.uint8]:
