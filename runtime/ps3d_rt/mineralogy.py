@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -144,7 +144,20 @@ def scale_of(record: RunRecord, scan: Volume, unit: Unit, embedding: float | Non
     """Count gray values from the embedding that the run found; an output that does not say is looked at again."""
     facts = dict(record.gray or {})
     if not {"embedding", "noise", "contrast"} <= facts.keys():
-        facts = look_at_gray(scan, _OwnScale()).facts()
+        return scale_of_volume(scan, unit, embedding)
+    return _scale(facts, unit, embedding)
+
+
+def scale_of_volume(scan: Volume, unit: Unit, embedding: float | None) -> AnchoredScale:
+    """Find the embedding of a scan, whatever a model does with gray values, and count from it.
+
+    Raises:
+        InputError: if the scan has no contrast.
+    """
+    return _scale(look_at_gray(scan, _OwnScale()).facts(), unit, embedding)
+
+
+def _scale(facts: Mapping[str, Any], unit: Unit, embedding: float | None) -> AnchoredScale:
     gray = float(facts["embedding"]) if embedding is None else embedding
     sign = -1 if facts.get("dark") else 1
     per_unit = float(facts["contrast"]) if unit == "contrast" else 1.0

@@ -56,6 +56,7 @@ def test_the_commands_are_these():
         "ps3d-rt bench accuracy",
         "ps3d-rt bench stages",
         "ps3d-rt bench throughput",
+        "ps3d-rt compare",
         "ps3d-rt convert",
         "ps3d-rt demo",
         "ps3d-rt doctor",
