@@ -1,13 +1,14 @@
 """Everything there is to know about an NVIDIA GPU, in checks of less than ten minutes: ``make gpu-check``.
 
-    python benchmarks/gpu_check.py [--only paper-60 …] [--budget-s 540] [--out DIR]
+    python benchmarks/gpu_check.py [--only paper-60 …] [--budget-s 720] [--out DIR]
+    python benchmarks/gpu_check.py --table                     what would run, and until when; runs nothing
     python benchmarks/gpu_check.py --device cpu --quick        tries the script itself, on any machine
 
-ceilings        what the device can copy and multiply
 tests           the tests that need a GPU
 engine-P        every engine of the default model in fp32, fp16 or int8: built, timed, through the accuracy gate
 windows-N       windows a second, every engine against PyTorch in half precision, channels last, compiled;
                 N: the default network, or one of the published width with random weights
+ceilings        what the device can copy and multiply; every check that needs it measures it for itself
 stages          upload, resampling, blending, particles, download, each against the copy ceiling
 scan            makes the scans for what follows: 997 × 1256 × 1256, a small simulated sample, mirrored
 paper-…         these scans, particles 60 or 40 voxels across, from zarr on disk to labels on disk: the default model,
@@ -26,7 +27,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from traceback import format_exception
@@ -44,6 +45,8 @@ DATA = (
     "simulated: ps3d_training.synth, one small sample mirrored to the paper's shape; weights of the full width random"
 )
 PACKAGES = ("torch", "onnx", "nvidia-cudnn-cu13")
+BUDGET_S = 720.0
+"""Of a quarter of an hour, what the start of a machine and the transfers leave."""
 CHECK_S = 540.0
 """Most seconds of a check that can be stopped and gone on with."""
 
@@ -62,8 +65,13 @@ def main(arguments: Sequence[str]) -> None:
         raise CapabilityError(f"there is no check {', '.join(unknown)}; there are {', '.join(todo)}.")
     about = {"device": device} | ({} if gpu is None else {"gpu": asdict(gpu)})
     name = "cpu" if gpu is None else "-".join("".join(c if c.isalnum() else " " for c in gpu.name).lower().split())
+    wanted = {check: todo[check] for check in options.only or todo}
+    if options.table:
+        had = {check for check in wanted if _is_done(done / f"gpu_check-{name}-{check}.json")}
+        print(json.dumps(timetable(wanted, had, options.budget_s), indent=2))
+        return
     end = time.monotonic() + options.budget_s
-    for check in options.only or todo:
+    for check in wanted:
         path = done / f"gpu_check-{name}-{check}.json"
         if _is_done(path):
             _tell(check, "done already")
@@ -77,6 +85,21 @@ def main(arguments: Sequence[str]) -> None:
                 shutil.copy(path, folder)
     left = [check for check in todo if not _is_done(done / f"gpu_check-{name}-{check}.json")]
     print(json.dumps({"device": device, "results": done.as_posix(), "left": left}))
+
+
+def timetable(todo: Mapping[str, Check], done: Container[str], budget_s: float) -> list[dict[str, Any]]:
+    """Say which checks a call would run, and by when each has ended at the latest; those that go on may take the rest.
+
+    >>> checks = {name: Check(dict, seconds) for name, seconds in (("a", 60), ("b", 100), ("c", 30))}
+    >>> [(row["check"], row["what"], row["ends_s"]) for row in timetable(checks, {"a"}, 120)]
+    [('a', 'done', 0.0), ('b', 'runs', 100.0), ('c', 'left', 100.0)]
+    """
+    rows, ends = [], 0.0
+    for name, check in todo.items():
+        what = "done" if name in done else "runs" if ends + check.seconds <= budget_s else "left"
+        ends += check.seconds if what == "runs" else 0
+        rows.append({"check": name, "what": what, "seconds": check.seconds, "ends_s": ends})
+    return rows
 
 
 def _measure(name: str, check: Check, path: Path, end: float, head: dict[str, Any]) -> None:
@@ -110,7 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", help="cuda:N, auto for the first GPU, or cpu")
     parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="these checks, in this order")
-    parser.add_argument("--budget-s", type=float, default=float("inf"), help="begin nothing that would take longer")
+    parser.add_argument("--budget-s", type=float, default=BUDGET_S, help="begin nothing that would take longer")
+    parser.add_argument("--table", action="store_true", help="say what would run and until when; run nothing")
     parser.add_argument("--quick", action="store_true", help="tiny inputs: does the script work?")
     parser.add_argument("--work", type=Path, default=ROOT / "work/gpu-check", help="scans, models, what is done")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results", help="folder for the results")

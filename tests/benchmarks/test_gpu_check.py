@@ -19,7 +19,7 @@ import gpu_check
 from ps3d_bench import gpu_runs
 from ps3d_bench.ceilings import ceilings
 from ps3d_bench.gpu_bench import Bench
-from ps3d_bench.gpu_checks import Check
+from ps3d_bench.gpu_checks import Check, checks
 from ps3d_bench.networks import Width, in_torch, operations_of, random_bundle, random_network
 from ps3d_rt.errors import CapabilityError, Ps3dError
 
@@ -101,6 +101,31 @@ def test_nothing_begins_that_would_take_longer_than_is_left(check: Any, tmp_path
     assert not (tmp_path / "results/gpu_check-cpu-long.json").exists()
     with pytest.raises(CapabilityError, match="there are one, two, long"):
         check("--only", "three")
+
+
+def test_the_time_table_says_what_a_call_would_run(
+    check: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check("--only", "one")
+    capsys.readouterr()
+    assert check("--table", "--budget-s", "120") == []
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["check"], row["what"], row["ends_s"]) for row in rows] == [
+        ("one", "done", 0),
+        ("two", "runs", 100),
+        ("long", "left", 100),
+    ]
+
+
+def test_what_is_most_worth_having_fits_a_quarter_of_an_hour(tmp_path: Path) -> None:
+    todo = checks(Bench("cuda:0", quick=False, work=tmp_path))
+    rows = gpu_check.timetable(todo, set(), gpu_check.BUDGET_S)
+    assert [row["check"] for row in rows if row["what"] == "runs"] == [
+        *("tests", "engine-fp16", "windows-default", "scan", "paper-60"),
+        *("throughput-40", "throughput-60", "throughput-120"),
+    ]
+    assert max(row["ends_s"] for row in rows) <= 900 - 180, "a machine starts, files come and go"
+    assert sum(row["what"] == "left" for row in rows) == len(todo) - 8
 
 
 def test_a_run_that_was_stopped_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,7 @@ def parse(line: str) -> None:
 def test_the_commands_are_these():
     assert sorted(COMMANDS) == [
         "ps3d-rt bench accuracy",
+        "ps3d-rt bench scaling",
         "ps3d-rt bench stages",
         "ps3d-rt bench throughput",
         "ps3d-rt compare",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ps3d_bench.cli.accuracy import accuracy
+from ps3d_bench.cli.scaling import scaling
 from ps3d_bench.cli.stages import stages
 from ps3d_bench.cli.throughput import throughput
 
@@ -12,3 +13,4 @@ app = typer.Typer(help="Measure speed, memory and accuracy on this machine.", no
 app.command()(accuracy)
 app.command()(throughput)
 app.command()(stages)
+app.command()(scaling)
