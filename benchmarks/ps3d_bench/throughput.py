@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, cast
 
+import numpy as np
+
 from ps3d_bench.command import run_command
 from ps3d_bench.fit import Fit, Work, fit, total, work_of
 from ps3d_bench.samples import generator_hash
@@ -30,6 +32,8 @@ LARGE_SHAPE: Zyx = (997, 1256, 1256)
 PUBLISHED_HOURS = {120: 1 / 3, 60: 2.0, 50: 5.0, 40: 10.0}
 """Particle size in voxels → hours for that scan on an A100, as published: another, larger network that sees particles
 at 60 voxels, in 40 passes a window. It says what a user waited for, not how fast our code is."""
+GROWTH_SIZE = 60
+"""Particles of the scans that show how seconds grow with voxels."""
 SMALLEST_SIDE_IN_PARTICLES = 2
 """A scan holds at least so many particles in a row, or it is left out."""
 
@@ -127,6 +131,22 @@ def extrapolate(rows: Sequence[dict[str, Any]], shape: Zyx = LARGE_SHAPE) -> dic
     }
 
 
+def growth_scans(cache: Path, sides: Sequence[int], size: int) -> Iterator[SimulatedScan]:
+    """Make cubes of one particle size, one at a time, from the smallest."""
+    for side in sorted(sides):
+        yield _scan(cache, (side, side, side), size)
+
+
+def slope(rows: Sequence[dict[str, Any]]) -> float:
+    """Give the exponent with which seconds grow with voxels: of the line through the runs, both in logarithms.
+
+    >>> slope([{"shape": (64,) * 3, "seconds_median": 2.0}, {"shape": (128,) * 3, "seconds_median": 16.0}])
+    1.0
+    """
+    voxels, seconds = [prod(row["shape"]) for row in rows], [row["seconds_median"] for row in rows]
+    return round(float(np.polyfit(np.log(voxels), np.log(seconds), 1)[0]), 3)
+
+
 def _stage_names(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Name the stages of all runs once, in their order."""
     return list(dict.fromkeys(name for row in rows for name in row["stages_seconds"]))
@@ -181,5 +201,14 @@ def as_table(content: dict[str, Any]) -> str:
         lines.append(
             f"| {size['particle_size_voxels']} | {size['patches']:.0f} | {size['minutes']:.1f} | {published} |"
         )
+    if "growth" in content:
+        grown = content["growth"]
+        lines += ["", "| shape | seconds | Mvoxel/s | peak MiB |", "|--:|--:|--:|--:|"]
+        lines += [
+            f"| {'×'.join(map(str, row['shape']))} | {row['seconds_median']:.2f} | {row['mvoxels_per_s']:.2f} "
+            f"| {row['peak_rss_mib'] or '–'} |"
+            for row in grown["runs"]
+        ]
+        lines += ["", f"seconds grow as voxels to the power {grown['log_log_slope']:.2f}"]
     lines += ["", "published: another, larger network on another machine; the same scan, not the same result."]
     return "\n".join(lines)

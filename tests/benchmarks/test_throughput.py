@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from ps3d_bench import command, throughput
+from ps3d_bench.plot import draw
 from ps3d_rt.errors import Ps3dError
 
 
@@ -88,6 +89,26 @@ def test_tables_have_a_line_a_run_and_a_line_a_size():
     for table in (first, second):
         assert len({line.count("|") for line in table.splitlines()}) == 1
     assert "network" in first.splitlines()[0]
+
+
+def test_growth_is_a_power_of_the_voxels_and_has_a_table():
+    rows = [row(60, side, side // 2, 8, 8, 2e-6 * side**3.3) for side in (64, 128, 256)]
+    assert throughput.slope(rows) == pytest.approx(1.1)
+    found = throughput.extrapolate(rows[:2])
+    growth = {"particle_size_voxels": 60, "log_log_slope": 1.1, "runs": rows}
+    text = throughput.as_table({"runs": rows, "extrapolation": found, "growth": growth})
+    assert "seconds grow as voxels to the power 1.10" in text
+    assert "| 256×256×256 | 177.10 |" in text
+
+
+def test_the_picture_shows_the_published_times_beside_ours(tmp_path):
+    rows = [row(60, 128, 51, 1, 1, 3.0), row(60, 256, 102, 27, 9, 5.0), row(20, 256, 307, 343, 343, 60.0)]
+    machine = {"cpu": "a CPU", "usable_cores": 2}
+    content = {"runs": rows, "extrapolation": throughput.extrapolate(rows), "machine": machine}
+    draw(content, tmp_path / "throughput.svg")
+    text = (tmp_path / "throughput.svg").read_text(encoding="utf-8")
+    assert "997 × 1256 × 1256 voxels" in text
+    assert "published, A100: another, larger network" in text
 
 
 def test_a_command_that_fails_says_what_it_said(tmp_path):

@@ -7,7 +7,7 @@ says what runs; what was asked for by name is there or an error says what is mis
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -32,13 +32,19 @@ from ps3d_rt.workers import usable_cores
 
 logger = logging.getLogger(__name__)
 
-CPU_ENGINES = {"openvino": OpenVinoEngine, "onnxruntime": OnnxRuntimeEngine}
+CPU_ENGINES: dict[str, Callable[..., Engine]] = {"openvino": OpenVinoEngine, "onnxruntime": OnnxRuntimeEngine}
 """Name → class, in the order ``auto`` tries them: fastest first."""
+SMALL_GPU_ENGINES: dict[str, Callable[..., Engine]] = {
+    "openvino-gpu": partial(OpenVinoEngine, device="GPU"),
+    "onnxruntime-directml": partial(OnnxRuntimeEngine, name="onnxruntime-directml"),
+    "onnxruntime-coreml": partial(OnnxRuntimeEngine, name="onnxruntime-coreml"),
+}
+"""Name → class, for GPUs of laptops; only by their names, for none has been run by us. Arrays stay on the CPU."""
 GPU_ENGINES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")
 """Names, in the order ``auto`` tries them on a GPU."""
 LOWER = ("int8",)
 """Precisions that a bundle may carry beside its own."""
-KNOWN = f"auto, {', '.join(GPU_ENGINES)}, {' or '.join(CPU_ENGINES)}"
+KNOWN = f"auto, {', '.join((*GPU_ENGINES, *SMALL_GPU_ENGINES))}, {' or '.join(CPU_ENGINES)}"
 
 
 @dataclass(frozen=True)
@@ -107,10 +113,11 @@ def _reopen(path: Path, request: EngineRequest) -> Engine:
 
 
 def _choose(bundle: ModelBundle, request: EngineRequest) -> Engine:
-    if request.engine not in ("auto", *GPU_ENGINES, *CPU_ENGINES):
+    on_cpu = (*CPU_ENGINES, *SMALL_GPU_ENGINES)  # as far as arrays are concerned
+    if request.engine not in ("auto", *GPU_ENGINES, *on_cpu):
         raise InputError(f"engine is {request.engine!r}; use {KNOWN}.")
     kind = "any" if request.device == "auto" else "cpu" if gpu_index(request.device) is None else "gpu"
-    if (request.engine in GPU_ENGINES and kind == "cpu") or (request.engine in CPU_ENGINES and kind == "gpu"):
+    if (request.engine in GPU_ENGINES and kind == "cpu") or (request.engine in on_cpu and kind == "gpu"):
         raise InputError(
             f"engine {request.engine} does not run on device {request.device}; leave one of them out. "
             f"On GPUs run {', '.join(GPU_ENGINES)}, on the CPU {', '.join(CPU_ENGINES)}."
@@ -171,7 +178,7 @@ def _first(names: Iterable[str], bundle: ModelBundle, request: EngineRequest) ->
 
 
 def _load(name: str, bundle: ModelBundle, request: EngineRequest) -> Engine:
-    if name in CPU_ENGINES:
+    if name not in GPU_ENGINES:
         engine = _load_on_cpu(name, bundle, request)
     else:
         engine = _as_one([_load_on_gpu(name, bundle, path, request) for path in bundle.onnx_paths])
@@ -187,7 +194,7 @@ def _load_on_cpu(name: str, bundle: ModelBundle, request: EngineRequest) -> Engi
     own = precision_of(bundle)
 
     def opened(precision: str) -> Engine:
-        kind, hint = CPU_ENGINES[name], precision if precision in ("fp32", "bf16") else "auto"
+        kind, hint = (CPU_ENGINES | SMALL_GPU_ENGINES)[name], precision if precision in ("fp32", "bf16") else "auto"
         paths = bundle.paths_in(precision)
         return _as_one([kind(path, bundle.patch, precision=hint, threads=request.limits.threads) for path in paths])
 

@@ -1,5 +1,8 @@
 """ONNX Runtime on the CPU: the portable second engine, fp32.
 
+By other names it is an engine on the small GPUs it knows, none of which has been run by us (docs/gpu.md). Patches and
+scores lie in the machine's memory there too.
+
 Patches are run one by one: scores cannot depend on which patches travel together, and larger batches
 were measured to be no faster.
 """
@@ -16,12 +19,32 @@ from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines.base import CLASSES, Engine, EngineSpec
 from ps3d_rt.errors import CapabilityError, InputError, not_installed
 
+PROVIDERS = {
+    "onnxruntime": "CPUExecutionProvider",
+    "onnxruntime-directml": "DmlExecutionProvider",
+    "onnxruntime-coreml": "CoreMLExecutionProvider",
+}
+"""Engine → what computes in ONNX Runtime."""
+_BUILDS = {
+    "onnxruntime-directml": "it comes for Windows: pip uninstall onnxruntime, then pip install onnxruntime-directml, "
+    "which has the CPU too",
+    "onnxruntime-coreml": "ONNX Runtime for macOS has it",
+}
+
 
 @final
 class OnnxRuntimeEngine(Engine):
-    """One ONNX network on the CPU through ONNX Runtime."""
+    """One ONNX network on the CPU, or a small GPU, through ONNX Runtime."""
 
-    def __init__(self, onnx_path: Path, patch: Zyx, *, precision: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        onnx_path: Path,
+        patch: Zyx,
+        *,
+        precision: str = "auto",
+        threads: int | None = None,
+        name: str = "onnxruntime",
+    ) -> None:
         """Load the network.
 
         Args:
@@ -29,9 +52,11 @@ class OnnxRuntimeEngine(Engine):
             patch: input of the network, voxels z, y, x.
             precision: ``auto`` and ``fp32`` are the same here.
             threads: CPU threads to use; None leaves it to ONNX Runtime, which takes the physical cores.
+            name: one of :data:`PROVIDERS`.
 
         Raises:
-            CapabilityError: if ONNX Runtime is not installed, or bf16 was asked for.
+            CapabilityError: if ONNX Runtime is not installed or has not what ``name`` needs, the GPU does not run all
+                of the network, or bf16 was asked for.
             InputError: if the file is not such a network, or an option is not one of the above.
         """
         if precision == "bf16":
@@ -44,9 +69,13 @@ class OnnxRuntimeEngine(Engine):
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or 0  # 0: its own default
         options.log_severity_level = 3  # its warnings, of kernels it lacks in half precision, help nobody who predicts
-        self._session = open_session(runtime, onnx_path, patch, options, ["CPUExecutionProvider"])
+        self._session = (
+            _on_gpu(runtime, onnx_path, patch, options, name)
+            if name in _BUILDS
+            else open_session(runtime, onnx_path, patch, options, [PROVIDERS[name]])
+        )
         self._input = self._session.get_inputs()[0].name
-        self.spec = EngineSpec(name="onnxruntime", patch=patch, device="cpu", precision="fp32", batch=1)
+        self.spec = EngineSpec(name=name, patch=patch, device="cpu", precision="fp32", batch=1)
 
     def _infer(self, patches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         scores = np.empty((len(patches), CLASSES, *self.spec.patch), np.float32)
@@ -57,6 +86,20 @@ class OnnxRuntimeEngine(Engine):
     def close(self) -> None:
         """Release the session."""
         self._session = None
+
+
+def _on_gpu(runtime: Any, onnx_path: Path, patch: Zyx, options: Any, name: str) -> Any:
+    """Load a network on a small GPU, all of it: what the GPU cannot do must not run on the CPU in silence."""
+    if PROVIDERS[name] not in runtime.get_available_providers():
+        raise CapabilityError(f"{name}: this ONNX Runtime has no {PROVIDERS[name]}; {_BUILDS[name]}.")
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    options.enable_mem_pattern = False  # DirectML takes no other
+    try:
+        return open_session(runtime, onnx_path, patch, options, [PROVIDERS[name]])
+    except InputError as error:
+        raise CapabilityError(
+            f"{name} does not run all of {onnx_path.name} here; use engine openvino. — It says: {error.__cause__}"
+        ) from error
 
 
 def load_onnxruntime() -> Any:

@@ -34,7 +34,15 @@ _ARITHMETIC = ("Convolution", "Deconvolution", "MatMul", "FullyConnected")
 class OpenVinoEngine(Engine):
     """One ONNX network on the CPU through OpenVINO."""
 
-    def __init__(self, onnx_path: Path, patch: Zyx, *, precision: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        onnx_path: Path,
+        patch: Zyx,
+        *,
+        precision: str = "auto",
+        threads: int | None = None,
+        device: str = "CPU",
+    ) -> None:
         """Read and compile the network; this takes well under a second.
 
         Args:
@@ -42,33 +50,27 @@ class OpenVinoEngine(Engine):
             patch: input of the network, voxels z, y, x.
             precision: ``auto`` is bf16 where the CPU computes in it, else fp32; or one of the two by name.
             threads: CPU threads to use; None leaves it to OpenVINO, which takes the physical cores.
+            device: ``CPU``, or ``GPU`` for Intel's, which computes in fp32.
 
         Raises:
-            CapabilityError: if OpenVINO is not installed, or the CPU has no bf16 and it was asked for.
+            CapabilityError: if OpenVINO is not installed or finds no such device, or bf16 was asked for and is not
+                there.
             InputError: if the file is not such a network, or an option is not one of the above.
         """
         openvino = _load()
         self._tensor = openvino.Tensor
         core = openvino.Core()
-        settings: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": _HINTS[_choose_precision(core, precision)],
-            "PERFORMANCE_HINT": "THROUGHPUT",
-            # Pinned threads of several processes would meet on the same cores, and other stages share them.
-            "ENABLE_CPU_PINNING": False,
-        }
-        if threads is not None:
-            if threads < 1:
-                raise InputError(f"threads is {threads}; at least 1 is needed, or leave it out to use every core.")
-            settings["INFERENCE_NUM_THREADS"] = threads
+        on_gpu = device != "CPU"
+        settings = _gpu_settings(core, precision) if on_gpu else _cpu_settings(core, precision, threads)
         model = _read(core, onnx_path, patch)
-        compiled, warnings = _compile(core, model, settings, required=precision != "auto")
+        compiled, warnings = _compile(core, model, device, settings, required=precision != "auto")
         requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [compiled.create_infer_request() for _ in range(requests)]
         self.spec = EngineSpec(
-            name="openvino",
+            name="openvino-gpu" if on_gpu else "openvino",
             patch=patch,
-            device="cpu",
-            precision=_actual_precision(compiled),
+            device="cpu",  # where patches and scores lie
+            precision="fp32" if on_gpu else _actual_precision(compiled),
             batch=requests,
             warnings=warnings,
         )
@@ -135,6 +137,32 @@ def _without_telemetry() -> Iterator[None]:
         del sys.modules[name]
 
 
+def _cpu_settings(core: Any, precision: str, threads: int | None) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": _HINTS[_choose_precision(core, precision)],
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        # Pinned threads of several processes would meet on the same cores, and other stages share them.
+        "ENABLE_CPU_PINNING": False,
+    }
+    if threads is not None:
+        if threads < 1:
+            raise InputError(f"threads is {threads}; at least 1 is needed, or leave it out to use every core.")
+        settings["INFERENCE_NUM_THREADS"] = threads
+    return settings
+
+
+def _gpu_settings(core: Any, precision: str) -> dict[str, Any]:
+    if not any(name.partition(".")[0] == "GPU" for name in core.available_devices):
+        raise CapabilityError(
+            f"OpenVINO finds no GPU, only {', '.join(core.available_devices)}; it takes those of Intel, with their "
+            "driver for OpenCL. Use engine openvino without one."
+        )
+    if precision not in ("auto", "fp32"):
+        raise CapabilityError(f"precision is {precision!r}; openvino-gpu computes in fp32.")
+    # Its own default there is fp16, which no accuracy gate has seen.
+    return {"INFERENCE_PRECISION_HINT": _HINTS["fp32"], "PERFORMANCE_HINT": "THROUGHPUT"}
+
+
 def _choose_precision(core: Any, wanted: str) -> str:
     if wanted not in ("auto", *_HINTS):
         raise InputError(f"precision is {wanted!r}; OpenVINO takes auto, {', '.join(_HINTS)}.")
@@ -162,14 +190,20 @@ def _read(core: Any, onnx_path: Path, patch: Zyx) -> Any:
     return model
 
 
-def _compile(core: Any, model: Any, settings: dict[str, Any], *, required: bool) -> tuple[Any, tuple[str, ...]]:
+def _compile(
+    core: Any, model: Any, device: str, settings: dict[str, Any], *, required: bool
+) -> tuple[Any, tuple[str, ...]]:
     """Compile in the wanted precision, or in fp32 with a warning if bf16 fails and is not ``required``.
 
     A CPU has bf16, and oneDNN may still be told not to use it (ONEDNN_MAX_CPU_ISA): then it finds no kernel.
     """
     try:
-        return core.compile_model(model, "CPU", settings), ()
+        return core.compile_model(model, device, settings), ()
     except RuntimeError as error:
+        if device != "CPU":
+            raise CapabilityError(
+                f"OpenVINO does not build the network for {device}; use engine openvino. — OpenVINO says: {error}"
+            ) from error
         if settings["INFERENCE_PRECISION_HINT"] != "bf16":
             raise
         reason = " ".join(str(error).split())
