@@ -24,6 +24,7 @@ from ps3d_rt.events import Listener
 from ps3d_rt.first_run import announced
 from ps3d_rt.io import open as _open
 from ps3d_rt.io.base import ArrayVolume, Volume, check_spacing
+from ps3d_rt.io.samples import simulated_note
 from ps3d_rt.io.selected import select
 from ps3d_rt.model import ModelBundle, load_model
 from ps3d_rt.notebook import notebook_progress
@@ -128,6 +129,8 @@ def prepared(
     with ExitStack() as files:
         layout = {"shape": options.shape, "dtype": options.dtype, "offset_bytes": options.offset}
         whole = _scan_of(volume, files, options.spacing, **layout)
+        if isinstance(volume, str | Path):
+            whole.warn(*simulated_note(Path(volume)))
         scan = select(whole, options.roi, None if options.mask is None else _scan_of(options.mask, files))
         config = configure(scan, bundle, options)
         if ready is not None:

@@ -4,7 +4,8 @@
     ├── InputError            exit 2   a file, volume or option is not usable (also a ValueError)
     ├── CapabilityError       exit 3   an extra is not installed or a device is missing (also an ImportError)
     ├── InterruptedRun        exit 4   stopped from outside; the run can be started again
-    └── SamplesFailed         exit 5   some samples of a batch failed; the others are done
+    ├── SamplesFailed         exit 5   some samples of a batch failed; the others are done
+    └── NothingFound          exit 5   the run is complete and holds no particle, and that was to be an error
 
 A message says what was found, what is allowed, and what to do about it. Words of a library or of the system stand
 behind a dash at its end.
@@ -59,6 +60,12 @@ class InterruptedRun(Ps3dError):  # noqa: N818 - it is not an error of anybody
 
 class SamplesFailed(Ps3dError):  # noqa: N818 - the samples failed, the batch did not
     """Some samples of a batch could not be done."""
+
+    exit_code = 5
+
+
+class NothingFound(Ps3dError):  # noqa: N818 - the run went well
+    """The run is complete, its output is there, and no particle is in it."""
 
     exit_code = 5
 

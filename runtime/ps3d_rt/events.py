@@ -37,6 +37,8 @@ class Warned:
 
     text: str
     """One sentence or two, with the cure."""
+    kind: str = ""
+    """Of a caution about the result: see :mod:`ps3d_rt.core.cautions`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 
 from ps3d_rt.clock import Clock
-from ps3d_rt.core.distribution import size_facts
+from ps3d_rt.core.distribution import PLAIN_SIZES, SizeOptions, facts_by
 from ps3d_rt.core.dropped import DroppedParticles
 from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.psd import size_psd
 from ps3d_rt.errors import InputError
-from ps3d_rt.events import Listener, RunDone, RunResumed, ignore
+from ps3d_rt.events import Listener, RunDone, RunResumed, Warned, ignore
 from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
@@ -36,7 +37,8 @@ from ps3d_rt.io.names import file_and_inside
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.raw import bare_layout
 from ps3d_rt.io.spilled_rows import SpilledRows
-from ps3d_rt.io.table import read_table, write_dropped, write_table
+from ps3d_rt.io.table import read_table, write_csv, write_dropped, write_table
+from ps3d_rt.io.table_files import CSV_ONLY, TableFiles
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
 from ps3d_rt.pipeline import prepare, run_stages
@@ -99,11 +101,13 @@ def predict_to_folder(
 
     Raises:
         InputError: if the output may not be written, or the scan cannot be used.
+        CapabilityError: if the files of the table need an extra that is not there.
         KeyboardInterrupt: if the run was stopped: the same call goes on where it stopped.
         InterruptedRun: if the disk is full: as before.
     """
     check_output(folder, overwrite=overwrite)
     volume, model, engine, config = opened
+    config.files.check()
     began = time.perf_counter()
     work = work_of(folder)
     if config.memory_by_default and (work / _BUDGET).is_file():
@@ -124,12 +128,14 @@ def predict_to_folder(
         storage = RunStorage(
             store=ZarrStore(arrays, prediction.plan.shape, prediction.plan.shard),
             labels=labels,
-            rows=partial(SpilledRows, journal.folder / "rows", output, volume.shape),
+            rows=partial(SpilledRows, journal.folder / "rows", output, volume.shape, dialect=config.files.dialect),
             journal=journal,
             pictures=True,
         )
         found = run_stages(prediction, storage, on_event)
-        table, record = found.particles, replace(found.record, resumed=journal.resumed, request=request)
+        told = [*(found.record.warnings or ()), *_warned(config.files.warnings(len(found.particles)), on_event)]
+        record = replace(found.record, resumed=journal.resumed, request=request, warnings=told)
+        table = found.particles
         clock = Clock(on_event, dict(record.seconds or {}))
         with clock.stage("report", prod(volume.shape), 3) as advance:
             remove_unfinished(output)
@@ -143,6 +149,7 @@ def predict_to_folder(
         seconds = round(time.perf_counter() - began, 3)
         record = replace(record, seconds=clock.seconds | {"all": seconds})
         _write(output / REPORT, add_run(page, record.to_json()))
+        config.files.write(output, size_psd(table, volume.shape, config.sizes), record.to_json())
         record.write(output / MARK)
         with replace(clock, seconds={}).stage("publish", prod(volume.shape)):
             publish(journal, folder)
@@ -183,8 +190,15 @@ def save_output(
             for box in target.boxes(level):
                 target.coarsen(level, box)
         write_table(table, unfinished)
+        CSV_ONLY.write(unfinished, size_psd(table, labels.shape, SizeOptions.from_facts(run["size_distribution"])), run)
         write_dropped(dropped, unfinished)
         _write(unfinished / MARK, json.dumps(run, indent=2) + "\n")
+
+
+def _warned(sentences: list[str], on_event: Listener) -> list[str]:
+    for text in sentences:
+        on_event(Warned(text))
+    return sentences
 
 
 def _write(path: Path, text: str) -> None:
@@ -208,8 +222,8 @@ def report_again(
     image: Path | None = None,
     *,
     dtype: str | None = None,
-    sieve: bool = False,
-    edge_correction: bool = True,
+    sizes: SizeOptions = PLAIN_SIZES,
+    files: TableFiles | None = None,
 ) -> Path:
     """Write the report of an output once more, from its labels, table and ``run.json``.
 
@@ -217,8 +231,8 @@ def report_again(
         folder: the output.
         image: the scan; without it, where the run found it. If it is not there, particles are shown without it.
         dtype: of a raw file's voxels; without it, the run's, in this machine's byte order.
-        sieve: size particles by the sieve diameter.
-        edge_correction: correct the size distribution for the faces of the volume.
+        sizes: of the size distribution.
+        files: of the table, to be written again too; None: they are left alone.
 
     Returns:
         The report.
@@ -228,10 +242,13 @@ def report_again(
     """
     with open_output(folder, image, dtype=dtype) as output:
         table, scan, labels = output.table, output.scan, output.labels
-        distribution = size_facts(table, labels.shape if edge_correction else None, sieve=sieve)
+        distribution, psd = facts_by(table, labels.shape, sizes), size_psd(table, labels.shape, sizes)
         pictures = take_pictures(None if scan is None else scan.read, labels.read, labels.shape, table)
     record = replace(output.record, size_distribution=distribution)
     write_report(folder / REPORT, record.to_json(), table, pictures)
+    if files is not None:
+        write_csv(table, folder, files.dialect)
+        files.write(folder, psd, record.to_json())
     return folder / REPORT
 
 

@@ -101,6 +101,7 @@ def prepare(
     looked_at = HashedReads(volume)
     with clock.stage("gray scale", voxels, len(sampled_boxes(volume.shape, volume.chunk)), "boxes") as advance:
         gray = look_at_gray(looked_at, model, embedding=config.embedding, dark=config.dark, on_progress=advance)
+        gray = gray if config.gray_bins is None else replace(gray, bins=config.gray_bins)
         volume = gray.shown(volume)
     if model.gray_scheme == "embedding":
         volume.warn(*gray.embedding.warnings)

@@ -7,6 +7,8 @@ from math import ceil, prod
 from typing import Any
 
 from ps3d_rt.core.chunks import ChunkGrid
+from ps3d_rt.core.distribution import PLAIN_SIZES, SizeOptions
+from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import PatchLattice, Sweep, Zyx, plan_sweeps
 from ps3d_rt.core.normalize import normalized_shape, size_zoom
 from ps3d_rt.core.resample import Zoom
@@ -14,11 +16,14 @@ from ps3d_rt.devices.budget import DeviceBudget, RunBudget
 from ps3d_rt.devices.placement import budget_of
 from ps3d_rt.errors import InputError, Ps3dError
 from ps3d_rt.io.base import SpacingMm
+from ps3d_rt.io.table_files import CSV_ONLY, TableFiles
 from ps3d_rt.memory import DEFAULT_BYTES, MemoryPlan, most_particles
 from ps3d_rt.model import ModelBundle
 
 WORK_SHARD: Zyx = (64, 256, 256)
 """Voxels that a task writes whole in the working arrays: sweeps and chunks start at multiples of it."""
+
+_SMALLEST_PARTICLE_MM, _LARGEST_PARTICLE_MM = 5e-4, 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,12 @@ class PredictConfig:
     """Gray value of what the particles lie in; None: it is looked for."""
     dark: bool = False
     """The particles are darker than it."""
+    gray_bins: GrayBins | None = None
+    """Of the particles' gray histograms; None: chosen from the scan. Never changes a label."""
+    sizes: SizeOptions = PLAIN_SIZES
+    """Of the size distribution. Never changes a label."""
+    files: TableFiles = CSV_ONLY
+    """Of the table, for other programs, if the run goes into a folder."""
     skip_empty: bool = True
     """Leave out patches without contrast; the labels are the same, the run is shorter."""
     chunk: int = 256
@@ -229,3 +240,17 @@ def check_particle_size(shape: Zyx, config: PredictConfig) -> float:
             f"{min(config.spacing_mm):g} mm; check --particle-size and --spacing, both are in mm."
         )
     return config.particle_size_mm
+
+
+def particle_size_warnings(particle_size_mm: float) -> list[str]:
+    """Say so if particles are larger or smaller than those in micro-CT: most often the unit is another one.
+
+    >>> particle_size_warnings(0.3)
+    []
+    """
+    if _SMALLEST_PARTICLE_MM <= particle_size_mm <= _LARGEST_PARTICLE_MM:
+        return []
+    return [
+        f"the particle size is {particle_size_mm:g} mm; in micro-CT it is 0.0005 to 50 mm. Lengths are in mm: "
+        "for 300 µm pass --particle-size 0.3."
+    ]

@@ -8,13 +8,16 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
+from ps3d_rt.core.distribution import PLAIN_SIZES, SizeOptions
+from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.base import Volume, check_spacing
+from ps3d_rt.io.base import Volume, check_spacing, spacing_warnings
 from ps3d_rt.io.selected import Roi
 from ps3d_rt.io.spacing import contradicted
+from ps3d_rt.io.table_files import CSV_ONLY, TableFiles
 from ps3d_rt.memory import default_bytes
 from ps3d_rt.model import ModelBundle
-from ps3d_rt.plan import PredictConfig, check_particle_size
+from ps3d_rt.plan import PredictConfig, check_particle_size, particle_size_warnings
 
 AUTO: Final = "auto"
 """A particle size that is to be estimated."""
@@ -55,6 +58,13 @@ class PredictOptions:
     """Path, array or volume of the same shape; only where it is not 0 counts for gray values and is segmented."""
     roi: Roi | None = None
     """Only this box counts: (start, stop) along z, y, x, voxels; None is a face. Labels keep the scan's shape."""
+    gray_bins: tuple[float, float] | None = None
+    """Least and largest gray value of the 64 bins of the gray histograms, so that samples compare; None: chosen from
+    the scan."""
+    sizes: SizeOptions = PLAIN_SIZES
+    """Of the size distribution."""
+    files: TableFiles = CSV_ONLY
+    """Of the table, for other programs, in the folder of a run."""
     shape: Sequence[int] | None = None
     """Of a raw file, as for :func:`ps3d_rt.open_volume`, as the next two."""
     dtype: str | None = None
@@ -106,6 +116,9 @@ def configure(scan: Volume, bundle: ModelBundle, options: PredictOptions) -> Pre
         overlap=bundle.overlap if options.overlap is None else options.overlap,
         embedding=options.embedding,
         dark=options.dark,
+        gray_bins=None if options.gray_bins is None else GrayBins.between(*options.gray_bins),
+        sizes=options.sizes,
+        files=options.files,
         skip_empty=options.skip_empty,
         chunk=options.chunk,
         workers=options.workers,
@@ -114,6 +127,7 @@ def configure(scan: Volume, bundle: ModelBundle, options: PredictOptions) -> Pre
         memory_by_default=options.memory_gib is None,
         gpu_memory_bytes=int(options.gpu_memory_gib * 2**30),
     )
+    scan.warn(*spacing_warnings(spacing_mm, scan.source))
     if config.particle_size_mm is not None:
-        check_particle_size(scan.shape, config)
+        scan.warn(*particle_size_warnings(check_particle_size(scan.shape, config)))
     return config

@@ -7,6 +7,7 @@ import pytest
 
 from ps3d_rt.core.distribution import (
     PERCENTILES,
+    SHARES,
     SizeSample,
     confidence_interval,
     edge_weights,
@@ -23,7 +24,7 @@ def test_percentiles_worked_by_hand(cubes, diameter):
     sizes = size_distribution(measure(cubes(3, 1, 4, 2), (1, 1, 1)))
     assert sizes.particles == 4
     found = [getattr(sizes, name) for name in PERCENTILES]
-    assert found == pytest.approx([diameter(side) for side in (1, 2, 4, 3, 4, 4)])
+    assert found == pytest.approx([diameter(side) for side in (1, 2, 4, 4, 3, 4, 4, 4)])
 
 
 def test_a_share_reached_exactly_counts():
@@ -114,12 +115,12 @@ def test_the_correction_finds_the_sizes_of_a_known_sample(flat):
     shape = (420, 500, 600)
     table, true = boxes_in_a_volume(np.random.default_rng(3), shape, 500_000, 80, flat=flat)
     raw, corrected = size_distribution(table), size_distribution(table, shape)
-    by_number = np.quantile(true, (0.1, 0.5, 0.9))
+    by_number = np.quantile(true, SHARES)
     order = np.argsort(true)
     volume = np.cumsum(true[order] ** 3)
-    by_volume = true[order][np.searchsorted(volume / volume[-1], (0.1, 0.5, 0.9))]
+    by_volume = true[order][np.searchsorted(volume / volume[-1], SHARES)]
     for name, value in zip(PERCENTILES, [*by_number, *by_volume], strict=True):
-        assert getattr(corrected, name) == pytest.approx(value, rel=0.02), name
+        assert getattr(corrected, name) == pytest.approx(value, rel=0.025), name  # sides are whole numbers: 43, 44
     assert raw.d50_by_number_mm != pytest.approx(by_number[1], rel=0.02)
     left_out = np.quantile(table.equivalent_diameter_mm[~table.touches_edge], 0.5)
     assert left_out < 0.98 * by_number[1]

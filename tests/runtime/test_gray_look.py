@@ -140,7 +140,7 @@ def test_nothing_found_is_said_aloud() -> None:
     noise = np.random.default_rng(0).normal(1000, 50, SHAPE).astype(np.uint16)
     result = run(noise, "volume", said.append, threshold=50)
     assert len(result.particles) == 0
-    assert Warned(NO_PARTICLES) in said
+    assert Warned(NO_PARTICLES, "no particle") in said
     assert NO_PARTICLES in result.run["warnings"]
 
 

@@ -59,6 +59,7 @@ def test_one_particle_worked_by_hand():
         "box_x_start_voxels": 2,
         "box_x_stop_voxels": 5,
         "touches_edge": False,
+        "edge_weight": 4 / 1 * 5 / 3 * 6 / 2,  # at 1, 3 and 2 places the box leaves a voxel free on both sides
         "contacts": 0,
         "contact_faces": 0,
         "gray_mean": np.mean(values),

@@ -84,6 +84,8 @@ def test_the_folder_holds_what_the_design_says_and_the_labels_of_the_python_api(
         "particles.parquet",
         "particles.csv",
         "preview.jpg",
+        "particles_short.csv",
+        "psd.csv",
         "report.html",
         "run.json",
     }

@@ -12,8 +12,9 @@ from math import log
 import numpy as np
 import pytest
 
-from ps3d_rt.core.distribution import size_distribution, size_facts
+from ps3d_rt.core.distribution import SHARES, size_distribution, size_facts
 from ps3d_rt.core.measure import measure
+from ps3d_rt.core.psd import size_classes
 from ps3d_rt.report import Pictures, formatting, render_report, take_pictures, write_report
 from ps3d_rt.report.distribution import (
     CURVE_BOTTOM,
@@ -24,7 +25,6 @@ from ps3d_rt.report.distribution import (
     VOLUME_COLOUR,
     LogAxis,
     curves,
-    size_classes,
     size_plot,
 )
 from ps3d_rt.report.formatting import MICROMETRE
@@ -151,7 +151,8 @@ def test_key_figures():
     tiles = dict(re.findall(r"<dt>([^<]+)</dt><dd>(.*?)</dd><dd", html))
     d = size_distribution(measure(labels, SPACING_MM))
     assert tiles["Particles"] == "4"
-    assert tiles["At the faces"] == "1"
+    assert tiles["Touch the boundary"] == "1"
+    assert tiles["P80"] == f"{formatting.number(d.d80_by_volume_mm * 1000)} <small>µm</small>"
     assert tiles["Confidence"] == "0.95"
     assert tiles["Foreground"] == f"{100 * (216 + 512 + 1000 + 1) / (24 * 48 * 48):.1f}\u202f%"
     assert tiles["D50 by number"].startswith(f"{d.d50_by_number_mm * 1000:.1f} ")
@@ -172,13 +173,13 @@ def test_the_distribution_is_the_one_that_the_run_recorded():
     table = measure(labels, SPACING_MM)
     for given in (size_facts(table), size_facts(table, labels.shape), size_facts(table, labels.shape, sieve=True)):
         html = page(labels, size_distribution=given)
-        for mark in ("d10", "d50", "d90"):
+        for mark in ("d10", "d50", "d80", "d90"):
             for kind in ("number", "volume"):
                 value, (low, high) = given[f"{mark}_by_{kind}_mm"], given[f"{mark}_by_{kind}_interval_mm"]
                 digits = [formatting.number(mm * 1000) for mm in (value, low, high)]
                 assert "<td>{}<small>{}–{}</small></td>".format(*digits) in html
         assert f"{given['diameter']} diameter, µm" in html
-        left_out = "1 particles at the faces of the volume are left out" in html
+        left_out = "1 particles that touch the boundary of the volume are left out" in html
         assert left_out == given["edge_correction"]
         assert ("1 particles are below" if not given["edge_correction"] else "No particles are below") in html
 
@@ -269,11 +270,11 @@ def test_marks_lie_at_the_percentiles():
     low, high = table.equivalent_diameter_mm.min() * 1000, table.equivalent_diameter_mm.max() * 1000
     axis = LogAxis.around(low, high)
     expected = {
-        NUMBER_COLOUR: (d.d10_by_number_mm, d.d50_by_number_mm, d.d90_by_number_mm),
-        VOLUME_COLOUR: (d.d10_by_volume_mm, d.d50_by_volume_mm, d.d90_by_volume_mm),
+        NUMBER_COLOUR: (d.d10_by_number_mm, d.d50_by_number_mm, d.d80_by_number_mm, d.d90_by_number_mm),
+        VOLUME_COLOUR: (d.d10_by_volume_mm, d.d50_by_volume_mm, d.d80_by_volume_mm, d.d90_by_volume_mm),
     }
     for colour, diameters in expected.items():
-        for (x, y), diameter, share in zip(marks(svg, colour), diameters, (0.1, 0.5, 0.9), strict=True):
+        for (x, y), diameter, share in zip(marks(svg, colour), diameters, SHARES, strict=True):
             share_of_width = log(diameter * 1000 / axis.low) / log(axis.high / axis.low)
             assert x == pytest.approx(LEFT + (RIGHT - LEFT) * share_of_width, abs=0.06)
             assert y == pytest.approx(CURVE_BOTTOM - (CURVE_BOTTOM - CURVE_TOP) * share, abs=0.06)
@@ -353,7 +354,7 @@ def warnings_of(table, shape=None, **facts):
 
 def test_a_sound_run_has_no_warnings():
     sound = {"parameters": {"particle_size_mm": 0.08}}
-    table = replace(many(8), confidence=np.full(125, 0.9))
+    table = replace(many(10), confidence=np.full(125, 0.9))
     assert warnings_of(table, **sound) == []
     assert "Please note" not in render_report(sound, table, Pictures())
 
@@ -365,9 +366,9 @@ def unsure():
 @pytest.mark.parametrize(
     ("facts", "table", "expected"),
     [
-        ({}, measure(boxes(6), SPACING_MM), "Only 1 particle was found"),
-        ({}, measure(np.ones((6, 6, 6), np.uint32), SPACING_MM), "touch a face"),
-        ({}, many(2), "100 % of the particles are less than 3 voxels across, 30.0 µm"),
+        ({}, measure(boxes(6), SPACING_MM), "Only 1 whole particle lies"),
+        ({}, measure(np.ones((6, 6, 6), np.uint32), SPACING_MM), "touch the boundary"),
+        ({}, many(2), "100% of the particles are less than 3 voxels across, 30 µm"),
         ({}, unsure(), "mean confidence is 0.82"),
         ({"parameters": {"particle_size_mm": 0.2}}, many(8), "run again with --particle-size 0.0993"),
         ({"parameters": {"particle_size_mm": 0.045}}, many(8), "run again with --particle-size 0.0993"),
@@ -378,10 +379,10 @@ def test_warnings(facts, table, expected):
     assert any(expected in sentence.replace("\u202f", " ") for sentence in warnings_of(table, **facts))
 
 
-def test_warnings_say_what_became_of_the_particles_at_the_faces():
+def test_a_caution_of_the_run_is_not_said_twice():
     table = measure(np.ones((6, 6, 6), np.uint32), SPACING_MM)
-    assert any("the others count for them" in s for s in warnings_of(table, (6, 6, 6)))
-    assert any("look smaller than they are" in s for s in warnings_of(table))
+    found = warnings_of(table)
+    assert warnings_of(table, (6, 6, 6), warnings=found[::-1]) == found
 
 
 def test_intervals_and_the_detection_limit_are_drawn():
@@ -391,7 +392,7 @@ def test_intervals_and_the_detection_limit_are_drawn():
     axis, sizes = LogAxis.around(low, high), size_facts(table)
     for kind, colour in (("number", NUMBER_COLOUR), ("volume", VOLUME_COLOUR)):
         found = re.findall(rf'<line x1="([\d.]+)" y1="[\d.]+" x2="([\d.]+)" y2="[\d.]+" stroke="{colour}"', svg)
-        for ends, mark in zip(found, ("d10", "d50", "d90"), strict=True):
+        for ends, mark in zip(found, ("d10", "d50", "d80", "d90"), strict=True):
             expected = [axis.x(mm * 1000) for mm in sizes[f"{mark}_by_{kind}_interval_mm"]]
             assert [float(end) for end in ends] == pytest.approx(expected, abs=0.06)
     assert "3 voxels" in svg

@@ -36,5 +36,7 @@ def test_a_run_repeats_what_its_scan_warns_of() -> None:
     heard: list[Event] = []
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.16, overlap=0.5)
     result = predict_volume(volume, model, FakeEngine((24, 24, 24), threshold=1.0), config, heard.append)
-    assert [event for event in heard if isinstance(event, Warned)] == [Warned("It is 8 bit.")]
-    assert result.run["warnings"] == ["It is 8 bit."]
+    said = [event for event in heard if isinstance(event, Warned)]
+    assert said[0] == Warned("It is 8 bit.")
+    assert [event.text for event in said] == result.run["warnings"]
+    assert [event.kind for event in said[1:]] == ["few whole particles"]

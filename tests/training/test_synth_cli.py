@@ -37,13 +37,16 @@ def test_the_demo_ends_with_labels_table_report_and_scores(cli: Any, tmp_path: P
         "synth_00007.ome.zarr",
         "particles.parquet",
         "particles.csv",
+        "particles_short.csv",
+        "psd.csv",
         "dropped.parquet",
         "preview.jpg",
         "report.html",
         "run.json",
     }
-    predicted, scores = out.split("\n", 1)
-    assert json.loads(predicted)["particles"] > 0
-    assert json.loads(scores)["f1"] > 0.8
-    assert "simulated" in err
-    assert "report.html" in err
+    found = json.loads(out)
+    assert found["particles"] > 0
+    assert found["agreement"]["f1"] > 0.8
+    assert found["simulated"] is True
+    assert "This scan is simulated" in err
+    assert "This scan is simulated" in (result / "report.html").read_text(encoding="utf-8")

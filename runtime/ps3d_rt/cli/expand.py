@@ -24,10 +24,10 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(given.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
 
     @functools.wraps(command)
-    def call(**values: Any) -> None:
+    def call(*arguments: Any, **values: Any) -> None:
         for name, kind in groups.items():
             values[name] = kind(**{f.name: values.pop(f.name) for f in fields(kind) if f.name in values})
-        command(**values)
+        command(*arguments, **values)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ps3d_rt.api import prepared
 from ps3d_rt.cli import options
@@ -14,19 +15,19 @@ from ps3d_rt.stages.prediction import Opened
 
 
 @contextmanager
-def opened(scan: Path, typed: RunOptions, out: Path | None = None) -> Iterator[Opened]:
-    """Open everything as :func:`ps3d_rt.api.prepared` does.
+def opened(scan: Path, typed: RunOptions, out: Path | None = None, **more: Any) -> Iterator[Opened]:
+    """Open everything as :func:`ps3d_rt.api.prepared` does; ``more`` are other fields of its options.
 
     Raises:
         InputError: if an option, the scan or the model cannot be used.
         CapabilityError: if the engine or the device is not there.
     """
-    with prepared(scan, read_options(typed), out) as ready:
+    with prepared(scan, read_options(typed, **more), out) as ready:
         yield ready
 
 
-def read_options(typed: RunOptions) -> PredictOptions:
-    """Read what was typed.
+def read_options(typed: RunOptions, **more: Any) -> PredictOptions:
+    """Read what was typed; ``more`` are other fields.
 
     Raises:
         InputError: if an option cannot be read.
@@ -53,4 +54,5 @@ def read_options(typed: RunOptions) -> PredictOptions:
         threads=typed.threads,
         workers=typed.workers,
         chunk=typed.chunk,
+        **more,
     )

@@ -28,16 +28,19 @@ Spacing = Annotated[str | None, about_scan(help="Side of a voxel, mm: 0.01, or z
 RawShape = Annotated[str | None, about_scan(help="Voxels z,y,x of a raw file.")]
 RawDtype = Annotated[str | None, about_scan(help="Type of a raw file's voxels: uint8, uint16, >u2 …")]
 RawOffset = Annotated[int | None, about_scan(help="Bytes of a header in front of a raw file's voxels.", min=0)]
-Sieve = Annotated[bool, about_output("--sieve", help="Size particles by the sieve that they pass, not by volume.")]
+GrayBins = Annotated[
+    str | None,
+    about_output(help="LOW:HIGH of the 64 bins of the gray histograms, so that samples compare; default: the scan's."),
+]
+AsJson = Annotated[
+    bool, about_output("--json", help="Print the result as JSON; it is, too, where stdout is no terminal.")
+]
 EdgeCorrection = Annotated[
     bool,
     about_output(
         "--edge-correction/--no-edge-correction",
-        help="Correct the size distribution for the particles that the faces cut.",
+        help="Correct the size distribution for the particles that the boundary cuts.",
     ),
-]
-AsJson = Annotated[
-    bool, about_output("--json", help="Print the result as JSON; it is, too, where stdout is no terminal.")
 ]
 Overwrite = Annotated[bool, about_output("--overwrite", help="Replace an output that is there.")]
 

@@ -10,6 +10,8 @@ import typer
 from ps3d_rt.cli import options
 from ps3d_rt.cli.expand import expanded
 from ps3d_rt.cli.run_options import RunOptions
+from ps3d_rt.cli.table_options import TableOptions, parse_gray_bins
+from ps3d_rt.errors import NothingFound
 
 
 @expanded
@@ -17,6 +19,7 @@ def predict(
     scan: options.Scan,
     out: Annotated[Path, typer.Argument(help="Folder to write: labels, table, report.html, run.json.")],
     run_options: RunOptions,
+    table_options: TableOptions,
     samples: Annotated[
         Path | None, options.about_batch(help="CSV that lists the samples of a folder: path, spacing, particle_size …")
     ] = None,
@@ -24,7 +27,11 @@ def predict(
     merge: Annotated[
         bool, options.about_batch("--merge", help="Do nothing but write the summary of what the parts have done.")
     ] = False,
+    gray_bins: options.GrayBins = None,
     overwrite: options.Overwrite = False,
+    fail_if_empty: Annotated[
+        bool, options.about_output("--fail-if-empty", help="End with exit code 5 if no particle was found.")
+    ] = False,
     open_report: Annotated[
         bool, options.about_output("--open", help="Open the report in a browser at the end.")
     ] = False,
@@ -45,20 +52,31 @@ def predict(
     from ps3d_rt.cli.run_summary import run_facts, run_rows  # noqa: PLC0415
     from ps3d_rt.output import REPORT  # noqa: PLC0415
 
+    more = {**table_options.read(), "gray_bins": parse_gray_bins(gray_bins)}
     if samples is not None or part is not None or merge or (scan.is_dir() and is_batch(scan)):
+        from ps3d_rt.cli.opened import read_options  # noqa: PLC0415
         from ps3d_rt.cli.predict_batch import BatchOptions, predict_batch  # noqa: PLC0415
 
         chosen = BatchOptions(samples, part, merge, overwrite, open_report, as_json)
-        predict_batch(scan, out, run_options, chosen)
+        predict_batch(scan, out, read_options(run_options, **more), chosen)
         return
-    run = predict_scan(scan, out, run_options, overwrite=overwrite)
+    run = predict_scan(scan, out, run_options, overwrite=overwrite, **more)
     print_result(run_facts(run, out), lambda: run_rows(run, out), as_json=as_json)
     if open_report:
         open_page(out / REPORT)
+    if fail_if_empty and not run["particles"]:
+        raise NothingFound(f"no particle was found; {out} is complete, and its report says what to check.")
 
 
-def predict_scan(scan: Path, out: Path, run_options: RunOptions, *, overwrite: bool) -> dict[str, Any]:
+def predict_scan(scan: Path, out: Path, run_options: RunOptions, *, overwrite: bool, **more: Any) -> dict[str, Any]:
     """Segment a scan, with its progress on stderr; the content of ``run.json``.
+
+    Args:
+        scan: to open.
+        out: folder to write.
+        run_options: as they were typed.
+        overwrite: replace an output that is there.
+        more: other fields of :class:`ps3d_rt.predict_options.PredictOptions`.
 
     Raises:
         Ps3dError: as :func:`ps3d_rt.predict_to_folder`.
@@ -69,5 +87,5 @@ def predict_scan(scan: Path, out: Path, run_options: RunOptions, *, overwrite: b
     from ps3d_rt.output import check_output, predict_to_folder  # noqa: PLC0415
 
     check_output(out, overwrite=overwrite)
-    with listening() as on_event, opened(scan, run_options, out) as (volume, bundle, ready, config):
+    with listening() as on_event, opened(scan, run_options, out, **more) as (volume, bundle, ready, config):
         return predict_to_folder((volume, bundle, ready, config), out, overwrite=overwrite, on_event=on_event)

@@ -15,11 +15,10 @@ from ps3d_rt.batch.page import render_summary
 from ps3d_rt.batch.run import run_batch
 from ps3d_rt.batch.samples import Part
 from ps3d_rt.batch.summary import PAGE_NAME, Row, counts, mixed, rows_of, to_json, write_summary
-from ps3d_rt.cli.opened import read_options
 from ps3d_rt.cli.progress import listening, warn
 from ps3d_rt.cli.results import for_people, open_page, print_table
-from ps3d_rt.cli.run_options import RunOptions
 from ps3d_rt.errors import InputError, SamplesFailed, cannot_write
+from ps3d_rt.predict_options import PredictOptions
 from ps3d_rt.report.formatting import ABSENT, count, duration, unit_for
 
 
@@ -35,19 +34,18 @@ class BatchOptions:
     as_json: bool
 
 
-def predict_batch(folder: Path, out: Path, run_options: RunOptions, chosen: BatchOptions) -> None:
+def predict_batch(folder: Path, out: Path, options: PredictOptions, chosen: BatchOptions) -> None:
     """Do the samples of a folder, or its part of them, and write the summary.
 
     Raises:
         SamplesFailed: if one could not be done, or with ``--merge`` is not done yet; the others are.
         Ps3dError: if the batch as a whole cannot go on.
     """
-    _check(run_options, chosen)
+    _check(options, chosen)
     part = None if chosen.part is None else Part.parse(chosen.part)
     samples = list_samples(folder, chosen.samples)
     mine = samples if part is None else part.take(samples)
     if not chosen.merge:
-        options = read_options(run_options)
         with listening() as on_event, EnginePool(options) as pool:
             run_batch(mine, out, pool, options, overwrite=chosen.overwrite, on_event=on_event)
     rows = rows_of(mine, out)
@@ -59,8 +57,8 @@ def predict_batch(folder: Path, out: Path, run_options: RunOptions, chosen: Batc
     _check_all_done(rows, part)
 
 
-def _check(run_options: RunOptions, chosen: BatchOptions) -> None:
-    for given, option in ((run_options.mask, "--mask"), (run_options.roi, "--roi")):
+def _check(options: PredictOptions, chosen: BatchOptions) -> None:
+    for given, option in ((options.mask, "--mask"), (options.roi, "--roi")):
         if given is not None:
             raise InputError(f"{option} is for one scan, and this is a batch of several: leave it out.")
     if chosen.merge and chosen.part is not None:

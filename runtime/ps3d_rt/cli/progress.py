@@ -110,7 +110,7 @@ def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - a line for each ki
             return f"{name}: {size} voxels → {' × '.join(map(str, normalized))}, {patches} patches, {engine}{many}"
         case RunResumed(folder):
             return f"going on where an earlier run stopped ({folder})"
-        case Warned(text):
+        case Warned(text, _):
             return f"warning: {text}"
         case SampleStarted() | SampleFailed() | SamplesKept():
             return _about_samples(event)

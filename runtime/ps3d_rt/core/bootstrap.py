@@ -67,3 +67,27 @@ def _redraw_groups(
         found.append(np.searchsorted(reached, (before[group] + part * total[group]) * (1 - _ROUNDING)))
     places: NDArray[np.int64] = np.minimum(np.array(found), weights.size - 1)
     return places
+
+
+def redraw_classes(
+    sums: NDArray[np.float64], squares: NDArray[np.float64], draws: int, seed: int
+) -> NDArray[np.float64]:
+    """Draw what the particles of every class weigh together.
+
+    Args:
+        sums: (n,) of the weights of the particles in a class; at least one is above 0.
+        squares: (n,) of the squares of these weights.
+        draws: how often.
+        seed: of the draws.
+
+    Returns:
+        (draws, n); in no draw all are 0.
+    """
+    draw = np.random.default_rng(seed)
+    there = sums > 0
+    step = squares[there] / sums[there]
+    found = np.zeros((draws, sums.size))
+    for row in found:
+        while not row.any():
+            row[there] = draw.poisson(sums[there] / step) * step
+    return found

@@ -1,4 +1,4 @@
-"""The size distribution of a sample: D10, D50 and D90, by number and by volume, and how sure they are.
+"""The size distribution of a sample: D10, D50, D80 and D90, by number and by volume, and how sure they are.
 
 *Percentiles.* D(p) is the smallest diameter d of a particle such that the particles of diameter ≤ d make up at least
 the share p, of all particles (by number, Q0) or of their volume (by volume, Q3): a point of the cumulative curve
@@ -20,21 +20,25 @@ over, with a fixed seed, as if particles were independent of each other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from math import isnan, nan, pi
+from math import isfinite, isnan, nan, pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.bootstrap import redraw
+from ps3d_rt.core.edge_weights import box_weights
 from ps3d_rt.core.grid import Zyx
+from ps3d_rt.core.sieves import SERIES, check_sieves
+from ps3d_rt.core.size_fits import fit_laws
 from ps3d_rt.errors import InputError
 
 if TYPE_CHECKING:
     from ps3d_rt.core.sample_table import SampleTable
 
-SHARES = (0.1, 0.5, 0.9)
+SHARES = (0.1, 0.5, 0.8, 0.9)
 DETECTION_LIMIT_VOXELS = 3
 """Particles less than this across are mostly missed (Gotkowski et al., 2024)."""
 DRAWS = 200
@@ -43,6 +47,54 @@ CONFIDENCE = 0.95
 
 _ROUNDING = 1e-12
 """A share reached but for the rounding of a sum is reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeOptions:
+    """How the size distribution is made, and cut into classes."""
+
+    sieve: bool | None = None
+    """Size particles by the sieve diameter; None: if sieves are given."""
+    edge_correction: bool = True
+    """Correct for the particles that the faces of the volume cut."""
+    percentiles: tuple[float, ...] = ()
+    """Of the diameter, percent, besides 10, 50, 80 and 90."""
+    sieves_mm: tuple[float, ...] = ()
+    """Widths of the holes of the sieves that part the classes, ascending."""
+    series: str | None = None
+    """A name of :data:`ps3d_rt.core.sieves.SERIES`, in place of ``sieves_mm``; None: neither, and classes are even."""
+    density_g_cm3: float | None = None
+    """Of the particles, for their mass."""
+
+    def __post_init__(self) -> None:
+        if self.sieves_mm:
+            check_sieves(self.sieves_mm)
+        if self.series is not None and self.series not in SERIES:
+            raise InputError(f"sieve series {self.series!r} is not known; there are {', '.join(SERIES)}.")
+        if not all(0 < p < 100 for p in self.percentiles):
+            raise InputError(f"percentiles are {self.percentiles}; each must lie between 0 and 100.")
+        density = self.density_g_cm3
+        if density is not None and not (isfinite(density) and density > 0):
+            raise InputError(f"the density is {density} g/cm³; it must be above 0, such as 2.65 for quartz.")
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> SizeOptions:
+        """Read the options that :func:`facts_by` was given from what it gave, perhaps in another version."""
+        return cls(
+            sieve=facts["diameter"] == "sieve",
+            edge_correction=bool(facts["edge_correction"]),
+            sieves_mm=tuple(facts.get("sieves_mm") or ()),
+            series=facts.get("sieve_series"),
+            density_g_cm3=facts.get("density_g_cm3"),
+        )
+
+    @property
+    def by_sieve(self) -> bool:
+        """Whether particles are sized by the sieve diameter."""
+        return bool(self.sieves_mm or self.series) if self.sieve is None else self.sieve
+
+
+PLAIN_SIZES = SizeOptions()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,9 +142,12 @@ class SizeDistribution:
     """Three voxels; percentiles below it are no measurement."""
     d10_by_number_mm: float
     d50_by_number_mm: float
+    d80_by_number_mm: float
     d90_by_number_mm: float
     d10_by_volume_mm: float
     d50_by_volume_mm: float
+    d80_by_volume_mm: float
+    """P80: 80 % of the volume passes."""
     d90_by_volume_mm: float
 
 
@@ -140,19 +195,18 @@ class SizeSample:
 
 
 def edge_weights(table: SampleTable, shape: Zyx) -> NDArray[np.float64]:
-    """How many particles each one stands for: 0 if it touches a face, else 1 / P(a particle of its box touches none).
+    """How many particles each one stands for: :func:`ps3d_rt.core.edge_weights.box_weights` of a table.
 
     Raises:
         InputError: if particles lie outside a volume of this shape.
     """
-    weights = (~table.touches_edge).astype(np.float64)
-    for axis, length in zip("zyx", shape, strict=True):
-        start, stop = getattr(table, f"box_{axis}_start_voxels"), getattr(table, f"box_{axis}_stop_voxels")
-        if stop.max(initial=0) > length:
-            raise InputError(f"particles reach {axis} = {stop.max()} and the volume ends at {length}; give its shape.")
-        # Of ``length`` starts, 1 .. length − side − 1 leave a voxel free on both sides.
-        weights *= length / np.maximum(length - 1 - (stop - start), 1)
-    return weights
+    start, stop = (
+        np.stack([getattr(table, f"box_{axis}_{end}_voxels") for axis in "zyx"], axis=1) for end in ("start", "stop")
+    )
+    for axis, length, most in zip("zyx", shape, stop.max(axis=0, initial=0), strict=True):
+        if most > length:
+            raise InputError(f"particles reach {axis} = {most} and the volume ends at {length}; give its shape.")
+    return box_weights(start, stop, shape) * ~table.touches_edge
 
 
 def sieve_diameter_mm(table: SampleTable) -> NDArray[np.float64]:
@@ -167,7 +221,7 @@ def below_limit(voxels: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def size_distribution(table: SampleTable, shape: Zyx | None = None, *, sieve: bool = False) -> SizeDistribution:
-    """Compute D10, D50 and D90 by number and by volume.
+    """Compute D10, D50, D80 and D90 by number and by volume.
 
     Args:
         table: the particles.
@@ -205,34 +259,74 @@ def confidence_interval(
     sample = SizeSample.from_table(table, shape, sieve=sieve)
     if not len(sample.voxels):
         return _distribution(sample, []), _distribution(sample, [])
-    order = np.argsort(sample.diameters_mm, kind="stable")
-    diameters = sample.diameters_mm[order]
-    by_number, by_volume = sample.weights[order], (sample.weights * sample.voxels)[order]
-    places = redraw((by_number, by_volume), SHARES, DRAWS, seed)
-    found = diameters[np.concatenate(places, axis=1)]
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(found, (tail, 1 - tail), axis=0).tolist()
+    low, high = _ends(sample, SHARES, seed)
     return _distribution(sample, low), _distribution(sample, high)
 
 
-def size_facts(table: SampleTable, shape: Zyx | None = None, *, sieve: bool = False) -> dict[str, Any]:
+def _ends(sample: SizeSample, shares: tuple[float, ...], seed: int = 0) -> tuple[list[float], list[float]]:
+    """Find the ends of the intervals of percentiles, by number and then by volume."""
+    order = np.argsort(sample.diameters_mm, kind="stable")
+    diameters = sample.diameters_mm[order]
+    by_number, by_volume = sample.weights[order], (sample.weights * sample.voxels)[order]
+    places = redraw((by_number, by_volume), shares, DRAWS, seed)
+    found = diameters[np.concatenate(places, axis=1)]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(found, (tail, 1 - tail), axis=0).tolist()
+    return low, high
+
+
+def size_facts(
+    table: SampleTable, shape: Zyx | None = None, *, sieve: bool = False, percentiles: tuple[float, ...] = ()
+) -> dict[str, Any]:
     """Give the distribution with its intervals, and how it was made, as JSON.
 
     Args:
         table: the particles.
         shape: as for :func:`size_distribution`.
         sieve: as for :func:`size_distribution`.
+        percentiles: of the diameter, percent, besides 10, 50, 80 and 90.
 
     Returns:
         ``diameter``, ``edge_correction``, the fields of :class:`SizeDistribution` and, for every percentile
-        ``d50_by_number_mm``, its ``d50_by_number_interval_mm``; None for what is not known.
+        ``d50_by_number_mm``, its ``d50_by_number_interval_mm``; None for what is not known. ``fits_by_volume`` are
+        those of :func:`ps3d_rt.core.size_fits.fit_laws`.
     """
-    ends = confidence_interval(table, shape, sieve=sieve)
-    found = asdict(size_distribution(table, shape, sieve=sieve))
-    for name in PERCENTILES:
-        found[name.replace("_mm", "_interval_mm")] = [_or_none(getattr(end, name)) for end in ends]
-    known = {name: value if isinstance(value, list) else _or_none(value) for name, value in found.items()}
-    return {"diameter": "sieve" if sieve else "equivalent", "edge_correction": shape is not None, **known}
+    sample = SizeSample.from_table(table, shape, sieve=sieve)
+    curves = sample.curves() if len(sample.voxels) else None
+    shares = tuple(sorted({*SHARES, *(p / 100 for p in percentiles)}))
+    names = [f"d{100 * share:02.6g}_by_{weight}" for weight in ("number", "volume") for share in shares]
+    unknown = [nan] * len(names)
+    found = unknown if curves is None else [d for curve in curves for d in curve.percentiles(shares)]
+    ends = (unknown, unknown) if curves is None else _ends(sample, shares)
+    counts = {name: value for name, value in asdict(_distribution(sample, [])).items() if name not in PERCENTILES}
+    return {
+        "diameter": "sieve" if sieve else "equivalent",
+        "edge_correction": shape is not None,
+        **{name: _or_none(value) for name, value in counts.items()},
+        **{f"{name}_mm": _or_none(value) for name, value in zip(names, found, strict=True)},
+        **{
+            f"{name}_interval_mm": [_or_none(low), _or_none(high)] for name, low, high in zip(names, *ends, strict=True)
+        },
+        "fits_by_volume": {} if curves is None else fit_laws(curves[1].diameters_mm, curves[1].shares),
+    }
+
+
+def facts_by(table: SampleTable, shape: Zyx, options: SizeOptions) -> dict[str, Any]:
+    """Give :func:`size_facts` as the options ask for them, with what they ask of the classes.
+
+    Args:
+        table: the particles.
+        shape: of the volume, voxels z, y, x.
+        options: what is asked for.
+    """
+    given = shape if options.edge_correction else None
+    facts = size_facts(table, given, sieve=options.by_sieve, percentiles=options.percentiles)
+    asked = {
+        "sieves_mm": list(options.sieves_mm) or None,
+        "sieve_series": options.series,
+        "density_g_cm3": options.density_g_cm3,
+    }
+    return facts | {name: value for name, value in asked.items() if value is not None}
 
 
 def _or_none(value: float) -> float | None:

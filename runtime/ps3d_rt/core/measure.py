@@ -25,12 +25,15 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.confidence import ParticleConfidence
 from ps3d_rt.core.contacts import Contacts, find_contacts, merge_contacts
+from ps3d_rt.core.edge_weights import box_weights
 from ps3d_rt.core.feret import LONGEST_AXIS, feret_mm
 from ps3d_rt.core.gray import GrayBins, quantiles, statistics
 from ps3d_rt.core.grid import Box, Zyx
+from ps3d_rt.core.merge_scores import TypicalSolidity, merged_scores, split_scores
 from ps3d_rt.core.run_sums import Columns, sum_gray, sum_places
 from ps3d_rt.core.runs import as_ids, check_volume, z_slabs
 from ps3d_rt.core.shape import covariances, principal_axes, sphericity
+from ps3d_rt.core.solidity import solidity
 from ps3d_rt.core.surface import surface_mm2
 from ps3d_rt.errors import InputError
 
@@ -41,8 +44,9 @@ Spacing = tuple[float, float, float]
 class ParticleTable:
     """One row a particle, in ascending order of the label. Every column is (n,); the units are in the names.
 
-    A column is None if it needs an image, gray bins, or the scores of a network, and there were none. In a column, NaN
-    stands for what a particle has not: ``core_confidence`` without a core, ``contact_margin`` without a contact.
+    A column is None if it needs an image, gray bins, or the scores of a network, and there were none, or the table is
+    of an older version. In a column, NaN stands for what a particle has not: ``core_confidence`` without a core,
+    ``contact_margin`` without a contact.
     """
 
     label: NDArray[np.uint64]
@@ -58,6 +62,7 @@ class ParticleTable:
     axis_minor_mm: NDArray[np.float64]
     elongation: NDArray[np.float64]
     flatness: NDArray[np.float64]
+    solidity: NDArray[np.float64] | None = None
     axis_major_z: NDArray[np.float64]
     axis_major_y: NDArray[np.float64]
     axis_major_x: NDArray[np.float64]
@@ -74,6 +79,7 @@ class ParticleTable:
     box_x_start_voxels: NDArray[np.int64]
     box_x_stop_voxels: NDArray[np.int64]
     touches_edge: NDArray[np.bool_]
+    edge_weight: NDArray[np.float64] | None = None
     contacts: NDArray[np.int64]
     contact_faces: NDArray[np.int64]
     gray_mean: NDArray[np.float64] | None = None
@@ -88,6 +94,8 @@ class ParticleTable:
     confidence: NDArray[np.float64] | None = None
     core_confidence: NDArray[np.float64] | None = None
     contact_margin: NDArray[np.float64] | None = None
+    merged_score: NDArray[np.float64] | None = None
+    split_score: NDArray[np.float64] | None = None
 
     contact_pairs: Contacts
     """Which particles touch; no column. Of some rows of a table, also pairs with particles of other rows."""
@@ -194,7 +202,7 @@ def measure(
     (array([3], dtype=uint64), array([4.]), array([4.]))
     """
     shape = check_volume(labels, image)
-    return to_table(partial_sums(labels, image, bins=bins), shape, spacing_mm)
+    return with_scores(to_table(partial_sums(labels, image, bins=bins), shape, spacing_mm))
 
 
 def partial_sums(
@@ -358,12 +366,14 @@ def to_table(
         axis_minor_mm=axes.minor_mm,
         elongation=axes.middle_mm / axes.major_mm,
         flatness=axes.minor_mm / axes.middle_mm,
+        solidity=solidity(sums.voxels, sums.index_sum, sums.low, sums.high),
         **_by_axis("axis_major_{}", axes.major),
         **_by_axis("axis_minor_{}", axes.minor),
         **_by_axis("centroid_{}_mm", centroid),
         **_by_axis("box_{}_start_voxels", sums.start),
         **_by_axis("box_{}_stop_voxels", sums.stop),
         touches_edge=np.any((sums.start == 0) | (sums.stop == np.array(shape)), axis=1),
+        edge_weight=box_weights(sums.start, sums.stop, shape),
         **_contact_columns(sums),
         **_gray_columns(sums),
         **({} if confidence is None else confidence.columns()),
@@ -371,6 +381,25 @@ def to_table(
         gray_histogram=sums.gray_histogram,
         gray_bins=sums.gray_bins,
     )
+
+
+def with_scores(table: ParticleTable, typical: TypicalSolidity | None = None) -> ParticleTable:
+    """Add how much each particle looks merged or split, once the whole sample is known.
+
+    Args:
+        table: all particles of a sample, or some.
+        typical: of the whole sample; None if the table is all of it.
+    """
+    if table.solidity is None:
+        return table
+    typical = typical or TypicalSolidity.of([table.solidity])
+    scores: dict[str, Any] = {"merged_score": merged_scores(table.solidity, typical)}
+    if table.contact_margin is not None:
+        label, _, faces = table.contact_pairs.sides(table.label)
+        widest = np.zeros(len(table), np.int64)
+        np.maximum.at(widest, np.searchsorted(table.label, label), faces)
+        scores["split_score"] = split_scores(table.contact_margin, widest, table.volume_voxels)
+    return replace(table, **scores)
 
 
 def _by_axis(name: str, values: NDArray[Any]) -> dict[str, Any]:

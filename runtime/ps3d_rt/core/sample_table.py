@@ -51,4 +51,10 @@ class SampleTable(Protocol):
     @property
     def touches_edge(self) -> NDArray[np.bool_]: ...  # noqa: D102
     @property
+    def gray_mean(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+    @property
+    def merged_score(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+    @property
+    def split_score(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+    @property
     def confidence(self) -> NDArray[np.float64] | None: ...  # noqa: D102

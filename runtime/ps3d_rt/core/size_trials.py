@@ -33,11 +33,12 @@ MOST_REFINED = 3
 """Trials on larger parts."""
 MISMATCH = 2.0
 """A size given that is off by more than this factor is worth a warning."""
+SETTLED = 1.15
+"""A trial that finds what it assumed, up to this factor, is the last."""
 
 _STEP = 2.0
 _CRUMB = 0.25
 """Particles this much smaller than assumed are a few voxels wide: the next size will show them better."""
-_SETTLED = 1.15
 _SMALLEST_VOXELS = 4.0
 
 
@@ -143,7 +144,7 @@ def find_size(
         if best.found_mm is None or best.particles < LEAST_WHOLE:
             break
         trials.append(best := refine(best.found_mm))
-        if best.off_by < _SETTLED:
+        if best.off_by < SETTLED:
             break
     if best.found_mm is None or best.particles < LEAST_WHOLE:
         raise InputError(

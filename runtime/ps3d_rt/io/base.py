@@ -260,7 +260,7 @@ def spacing_warnings(spacing_mm: SpacingMm, source: str) -> list[str]:
     said = ", ".join(f"{size:g}" for size in spacing_mm)
     return [
         f"{source}: the spacing is {said} mm a voxel (z, y, x); micro-CT has 0.00005 to 5 mm. "
-        "Check its unit, and pass --spacing in mm."
+        "Check its unit, and pass --spacing in mm: 10 µm are 0.01."
     ]
 
 

@@ -112,3 +112,14 @@ def _find(folder: Path, name: str) -> Path:
     if len(found) != 1:
         raise InputError(f"{folder} holds {len(found)} volumes called {name}; it must hold one, such as {name}.tif.")
     return found[0]
+
+
+def simulated_note(scan: Path) -> tuple[str, ...]:
+    """Say that a scan is simulated, if it lies in a folder that ``ps3d-rt synth`` made; () if not, or nobody knows."""
+    listing = scan.parent.parent / "metadata.json"
+    try:
+        entry = json.loads(listing.read_text(encoding="utf-8"))[scan.stem]
+        simulated = "simulated" in entry
+    except (OSError, ValueError, LookupError, TypeError):
+        return ()
+    return ("This scan is simulated, made by ps3d-rt synth: no real sample was measured.",) if simulated else ()

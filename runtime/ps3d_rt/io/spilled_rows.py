@@ -1,7 +1,7 @@
 """Rows of the particle table on disk until all have their ids: a run's memory does not grow with its particles.
 
 A row goes to the file of the planes that its particle begins in, so the files follow each other as the ids do. At the
-end each is read, put in order and written as a row group of ``particles.parquet``, and as lines of ``particles.csv``.
+end each is read, put in order and written as a row group of ``particles.parquet``, and as lines of the CSV files.
 
     FOLDER/rows-00000       (n,) records: the columns of a row, and its histogram
     FOLDER/contacts-00000   (m, 3) uint64: a particle, one that it touches, the faces
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.contacts import Contacts
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.measure import ParticleTable, with_scores
+from ps3d_rt.core.merge_scores import TypicalSolidity
 from ps3d_rt.core.rows import relabelled
+from ps3d_rt.io.csv_table import COMMA, CsvDialect
 from ps3d_rt.io.stored_table import StoredTable
 from ps3d_rt.io.table import write_tables
 
@@ -38,10 +40,11 @@ class SpilledRows:
         output: gets the table.
         shape: of the scan, voxels z, y, x.
         most: particles, at most.
+        dialect: of the CSV files.
     """
 
-    def __init__(self, folder: Path, output: Path, shape: Zyx, most: int) -> None:
-        self._folder, self._output = folder, output
+    def __init__(self, folder: Path, output: Path, shape: Zyx, most: int, dialect: CsvDialect = COMMA) -> None:
+        self._folder, self._output, self._dialect = folder, output, dialect
         self._depth, self._plane = shape[0], shape[1] * shape[2]
         self._files = min(-(-max(most, 1) // ROWS_PER_FILE), shape[0])
         self._like: ParticleTable | None = None
@@ -68,24 +71,27 @@ class SpilledRows:
             _append(self._folder / f"contacts-{number:05d}", sides[touching == number])
 
     def finish(self, id_map: NDArray[Any]) -> StoredTable:
-        """Write ``particles.parquet`` and ``particles.csv``, and remove the rows."""
-        write_tables(self._tables(id_map), self._output, overwrite=True)
+        """Write ``particles.parquet`` and the CSV files, and remove the rows."""
+        write_tables(self._tables(id_map), self._output, overwrite=True, dialect=self._dialect)
         shutil.rmtree(self._folder)
         return StoredTable(self._output)
 
     def _tables(self, id_map: NDArray[Any]) -> Iterator[ParticleTable]:
         if self._like is None:
             raise ValueError("no rows were added; a volume has at least one part.")
-        none = True
-        for number in range(self._files):
-            if (self._folder / f"rows-{number:05d}").exists():
-                none = False
-                yield relabelled(self._table(self._like, number), id_map)
-        if none:
-            yield self._like
+        like = self._like
+        there = [n for n in range(self._files) if (self._folder / f"rows-{n:05d}").exists()]
+        typical = TypicalSolidity.of(self._records(like, number)["solidity"] for number in there)
+        for number in there:
+            yield with_scores(relabelled(self._table(like, number), id_map), typical)
+        if not there:
+            yield with_scores(like)
+
+    def _records(self, like: ParticleTable, number: int) -> NDArray[Any]:
+        return np.fromfile(self._folder / f"rows-{number:05d}", _records(like).dtype)
 
     def _table(self, like: ParticleTable, number: int) -> ParticleTable:
-        records = np.fromfile(self._folder / f"rows-{number:05d}", _records(like).dtype)
+        records = self._records(like, number)
         sides = np.fromfile(self._folder / f"contacts-{number:05d}", np.uint64).reshape(-1, 3)
         columns = {name: records[name] for name in like.columns()}
         own = np.sort(records["label"])

@@ -35,6 +35,9 @@ class StoredTable:
     elongation: NDArray[np.float64]
     flatness: NDArray[np.float64]
     touches_edge: NDArray[np.bool_]
+    gray_mean: NDArray[np.float64] | None
+    merged_score: NDArray[np.float64] | None
+    split_score: NDArray[np.float64] | None
     confidence: NDArray[np.float64] | None
 
     def __init__(self, path: str | Path) -> None:

@@ -1,6 +1,7 @@
 """The particle table on disk: ``particles.parquet`` to compute with, ``particles.csv`` to look at.
 
-Both have the same rows and columns. Parquet alone has, besides, what is more than one number a particle: the lists
+Both have the same rows and columns, the CSV with as many digits as mean something; ``particles_short.csv`` has the
+columns that are looked at most. Parquet alone has, besides, what is more than one number a particle: the lists
 ``contact_label`` and ``contact_label_faces``, and ``gray_histogram``, whose bins are in the file's metadata. NaN is
 null in parquet and an empty field in CSV: programs leave it out of means and sums.
 """
@@ -8,7 +9,7 @@ null in parquet and an empty field in CSV: programs leave it out of means and su
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
@@ -16,18 +17,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import parquet
 
+from ps3d_rt.core.column_facts import PARTICLE_COLUMNS, SHORT_COLUMNS
 from ps3d_rt.core.contacts import Contacts
 from ps3d_rt.core.dropped import DroppedParticles
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.measure import NO_COLUMNS, ParticleTable
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
+from ps3d_rt.io.csv_table import COMMA, CsvDialect, CsvTable
 from ps3d_rt.io.read_errors import words_of
 
 PARQUET_NAME = "particles.parquet"
 CSV_NAME = "particles.csv"
+SHORT_NAME = "particles_short.csv"
 DROPPED_NAME = "dropped.parquet"
 CONTACTS = ("contact_label", "contact_label_faces")
 HISTOGRAM = "gray_histogram"
@@ -36,30 +40,36 @@ BINS = b"ps3d_rt.gray_bins"
 """Key of the metadata of a parquet file: the lower edge of the first bin and the width of all, as JSON."""
 
 
-def write_table(table: ParticleTable, folder: str | Path, *, overwrite: bool = False) -> tuple[Path, Path]:
-    """Write the table as parquet and as CSV; units are in the column names.
+def write_table(
+    table: ParticleTable, folder: str | Path, *, overwrite: bool = False, dialect: CsvDialect = COMMA
+) -> tuple[Path, Path]:
+    """Write the table as parquet and as CSV, whole and short; units are in the column names.
 
     Args:
         table: one row a particle.
         folder: made if it does not exist.
         overwrite: replace files of an earlier run.
+        dialect: of the CSV files.
 
     Returns:
-        The parquet file and the CSV file. Each is written under a temporary name and renamed when complete.
+        The parquet file and the whole CSV file. Each is written under a temporary name and renamed when complete.
 
     Raises:
         InputError: if a file is there already and ``overwrite`` is not given, or ``folder`` is a file.
     """
-    return write_tables([table], folder, overwrite=overwrite)
+    return write_tables([table], folder, overwrite=overwrite, dialect=dialect)
 
 
-def write_tables(tables: Iterable[ParticleTable], folder: str | Path, *, overwrite: bool = False) -> tuple[Path, Path]:
+def write_tables(
+    tables: Iterable[ParticleTable], folder: str | Path, *, overwrite: bool = False, dialect: CsvDialect = COMMA
+) -> tuple[Path, Path]:
     """Write a table whose rows come in several tables, one or more; each is a row group of the parquet file.
 
     Args:
         tables: taken one after the other; only one is in memory.
         folder: as for :func:`write_table`, as the rest.
         overwrite: as there.
+        dialect: as there.
     """
     targets = free_targets(folder, overwrite=overwrite)
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -67,16 +77,30 @@ def write_tables(tables: Iterable[ParticleTable], folder: str | Path, *, overwri
         unfinished = [files.enter_context(atomic_write(target, overwrite=overwrite)) for target in targets]
         with ExitStack() as writers:
             lists: parquet.ParquetWriter | None = None
+            whole, short = (writers.enter_context(CsvTable(path, PARTICLE_COLUMNS, dialect)) for path in unfinished[1:])
             for table in tables:
-                rows = pa.table({name: pa.array(column, from_pandas=True) for name, column in table.columns().items()})
-                whole = _with_lists(rows, table)
+                columns = table.columns()
+                rows = pa.table({name: pa.array(column, from_pandas=True) for name, column in columns.items()})
+                rows = _with_lists(rows, table)
                 if lists is None:
-                    options = csv.WriteOptions(quoting_style="none")
-                    lists = writers.enter_context(parquet.ParquetWriter(unfinished[0], whole.schema))
-                    lines = writers.enter_context(csv.CSVWriter(unfinished[1], rows.schema, write_options=options))
-                lists.write_table(whole)
-                lines.write_table(rows)
-    return targets
+                    lists = writers.enter_context(parquet.ParquetWriter(unfinished[0], rows.schema))
+                lists.write_table(rows)
+                whole.write(columns)
+                short.write(_short(columns))
+    return targets[0], targets[1]
+
+
+def write_csv(table: ParticleTable, folder: Path, dialect: CsvDialect = COMMA) -> None:
+    """Write the CSV files alone; those that are there are replaced."""
+    columns = table.columns()
+    for name, chosen in ((CSV_NAME, columns), (SHORT_NAME, _short(columns))):
+        target = folder / name
+        with atomic_write(target, overwrite=True) as partial, CsvTable(partial, PARTICLE_COLUMNS, dialect) as file:
+            file.write(chosen)
+
+
+def _short(columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: columns[name] for name in SHORT_COLUMNS if name in columns}
 
 
 def write_dropped(dropped: DroppedParticles, folder: Path) -> Path:
@@ -92,7 +116,7 @@ def write_dropped(dropped: DroppedParticles, folder: Path) -> Path:
     return target
 
 
-def free_targets(folder: str | Path, *, overwrite: bool = False) -> tuple[Path, Path]:
+def free_targets(folder: str | Path, *, overwrite: bool = False) -> list[Path]:
     """Return the files that :func:`write_table` will write; call it before long work, so that a conflict shows at once.
 
     Raises:
@@ -101,7 +125,7 @@ def free_targets(folder: str | Path, *, overwrite: bool = False) -> tuple[Path, 
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give the folder that the table goes into.")
-    targets = folder / PARQUET_NAME, folder / CSV_NAME
+    targets = [folder / name for name in (PARQUET_NAME, CSV_NAME, SHORT_NAME)]
     for target in targets:
         if target.exists() and not overwrite:
             raise InputError(f"{target} exists and is kept; choose another folder or pass --overwrite.")

@@ -1,19 +1,19 @@
-"""The size distribution as an SVG: cumulative shares above, the histogram below, one logarithmic axis."""
+"""The size distribution as an SVG: cumulative passing above, frequency below, one logarithmic axis."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, exp, floor, log, log10
+from math import ceil, exp, floor, isnan, log, log10, nan
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
-from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, Cumulative, SizeSample
+from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, SHARES, Cumulative, SizeOptions, SizeSample
 from ps3d_rt.core.grid import Zyx
+from ps3d_rt.core.psd import class_edges
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.report.formatting import LengthUnit, number
 from ps3d_rt.report.svg import INK, MUTED, RULE, drawing, label, line, upright
@@ -38,11 +38,11 @@ class Curve(Cumulative):
     name: str
     colour: str
     intervals_mm: list[tuple[float, float]]
-    """Of D10, D50, D90."""
+    """Of D10, D50, D80, D90."""
 
     @property
     def marks_mm(self) -> list[float]:
-        """D10, D50, D90."""
+        """D10, D50, D80, D90."""
         return self.percentiles()
 
 
@@ -58,14 +58,17 @@ def curves(table: SampleTable, sizes: Mapping[str, Any], shape: Zyx | None = Non
     by_number, by_volume = SizeSample.from_table(
         table, shape if sizes["edge_correction"] else None, sieve=sieve
     ).curves()
-    number_ends, volume_ends = (
-        [tuple(sizes[f"{mark}_by_{name}_interval_mm"]) for mark in ("d10", "d50", "d90")]
-        for name in ("number", "volume")
-    )
+    ends = [[_interval(sizes, share, name) for share in SHARES] for name in ("number", "volume")]
     return (
-        Curve(by_number.diameters_mm, by_number.shares, "number", NUMBER_COLOUR, number_ends),
-        Curve(by_volume.diameters_mm, by_volume.shares, "volume", VOLUME_COLOUR, volume_ends),
+        Curve(by_number.diameters_mm, by_number.shares, "number", NUMBER_COLOUR, ends[0]),
+        Curve(by_volume.diameters_mm, by_volume.shares, "volume", VOLUME_COLOUR, ends[1]),
     )
+
+
+def _interval(sizes: Mapping[str, Any], share: float, name: str) -> tuple[float, float]:
+    """Read the interval of a percentile, mm; NaN from a run of a version that had not this percentile."""
+    low, high = sizes.get(f"d{100 * share:.0f}_by_{name}_interval_mm") or (nan, nan)
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +117,14 @@ def size_plot(by_number: Curve, by_volume: Curve, unit: LengthUnit, sizes: Mappi
         *_curve_frame(),
         *_size_axis(axis, unit, f"{sizes['diameter']} diameter"),
         *_limit(axis, sizes["detection_limit_mm"] * unit.per_mm),
-        *_bars(axis, (by_number, by_volume), unit),
+        *_bars(axis, (by_number, by_volume), unit, SizeOptions.from_facts(sizes)),
         _line_of(axis, by_number, unit, dash="7 3"),
         _line_of(axis, by_volume, unit),
         # Q3 never lies left of Q0: marks beside each curve on its own side cannot meet.
         *_marks(axis, by_number, unit, left=True),
         *_marks(axis, by_volume, unit, left=False),
     ]
-    title = f"Cumulative size distribution and histogram over the {sizes['diameter']} diameter in {unit.name}"
+    title = f"Cumulative passing and frequency over the {sizes['diameter']} diameter in {unit.name}"
     return drawing(WIDTH, HEIGHT, title, parts)
 
 
@@ -135,7 +138,7 @@ def _curve_frame() -> Iterator[str]:
         dash = ' stroke-dasharray="2 3"' if strong else ""
         yield line(LEFT, _level(share), RIGHT, _level(share), "#9ca3af" if strong else RULE, dash)
         yield label((LEFT - 8, _level(share) + 4), f"{share * 100:.0f}", MUTED, "end")
-    yield upright(16, (CURVE_TOP + CURVE_BOTTOM) / 2, "cumulative share, %")
+    yield upright(16, (CURVE_TOP + CURVE_BOTTOM) / 2, "cumulative passing, %")
 
 
 def _size_axis(axis: LogAxis, unit: LengthUnit, diameter: str) -> Iterator[str]:
@@ -172,10 +175,11 @@ def _line_of(axis: LogAxis, curve: Curve, unit: LengthUnit, dash: str = "none") 
 def _marks(axis: LogAxis, curve: Curve, unit: LengthUnit, *, left: bool) -> Iterator[str]:
     # The curve rises to the right: there is room above it on its left and below it on its right.
     aside, below, anchor = (-9, -5, "end") if left else (9, 14, "start")
-    for share, diameter_mm, ends in zip((0.1, 0.5, 0.9), curve.marks_mm, curve.intervals_mm, strict=True):
+    for share, diameter_mm, ends in zip(SHARES, curve.marks_mm, curve.intervals_mm, strict=True):
         x, y = axis.x(diameter_mm * unit.per_mm), _level(share)
-        low, high = (axis.x(end * unit.per_mm) for end in ends)
-        yield line(low, y, high, y, curve.colour, ' stroke-width="7" stroke-opacity="0.35"')
+        if not isnan(ends[0]):
+            low, high = (axis.x(end * unit.per_mm) for end in ends)
+            yield line(low, y, high, y, curve.colour, ' stroke-width="7" stroke-opacity="0.35"')
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{curve.colour}" stroke="#fff" stroke-width="1.5"/>'
         words = f"D{share * 100:.0f} {number(diameter_mm * unit.per_mm)}"
         yield label((x + aside, y + below), words, curve.colour, anchor, halo=True)
@@ -184,38 +188,25 @@ def _marks(axis: LogAxis, curve: Curve, unit: LengthUnit, *, left: bool) -> Iter
     yield label((x + aside, _level(share) + 4), words, curve.colour, anchor, halo=True, weight=600)
 
 
-def _bars(axis: LogAxis, both: tuple[Curve, Curve], unit: LengthUnit) -> Iterator[str]:
-    edges = size_classes(*(float(d) for d in both[0].diameters_mm[[0, -1]] * unit.per_mm))
-    shares = [np.diff(curve.up_to(edges / unit.per_mm)) for curve in both]
+def _bars(axis: LogAxis, both: tuple[Curve, Curve], unit: LengthUnit, options: SizeOptions) -> Iterator[str]:
+    edges_mm = class_edges(both[0].diameters_mm, options)
+    shares = [np.diff(curve.up_to(edges_mm)) for curve in both]
+    # What passes the finest sieve, or stays on the coarsest, has no edge of its own: the panel's.
+    edges = np.clip(edges_mm * unit.per_mm, axis.low, axis.high)
     top = _round_up(max(float(s.max()) for s in shares))
     for part in (0, 0.5, 1):
         y = BARS_BOTTOM - (BARS_BOTTOM - BARS_TOP) * part
         yield line(LEFT, y, RIGHT, y, RULE)
         yield label((LEFT - 8, y + 4), f"{top * part * 100:.3g}", MUTED, "end")
-    yield upright(16, (BARS_TOP + BARS_BOTTOM) / 2, "share a class, %")
-    for i, (start, stop) in enumerate(pairwise(edges)):
+    yield upright(16, (BARS_TOP + BARS_BOTTOM) / 2, "frequency, %")
+    for i, (start, stop) in enumerate(pairwise(edges.tolist())):
+        if start == stop:
+            continue
         x, width = axis.x(start), (axis.x(stop) - axis.x(start) - 1) / len(both)
         for k, curve in enumerate(both):
             height = (BARS_BOTTOM - BARS_TOP) * float(shares[k][i]) / top
             at = f'x="{x + 0.5 + k * width:.1f}" y="{BARS_BOTTOM - height:.1f}"'
             yield f'<rect {at} width="{width:.1f}" height="{height:.1f}" fill="{curve.colour}" fill-opacity="0.75"/>'
-
-
-def size_classes(low: float, high: float) -> NDArray[np.float64]:
-    """Edges of the histogram: equal steps on the logarithmic axis, 10, 20 or 40 a decade, around low..high.
-
-    Each class holds the diameters above its lower and up to its upper edge.
-
-    >>> size_classes(1.0, 10.0).round(2)[[0, 1, -1]]
-    array([ 0.89,  1.  , 10.  ])
-    """
-    decades = log10(high / low)
-    a_decade = next((n for n in (10, 20) if n * decades >= 16), 40)
-    # The classes are open below, so a particle exactly on an edge needs the class under it.
-    first, last = ceil(log10(low) * a_decade - 1e-9) - 1, ceil(log10(high) * a_decade - 1e-9)
-    edges = 10.0 ** (np.arange(first, last + 1) / a_decade)
-    edges[-1] = max(edges[-1], high)
-    return edges
 
 
 def _round_up(share: float) -> float:

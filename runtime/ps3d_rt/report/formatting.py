@@ -128,6 +128,8 @@ def title(key: str) -> tuple[str, str]:
     """
     if key in NAMES:
         return NAMES[key], ""
+    if key == "spacing_mm":
+        return "Voxel size", "mm"
     stem, _, ending = key.rpartition("_")
     name, unit = (stem, UNITS[ending]) if stem and ending in UNITS else (key, "")
     words = name.replace("_", " ")

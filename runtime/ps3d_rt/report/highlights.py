@@ -1,4 +1,4 @@
-"""The particles worth a look: the largest, and those that the network is least sure of; a table and a picture each."""
+"""The particles worth a look: possibly merged or split, the largest, the least sure; a table and a picture each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.merge_scores import LISTED
 from ps3d_rt.core.planes import shrink_gray, shrink_labels
 from ps3d_rt.core.resample import ReadBox
 from ps3d_rt.core.sample_table import SampleTable
@@ -39,6 +40,26 @@ def least_confident(table: SampleTable) -> NDArray[np.intp]:
     return np.argsort(confidence, kind="stable")[:ROWS]
 
 
+def possibly(scores: NDArray[np.float64] | None) -> NDArray[np.intp]:
+    """Rows of the particles with the highest scores, of those that are listed; none if there are no scores."""
+    if scores is None:
+        return np.zeros(0, np.intp)
+    rows = np.argsort(-scores, kind="stable")[:ROWS]
+    listed: NDArray[np.intp] = rows[scores[rows] >= LISTED]
+    return listed
+
+
+def highlighted(table: SampleTable) -> dict[str, NDArray[np.intp]]:
+    """Give the rows of every list by its heading; empty lists are left out."""
+    lists = {
+        "Possibly merged": possibly(table.merged_score),
+        "Possibly split": possibly(table.split_score),
+        "Largest": largest(table),
+        "Least confident": least_confident(table),
+    }
+    return {heading: rows for heading, rows in lists.items() if len(rows)}
+
+
 def take_thumbnails(
     read_image: ReadBox, read_labels: ReadBox, shape: Zyx, table: SampleTable, shades: Shades
 ) -> Thumbnails:
@@ -51,7 +72,7 @@ def take_thumbnails(
         table: the particles.
         shades: gray values that are shown black and white.
     """
-    chosen = table.take(np.union1d(largest(table), least_confident(table)))
+    chosen = table.take(np.unique(np.concatenate([np.zeros(0, np.intp), *highlighted(table).values()])))
     return {
         int(label): _thumbnail(read_image, read_labels, shape, chosen, row, shades)
         for row, label in enumerate(chosen.label.tolist())
@@ -86,11 +107,11 @@ def _box(table: ParticleTable, row: int) -> list[tuple[int, int]]:
 
 def particle_table(table: SampleTable, rows: NDArray[np.intp], thumbnails: Thumbnails, unit: LengthUnit) -> Markup:
     """Write the rows as a table of HTML; without a picture the cell stays empty."""
-    measured = [f"Diameter, {unit.name}", "Sphericity", "Confidence", "Contact margin"]
+    measured = [f"Diameter, {unit.name}", "Solidity", "Sphericity", "Confidence", "Contact margin"]
     chosen = table.take(rows)
     return render(
         "particles.html",
-        heads=["", "Label", *measured, "Middle z, y, x", "At a face"],
+        heads=["", "Label", *measured, "Centroid z, y, x, voxels", "Touches boundary"],
         rows=[_row(chosen, row, thumbnails, unit) for row in range(len(chosen))],
     )
 
@@ -105,6 +126,7 @@ def _row(table: ParticleTable, row: int, thumbnails: Thumbnails, unit: LengthUni
         "picture": None if picture is None else png_data_uri(picture),
         "cells": [
             number(float(table.equivalent_diameter_mm[row]) * unit.per_mm),
+            ABSENT if table.solidity is None else number(float(table.solidity[row]), 2),
             number(float(table.sphericity[row]), 2),
             *(ABSENT if column is None or np.isnan(column[row]) else f"{column[row]:z.2f}" for column in scores),
             ", ".join(str(n) for n in place(table, row)),

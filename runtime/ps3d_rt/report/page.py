@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
-from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, size_facts
+from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS, SHARES, size_facts
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.core.sample_table import SampleTable
+from ps3d_rt.report.classes import classes_table, fits_table
 from ps3d_rt.report.distribution import NUMBER_COLOUR, VOLUME_COLOUR, Curve, curves, size_plot
 from ps3d_rt.report.figures import slices_section
 from ps3d_rt.report.formatting import ABSENT, MICROMETRE, LengthUnit, count, moment, number, percent, unit_for
-from ps3d_rt.report.highlights import Thumbnails, largest, least_confident, particle_table
+from ps3d_rt.report.highlights import Thumbnails, highlighted, particle_table
 from ps3d_rt.report.pictures import Pictures
 from ps3d_rt.report.run_facts import mapping, run_section, voxels
 from ps3d_rt.report.shapes import shape_section
@@ -63,6 +65,7 @@ def draw_report(facts: Mapping[str, Any], table: SampleTable, pictures: Pictures
         tiles=_tiles(facts, table, both, unit),
         slices=slices_section(pictures.slices, scan, gray=pictures.gray),
         sizes=_sizes(table, sizes, both, unit),
+        classes=classes_table(table, sizes, _shape(scan), unit) if both else Markup(),
         shapes=shape_section(table),
         particles=_particles(table, pictures.thumbnails, unit),
         run=Markup(_RUN),
@@ -99,19 +102,21 @@ def _tiles(
         *_middle_tiles(both, unit),
         Tile("Foreground", share, "of the volume is particle"),
         *_dropped_tile(mapping(facts, "dropped")),
-        Tile("At the faces", count(at_edge), f"{percent(at_edge / particles)} of the particles" if particles else ""),
+        Tile("Touch the boundary", count(at_edge), f"{percent(at_edge / particles)} of them" if particles else ""),
         *_confidence_tile(table),
     ]
 
 
 def _middle_tiles(both: tuple[Curve, Curve] | None, unit: LengthUnit) -> list[Tile]:
     if both is None:
-        return [Tile("D50 by number", ABSENT, ""), Tile("D50 by volume", ABSENT, "")]
+        return [Tile("D50 by number", ABSENT, ""), Tile("D50 by volume", ABSENT, ""), Tile("P80", ABSENT, "")]
     tiles = []
     for curve in both:
-        d10, d50, d90 = (number(d * unit.per_mm) for d in curve.marks_mm)
+        d10, d50, _, d90 = (number(d * unit.per_mm) for d in curve.marks_mm)
         tiles.append(Tile(f"D50 by {curve.name}", d50, f"D10 {d10} · D90 {d90}", unit.name))
-    return tiles
+    p80, ends = both[1].marks_mm[2], both[1].intervals_mm[2]
+    under = "D80 by volume" if isnan(ends[0]) else " to ".join(number(end * unit.per_mm) for end in ends)
+    return [*tiles, Tile("P80", number(p80 * unit.per_mm), under, unit.name)]
 
 
 def _dropped_tile(dropped: Mapping[str, Any]) -> list[Tile]:
@@ -134,29 +139,33 @@ def _sizes(table: SampleTable, sizes: Mapping[str, Any], both: tuple[Curve, Curv
     return render(
         "measured.html",
         plot=size_plot(*both, unit, sizes),
-        heads=[f"D{p}, {unit.name}" for p in (10, 50, 90)],
-        rows=[(f"by {curve.name}", curve.name, _marks(curve, unit)) for curve in both],
+        heads=[f"by {curve.name}" for curve in both],
+        rows=_marks(both, unit),
+        more=fits_table(sizes, unit),
         note=f"{DIAMETERS[sizes['diameter']]} {DEFINITIONS} {_basis(table, sizes, unit)}",
     )
 
 
-def _marks(curve: Curve, unit: LengthUnit) -> list[tuple[str, str]]:
-    """D10, D50 and D90, each with its interval."""
-    cells = []
-    for mark, ends in zip(curve.marks_mm, curve.intervals_mm, strict=True):
-        low, high = (number(end * unit.per_mm) for end in ends)
-        cells.append((number(mark * unit.per_mm), f"{low}–{high}"))
-    return cells
+def _marks(both: tuple[Curve, Curve], unit: LengthUnit) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """D10, D50, D80 and D90, each by number and by volume with its interval."""
+    rows = []
+    for at, share in enumerate(SHARES):
+        cells = []
+        for curve in both:
+            low, high = (number(end * unit.per_mm) for end in curve.intervals_mm[at])
+            cells.append((number(curve.marks_mm[at] * unit.per_mm), "" if low == ABSENT else f"{low}–{high}"))
+        rows.append((f"D{100 * share:.0f}, {unit.name}", "", cells))
+    return rows
 
 
 def _basis(table: SampleTable, sizes: Mapping[str, Any], unit: LengthUnit) -> str:
     """Say which particles the distribution is made of, and how many may be missing from it."""
     left_out = len(table) - sizes["particles"]
     basis = (
-        f"{count(left_out)} particles at the faces of the volume are left out; the larger one of the others is, the "
-        "more it counts for them."
+        f"{count(left_out)} particles that touch the boundary of the volume are left out; the larger one of the others "
+        "is, the more it counts for them."
         if sizes["edge_correction"]
-        else "Particles that a face of the volume cuts are included as they are."
+        else "Particles that the boundary of the volume cuts are included as they are."
     )
     limit = unit.show(sizes["detection_limit_mm"])
     few = count(sizes["below_limit"]) if sizes["below_limit"] else "No"
@@ -164,17 +173,16 @@ def _basis(table: SampleTable, sizes: Mapping[str, Any], unit: LengthUnit) -> st
 
 
 NO_PARTICLES = "No particles were found, so there is no size distribution."
-ALL_CUT = "Every particle touches a face of the volume, so the size of none is known."
+ALL_CUT = "Every particle touches the boundary of the volume, so the size of none is known."
 DIAMETERS = {
     "equivalent": "Equivalent diameter: that of a ball with the particle’s volume.",
     "sieve": "Sieve diameter: the smallest square hole that the particle passes, as an ellipsoid.",
 }
 DEFINITIONS = (
     "D50 by number: half of the particles are at most this large. D50 by volume: particles up to this diameter make up "
-    "half of the particle volume. Below each value, and as bars in the plot: its 95 % interval."
+    "half of the particle volume; D80 by volume is P80. Below each value, and as bars in the plot: its 95 % interval."
 )
 
 
 def _particles(table: SampleTable, thumbnails: Thumbnails, unit: LengthUnit) -> list[tuple[str, Markup]]:
-    chosen = {"Largest": largest(table), "Least confident": least_confident(table)}
-    return [(heading, particle_table(table, rows, thumbnails, unit)) for heading, rows in chosen.items() if len(rows)]
+    return [(heading, particle_table(table, rows, thumbnails, unit)) for heading, rows in highlighted(table).items()]

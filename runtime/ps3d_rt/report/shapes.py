@@ -40,14 +40,15 @@ def shape_section(table: SampleTable) -> Markup:
         plot=shape_plot(table.flatness[shown], table.elongation[shown]),
         heads=[f"{share} %" for share in (10, 50, 90)],
         rows=[(name, "", [(f"{value:.2f}", "") for value in values]) for name, values in quantiles.items()],
+        more="",
         note=NOTE,
     )
 
 
 NOTE = (
     "a, b and c are the major, the middle and the minor axis of the ellipsoid with the particle’s moments; a ball has "
-    "1 in all three rows. Shares and table are by number. Particles that touch a face of the volume, or are less than "
-    f"{DETECTION_LIMIT_VOXELS} voxels across, are left out."
+    "1 in all three rows. Shares and table are by number. Particles that touch the boundary of the volume, or are less "
+    f"than {DETECTION_LIMIT_VOXELS} voxels across, are left out."
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ps3d_rt.core.arrays import Array
+from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.label_check import LabelCheck
 from ps3d_rt.core.label_components import MOST, ComponentsBySlab, number_components
@@ -30,13 +31,16 @@ def checked_slabs(labels: Volume, check: LabelCheck) -> Iterator[tuple[Box, Arra
         del ids  # freed before the next ones are read
 
 
-def label_sums(slabs: Iterable[tuple[Box, Array]], labels: Volume, gray: Volume | None) -> Iterator[PartialSums]:
+def label_sums(
+    slabs: Iterable[tuple[Box, Array]], labels: Volume, gray: Volume | None, bins: GrayBins | None = None
+) -> Iterator[PartialSums]:
     """Sum up the particles of every slab.
 
     Args:
         slabs: as :func:`checked_slabs` or :func:`split_slabs` give them.
         labels: the volume that they are of.
         gray: scan of the same voxels, or None.
+        bins: of the gray histograms; None chooses them from the scan.
 
     Raises:
         InputError: if the scan has another shape, or the labels are not ids.
@@ -46,7 +50,8 @@ def label_sums(slabs: Iterable[tuple[Box, Array]], labels: Volume, gray: Volume 
             f"{gray.source} has shape {gray.shape} and {labels.source} has {labels.shape}; both must cover the same "
             "voxels."
         )
-    bins = None if gray is None else volume_bins(gray)
+    if gray is not None and bins is None:
+        bins = volume_bins(gray)
     for box, ids in slabs:
         yield partial_sums(ids, None if gray is None else gray.read(box), box=box, shape=labels.shape, bins=bins)
 

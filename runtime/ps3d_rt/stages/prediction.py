@@ -53,6 +53,7 @@ def identity_before_plan(
         "scan": {"name": volume.name, "dtype": volume.dtype.name, **scan},
         "spacing_mm": config.spacing_mm,
         "gray": asdict(gray.scale),
+        "gray_bins": asdict(gray.bins),
         "outside": gray.facts()["outside_value"],
         "selection": volume.selection,
         "skip_empty": config.skip_empty,

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from ps3d_rt.core.arrays import asnumpy
 from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.measure import ParticleTable
+from ps3d_rt.core.measure import ParticleTable, with_scores
 from ps3d_rt.core.rows import joined, relabelled
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.core.stitch import relabel
@@ -166,7 +166,7 @@ class RowsInMemory:
 
     def finish(self, id_map: NDArray[Any]) -> ParticleTable:
         """Put the rows together, as :attr:`table`."""
-        self.table = relabelled(joined(self._rows), id_map)
+        self.table = with_scores(relabelled(joined(self._rows), id_map))
         self._rows.clear()
         return self.table
 

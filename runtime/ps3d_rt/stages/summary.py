@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ps3d_rt.core.distribution import size_facts
+from ps3d_rt.core.cautions import SIZE_MISMATCH, Caution, find_cautions
+from ps3d_rt.core.distribution import facts_by
 from ps3d_rt.core.dropped import DroppedParticles
 from ps3d_rt.core.planes import Slices
-from ps3d_rt.core.sample_table import NO_PARTICLES, SampleTable
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.core.size_trials import is_mismatch
 from ps3d_rt.events import SizeMismatch, Warned
 from ps3d_rt.run_record import ModelRecord, PatchRecord, RunRecord, ScanRecord, SizeRecord
@@ -34,17 +35,10 @@ class Outcome:
 def summarize(run: Run, patches: PatchCount, measured: Measured) -> Outcome:
     """Finish the table, and tell what a person must know before believing it."""
     prediction, plan, dropped = run.prediction, run.prediction.plan, measured.dropped
-    late = dropped.warnings()
     with run.clock.stage("table writing", run.voxels):
         table = measured.rows.finish(measured.id_map)
     with run.clock.stage("size distribution", run.voxels):
-        size, distribution = _size(prediction, table), size_facts(table, plan.source)
-    if not len(table):
-        late.append(NO_PARTICLES)
-    for text in late:
-        run.clock.on_event(Warned(text))
-    if size.mismatch and prediction.config.particle_size_mm is not None and size.mean_found_mm is not None:
-        run.clock.on_event(SizeMismatch(prediction.config.particle_size_mm, size.mean_found_mm))
+        size, distribution = _size(prediction, table), facts_by(table, plan.source, prediction.config.sizes)
     volume, spec, config = prediction.volume, prediction.engine.spec, prediction.config
     record = RunRecord(
         date=run.began.isoformat(timespec="seconds"),
@@ -70,9 +64,22 @@ def summarize(run: Run, patches: PatchCount, measured: Measured) -> Outcome:
         size_distribution=distribution,
         particles=len(table),
         dropped=dropped.facts(),
-        warnings=[*run.warnings, *late],
     )
+    cautions = [Caution("dropped", text) for text in dropped.warnings()]
+    cautions += find_cautions(record.to_json(), table, distribution)
+    _tell(run, size, cautions)
+    record = replace(record, warnings=[*run.warnings, *(caution.text for caution in cautions)])
     return Outcome(table, dropped, patches, record, measured.slices)
+
+
+def _tell(run: Run, size: SizeRecord, cautions: list[Caution]) -> None:
+    """Say aloud what must be known; a mismatch of sizes has an event of its own."""
+    for caution in cautions:
+        if caution.kind != SIZE_MISMATCH:
+            run.clock.on_event(Warned(caution.text, caution.kind))
+    given = run.prediction.config.particle_size_mm
+    if size.mismatch and given is not None and size.mean_found_mm is not None:
+        run.clock.on_event(SizeMismatch(given, size.mean_found_mm))
 
 
 def _size(prediction: Prediction, table: SampleTable) -> SizeRecord:

@@ -33,8 +33,9 @@ def demo(
     from ps3d_training.synth import SampleSpec  # noqa: PLC0415
     from ps3d_training.synth.folder import read_metadata, write_samples  # noqa: PLC0415
 
-    spec = SampleSpec(seed=seed, shape=(size, size, size))
-    sample, result, name = out / f"sample-{size}", out / "result", f"synth_{seed:05d}"
+    # In a tube, as samples stand in a scanner: its wall cuts no grain.
+    spec = SampleSpec(seed=seed, shape=(size, size, size), container=True)
+    sample, result, name = out / f"simulated-{size}", out / "result", f"synth_{seed:05d}"
     with listening() as on_event, Clock(on_event).stage(f"simulated sample of {size}³ voxels", size**3):
         list(write_samples(sample, [spec]))
     known = read_metadata(sample)[name]
