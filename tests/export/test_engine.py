@@ -13,6 +13,7 @@ from ps3d_export import engine as module
 from ps3d_export.engine import export_engine, patches_per_s
 from ps3d_export.variant import export_variant
 from ps3d_rt.devices.gpus import Gpu
+from ps3d_rt.engines.base import OnnxNetwork
 from ps3d_rt.engines.cache import EngineCache, EngineKey
 from ps3d_rt.errors import CapabilityError
 
@@ -34,8 +35,9 @@ def builds(monkeypatch) -> list[tuple[str, str]]:
         return cache.store(key, norm.encode(), {"norm": norm})
 
     class Opened:
-        def __init__(self, onnx: Path, patch: Any, *, cache: EngineCache, **options: Any) -> None:
-            assert options == {"flavour": "tensorrt", "precision": "fp32", "device": "cuda:0"}
+        def __init__(self, network: OnnxNetwork, *, cache: EngineCache, **options: Any) -> None:
+            assert (network.path.name, network.precision) == (done[-1][0], "fp32")
+            assert options == {"flavour": "tensorrt", "device": "cuda:0"}
             (path,) = cache.folder.glob("*.engine")
             self.norm = path.read_text()
 

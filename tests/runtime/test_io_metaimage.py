@@ -69,6 +69,8 @@ def test_the_spacing_is_read(tmp_path, tags, spacing_mm):
     ("tags", "spacing_mm", "remark"),
     [
         ({"ElementSpacing": "0 0 0"}, None, "which is none"),
+        ({"ElementSpacing": "nan 10 10"}, None, "which is none"),
+        ({"ElementSize": "10 10 none"}, None, "which is none"),
         ({"ElementSpacing": "1 1 1"}, None, "as programs do that do not know it"),
         ({"ElementSpacing": "1 1 1", "DistanceUnits": "mm"}, (1, 1, 1), "as programs do that do not know it"),
         ({"ElementSpacing": "10 10 20"}, (20, 10, 10), "micro-CT has"),

@@ -174,6 +174,15 @@ def test_the_voxels_may_lie_in_several_files(tmp_path, planes, named):
         open_volume(tmp_path / "scan.nhdr")
 
 
+@pytest.mark.parametrize("numbers", ["1 20", "1 20 0", "20 1 1", "one 20 1", f"1 {'9' * 5000} 1", f"1 20 {'9' * 4500}"])
+def test_a_pattern_of_files_that_is_none_is_refused_in_a_line(tmp_path, numbers):
+    header = f"{HEADER}dimension: 3\nsizes: 50 33 20\ndata file: slice_%d.raw {numbers}\n"
+    (tmp_path / "scan.nhdr").write_text(header)
+    with pytest.raises(InputError, match=r"names the data files 'slice_%d\.raw .*correct the header") as error:
+        open_volume(tmp_path / "scan.nhdr")
+    assert len(str(error.value)) < 400
+
+
 @pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])
 @pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.999])
 def test_a_file_cut_short_is_refused_when_opened(tmp_path, encoding, share):

@@ -16,7 +16,7 @@ from ps3d_rt.io.open import open_volume
 
 IMAGE = np.random.default_rng(0).integers(0, 60000, (12, 18, 20), dtype=np.uint16)
 MHD = (
-    "NDims = 3\nDimSize = 20 18 12\nElementSpacing = 0.01 0.02 0.03\nElementType = MET_USHORT\n"
+    "ElementSpacing = 0.01 0.02 0.03\nNDims = 3\nDimSize = 20 18 12\nElementType = MET_USHORT\n"
     "ElementDataFile = scan.vol\n"
 )
 NHDR = (

@@ -15,7 +15,7 @@ from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.memory_map import map_voxels
 from ps3d_rt.io.slices.volume import Slices, SlicesVolume
 
-_PATTERN = re.compile(r"(.*?)%(0?)(\d{0,2})d(.*?)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)(?:\s+\d+)?")
+_PATTERN = re.compile(r"(.*?)%(0?)(\d{0,2})d(.*?)\s+(-?\d{1,9})\s+(-?\d{1,9})\s+(-?\d{1,9})(?:\s+\d+)?")
 """``slice_%03d.raw 0 99 1``: first, last and step, and in NRRD how many axes a file has."""
 _MOST_FILES = 10**6
 
@@ -78,7 +78,7 @@ def several_names(header: Path, named: str, lines: Sequence[str]) -> list[str] |
     count = (last - first) // step + 1 if step else 0
     if match is None or not 0 < count <= _MOST_FILES:
         raise InputError(
-            f"{header}: names the data files '{named}'; a pattern such as 'slice_%03d.raw 0 99 1' has a name, the "
+            f"{header}: names the data files '{named[:80]}'; a pattern such as 'slice_%03d.raw 0 99 1' has a name, the "
             "first and last number, and the step: correct the header."
         )
     before, zero, digits, after = match.groups()[:4]

@@ -142,10 +142,11 @@ def _spacing_of(tags: Mapping[str, str], axes: list[int], path: Path) -> StatedS
         return StatedSpacing(None, (f"{path}: gives '{said[:80]}' as the voxel size; it must be one number an axis.",))
     unit = tags.get("DistanceUnits")
     stated = stated_spacing([sizes[axis] for axis in reversed(axes)], [unit] * 3, str(path), usual_unit="mm")
-    other = [decimal_number(size) for size in tags.get("ElementSize", said).split()]
-    if other == sizes or set(other) == {1.0}:  # the second is what programs fill in
+    size = tags.get("ElementSize", said)
+    other = [decimal_number(part) for part in size.split()]
+    if size == said or other == sizes or set(other) == {1.0}:  # 1 is what programs fill in
         return stated
-    differs = f"{path}: ElementSpacing says {said}, ElementSize {tags['ElementSize']}: the first counts; check them."
+    differs = f"{path}: ElementSpacing says {said}, ElementSize {size}: the first counts; check them."
     return StatedSpacing(stated.spacing_mm, (*stated.remarks, differs))
 
 

@@ -10,9 +10,7 @@ def read_text(path: Path) -> str:
     """Read a description: Latin-1, or what the mark says that Windows' editors put in front of UTF-8 and UTF-16."""
     content = path.read_bytes()
     if content.startswith(codecs.BOM_UTF8):
-        text = content.decode("utf-8-sig", "replace")
-    elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        text = content.decode("utf-16", "replace")
-    else:
-        text = content.decode("latin-1")
-    return text.replace("\r\n", "\n")
+        return content.decode("utf-8-sig", "replace")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    return content.decode("latin-1")
