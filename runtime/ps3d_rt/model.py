@@ -20,8 +20,6 @@ from math import isfinite, pi
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-import msgspec
-
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
@@ -341,6 +339,8 @@ def _kinds() -> dict[str, Any]:
 
 def _decode(manifest: Path, key: str, kind: Any, value: Any) -> Any:
     """Take a value of JSON for what its field holds; nothing is turned into something else but 1 into 1.0."""
+    import msgspec  # noqa: PLC0415 - it takes a tenth of the time of `ps3d-rt --help`, which reads no model
+
     try:
         found = msgspec.convert(value, kind)
         if isinstance(found, float) and not isfinite(found):

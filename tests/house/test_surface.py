@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 HEAVY = {"cupy", "edt", "nnunetv2", "onnx", "onnxruntime", "openvino", "torch", "torchvision"}
 HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings"}
 HEAVY |= {"h5py", "nibabel", "numba", "numpy", "pyarrow", "scipy", "tifffile", "zarr"}
+HEAVY |= {"jinja2", "msgspec"}
 
 
 def test_the_public_api_is_this_list_and_all_of_it_is_there():

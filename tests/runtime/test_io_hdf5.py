@@ -208,6 +208,16 @@ def test_links_to_other_files_are_named(tmp_path):
             open_volume(given)
 
 
+def test_links_that_lead_nowhere_are_named(tmp_path):
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["entry/data"] = h5py.SoftLink("/raw/volume")
+        file["entry/line"] = np.arange(5)
+        file["entry/good"] = h5py.SoftLink("/entry/line")
+    for given in (tmp_path / "scan.h5", inside(tmp_path / "scan.h5", "/entry/data")):
+        with pytest.raises(InputError, match=r"The link /entry/data points to /raw/volume, which is not there\.$"):
+            open_volume(given)
+
+
 def test_voxels_in_other_files_are_refused(tmp_path):
     write(tmp_path / "secret.h5")
     IMAGE.tofile(tmp_path / "secret.raw")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import os
 from pathlib import Path
+from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -105,3 +107,41 @@ def test_a_spacing_in_json_that_is_no_number_is_refused(tmp_path: Path, spacing:
     (tmp_path / "a.raw.json").write_text(f'{{"shape": [2, 3, 4], "dtype": "u1", "spacing_mm": {spacing}}}')
     with pytest.raises(InputError, match="spacing_mm must be one number, or three"):
         open_volume(tmp_path / "a.raw")
+
+
+def test_an_archive_of_numpy_is_said_to_be_one_and_the_cure_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "scan.npz", volume=IMAGE)
+    with pytest.raises(InputError, match=r"scan\.npz: is a NumPy archive.*numpy\.save\(") as error:
+        open_volume(tmp_path / "scan.npz")
+    monkeypatch.chdir(tmp_path)
+    follow(error.value, NAME="volume")
+    np.testing.assert_array_equal(np.load("scan.npy"), IMAGE)
+
+
+@pytest.mark.parametrize("kind", [nibabel.AnalyzeImage, nibabel.Nifti1Pair])
+def test_an_image_in_two_files_is_said_to_be_one_and_the_cure_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    image = kind(IMAGE.T.astype(np.int16), np.eye(4))
+    image.header.set_zooms((0.01, 0.02, 0.03))
+    nibabel.save(image, tmp_path / "scan.img")
+    monkeypatch.chdir(tmp_path)
+    for given in ("scan.hdr", "scan.img"):
+        with pytest.raises(InputError, match=rf"{given}: is half of an image in two files") as error:
+            open_volume(tmp_path / given)
+        follow(error.value)
+        with open_volume("scan.nii") as volume:
+            np.testing.assert_array_equal(volume.read(Box.of_shape(volume.shape)), IMAGE.astype(np.int16))
+    (tmp_path / "scan.hdr").write_bytes(b"ENVI\n")
+    with pytest.raises(InputError, match=r"a file of type '\.img' cannot be read"):
+        open_volume("scan.img")
+
+
+def follow(error: InputError, **names: str) -> None:
+    """Do what the message says is to be done in Python."""
+    cure = str(error).partition("in Python: ")[2].removesuffix(".")
+    for name, meant in names.items():
+        cure = cure.replace(name, meant)
+    exec(cure, {"numpy": np, "nibabel": nibabel})

@@ -123,13 +123,28 @@ def test_white_is_zero_is_turned_round_and_said(tmp_path, compression, dtype):
     image = (IMAGE % 200 if dtype != "bool" else IMAGE % 2).astype(dtype)
     path = tmp_path / "scan.tif"
     byteorder = ">" if dtype == ">u2" else "<"
-    tifffile.imwrite(path, image, photometric="miniswhite", compression=compression, metadata=None, byteorder=byteorder)
+    said = {"photometric": "miniswhite", "software": "a scanner"}
+    tifffile.imwrite(path, image, compression=compression, metadata=None, byteorder=byteorder, **said)
     expected = ~image if dtype == "bool" else np.iinfo(image.dtype).max - image
     with open_volume(path) as volume:
         assert volume.dtype == image.dtype.newbyteorder("=")
         assert "WhiteIsZero" in " ".join(volume.warnings)
         np.testing.assert_array_equal(volume.read(WHOLE), expected)
         np.testing.assert_array_equal(volume.read(BOX), expected[BOX.slices])
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}, {"metadata": None}])
+def test_a_mask_that_tifffile_writes_is_read_as_tifffile_reads_it(tmp_path, options):
+    mask = IMAGE % 5 == 0
+    tifffile.imwrite(tmp_path / "mask.tif", mask, **options)
+    (tmp_path / "slices").mkdir()
+    for z, page in enumerate(mask):
+        tifffile.imwrite(tmp_path / "slices" / f"s{z:02d}.tif", page, **options)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "mask.tif"), mask)
+    for path in (tmp_path / "mask.tif", tmp_path / "slices"):
+        with open_volume(path) as volume:
+            np.testing.assert_array_equal(volume.read(WHOLE), mask)
+            assert volume.warnings == ()
 
 
 @pytest.mark.parametrize("dtype", ["int16", "float32"])

@@ -135,6 +135,7 @@ def _open_dataset(file: h5py.File, path: Path, file_path: Path, inside: str, spa
 def _find(file: h5py.File, path: Path, inside: str) -> h5py.Dataset:
     names: list[str] = []
     links: list[str] = []
+    loose: list[str] = []
 
     def note(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.ndim >= 3:
@@ -143,6 +144,8 @@ def _find(file: h5py.File, path: Path, inside: str) -> h5py.Dataset:
     def note_link(name: str, link: Any) -> None:
         if isinstance(link, h5py.ExternalLink):
             links.append(f"/{name} is {link.path} in {link.filename}")
+        elif isinstance(link, h5py.SoftLink) and file.get(name) is None:
+            loose.append(f"/{name} points to {link.path}, which is not there")
 
     file.visititems(note)
     file.visititems_links(note_link)
@@ -156,7 +159,8 @@ def _find(file: h5py.File, path: Path, inside: str) -> h5py.Dataset:
             _refuse_links(path, links)
         listed = ", ".join([*names[:_MOST_LISTED], *(["…"] if len(names) > _MOST_LISTED else [])]) or "none"
         what = f"there is no dataset {inside}" if inside else f"{len(names)} datasets have three axes"
-        raise InputError(f"{path}: {what}; give one as {path.name}:/NAME. Found are: {listed}.")
+        broken = "".join(f" The link {link}." for link in loose[:_MOST_LISTED])
+        raise InputError(f"{path}: {what}; give one as {path.name}:/NAME. Found are: {listed}.{broken}")
     elsewhere = [source.file_name for source in dataset.virtual_sources()] if dataset.is_virtual else []
     elsewhere += [name for name, _, _ in dataset.external or ()]
     if dataset.file.filename != file.filename:

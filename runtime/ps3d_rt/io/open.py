@@ -15,6 +15,9 @@ from ps3d_rt.io.base import SpacingMm, Volume, check_spacing
 from ps3d_rt.io.names import FORMATS, ZARR_MARKS, ending_of, file_and_inside
 
 _PACKED = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
+_PAIR = {".hdr", ".img"}
+_PAIR_STARTS = {(348).to_bytes(4, "little"), (348).to_bytes(4, "big")}
+"""Bytes of the header of Analyze 7.5, and of NIfTI that takes its place."""
 
 
 def open_volume(
@@ -102,6 +105,16 @@ def _format_of(path: Path) -> str:
         raise InputError(f"{path}: is an archive; unpack it, and give what is inside.")
     if ending == ".zarr":
         raise InputError(f"{path}: is a file; a zarr volume is a folder: copy the whole folder, or unpack it.")
+    if path.suffix.lower() == ".npz":
+        raise InputError(
+            f"{path}: is a NumPy archive, which holds arrays by name; save the volume alone, in Python: "
+            f"numpy.save('{path.stem}.npy', numpy.load('{path.name}')['NAME'])."
+        )
+    if path.suffix.lower() in _PAIR and _has_pair_header(path.with_suffix(".hdr" if path.suffix.islower() else ".HDR")):
+        raise InputError(
+            f"{path}: is half of an image in two files, {path.stem}.hdr and {path.stem}.img (Analyze 7.5 or NIfTI); "
+            f"save it as one file, in Python: nibabel.save(nibabel.load('{path.name}'), '{path.stem}.nii')."
+        )
     if ending is None:
         allowed = ", ".join(FORMATS)
         raise InputError(
@@ -109,3 +122,10 @@ def _format_of(path: Path) -> str:
             "and a folder of slices: convert it to one of them. If it holds raw voxels, pass --shape and --dtype."
         )
     return FORMATS[ending]
+
+
+def _has_pair_header(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) in _PAIR_STARTS

@@ -18,6 +18,10 @@ _STRAIGHT_LINE, _NONE = 0, 20
 """ImageJ's numbers of functions that turn stored numbers into values: ij.measure.Calibration."""
 
 
+_WRITES_MASKS_SO = "tifffile.py"
+"""What tifffile writes into the tag Software."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inversion:
     """White is 0 in the file: ``largest - stored`` is the gray value."""
@@ -35,12 +39,16 @@ INVERTED = "says that white is 0 (WhiteIsZero): its gray values are turned round
 def inversion_of(page: Any, source: str) -> Inversion | None:
     """Return how the numbers of a page become gray values; None if they are gray values.
 
+    tifffile marks every mask as WhiteIsZero unless it is told otherwise, and reads it as it was given: so do we.
+
     Raises:
         InputError: if white is 0 and the numbers have no largest one to count from.
     """
     if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE:
         return None
     dtype = np.dtype(page.dtype)
+    if dtype.kind == "b" and page.software == _WRITES_MASKS_SO:
+        return None
     if dtype.kind not in "bu":
         raise InputError(
             f"{source}: says that white is 0 (WhiteIsZero), with voxels of {dtype}, where no number is black; "
