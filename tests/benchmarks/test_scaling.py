@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any
 
 import pytest
 
+import ps3d_bench.cli  # noqa: F401 - its commands are modules and functions of one name
 from ps3d_bench import scaling
 from ps3d_bench.scaling import Row, Task, as_table, core_counts, curve, verdict
 from ps3d_rt.errors import Ps3dError
@@ -76,3 +79,18 @@ def test_a_process_that_fails_is_an_error(capfd: pytest.CaptureFixture[Any]) -> 
     with pytest.raises(Ps3dError, match="ended with exit code 1"):
         curve("no-such-model", "fp32", [0], 0.01)
     assert "there is no model 'no-such-model'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("load", "warned"), [(0.2, False), (7.0, True), (None, False)])
+def test_the_command_prints_the_curve_and_says_if_the_machine_is_busy(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, load: float | None, warned: bool
+) -> None:
+    monkeypatch.setattr(scaling, "curve", lambda *_: [row(1, 5, 10), row(2, 9.5, 12)])
+    monkeypatch.setattr(sys.modules["ps3d_bench.cli.scaling"], "machine", lambda: {"load_average_1_min": load})
+    code, out, said = cli("bench", "scaling", "--out", tmp_path / "scaling.json", "--json")
+    assert code == 0
+    content = json.loads(out)
+    assert content == json.loads((tmp_path / "scaling.json").read_text(encoding="utf-8"))
+    assert content["limit"] == "cores: 2 do 1.90 times the work of one"
+    assert [one["cores"] for one in content["rows"]] == [1, 2]
+    assert ("warning: the machine is busy (load 7.0)" in said) == warned

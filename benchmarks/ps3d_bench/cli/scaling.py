@@ -10,8 +10,11 @@ from typing import Annotated
 
 import typer
 
-from ps3d_bench.environment import environment, write_result
+from ps3d_bench.environment import environment, machine, write_result
 from ps3d_rt.cli import options
+
+BUSY = 0.5
+"""Load of the last minute, in processes that want a core, from which on it is said."""
 
 
 def scaling(
@@ -30,6 +33,9 @@ def scaling(
     from ps3d_bench.scaling import as_table, curve, usable_cores, verdict  # noqa: PLC0415 - heavy
     from ps3d_rt.cli.results import for_people  # noqa: PLC0415
 
+    load = machine()["load_average_1_min"]
+    if load is not None and load > BUSY:
+        typer.echo(f"warning: the machine is busy (load {load}); the curve is one of what is left.", err=True)
     rows = curve(model, precision, usable_cores(), seconds)
     limit = verdict(rows)
     content = {
