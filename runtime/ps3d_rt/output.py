@@ -41,8 +41,11 @@ from ps3d_rt.io.table import read_table, write_csv, write_dropped, write_table
 from ps3d_rt.io.table_files import CSV_ONLY, TableFiles
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
+from ps3d_rt.mineral_folder import read_minerals
+from ps3d_rt.mineral_pictures import take_mineral_pictures
 from ps3d_rt.pipeline import prepare, run_stages
 from ps3d_rt.report import add_run, draw_report, preview, take_pictures, write_report
+from ps3d_rt.report.minerals import minerals_section
 from ps3d_rt.run_folder import (
     MARK,
     OUTPUT,
@@ -244,6 +247,9 @@ def report_again(
         table, scan, labels = output.table, output.scan, output.labels
         distribution, psd = facts_by(table, labels.shape, sizes), size_psd(table, labels.shape, sizes)
         pictures = take_pictures(None if scan is None else scan.read, labels.read, labels.shape, table)
+        if (minerals := read_minerals(folder)) is not None and len(minerals.particles) == len(table):
+            shown = {} if scan is None else take_mineral_pictures(labels, scan, table, minerals)
+            pictures = replace(pictures, minerals=minerals_section(minerals.particles, minerals.frames, shown))
     record = replace(output.record, size_distribution=distribution)
     write_report(folder / REPORT, record.to_json(), table, pictures)
     if files is not None:

@@ -128,3 +128,17 @@ def test_an_output_that_does_not_tell_the_embedding_is_looked_at(cli: Any, tmp_p
     assert json.loads(printed)["phases"][0]["low"] == pytest.approx(500, abs=40)
     code, printed, _ = cli("minerals", out, "--phases", "auto:2", "--unit", "contrast", "--overwrite")
     assert json.loads(printed)["phases"][0]["low"] < 1
+
+
+def test_the_report_shows_minerals_once_they_are_known(cli: Any, out: Path) -> None:
+    cli("minerals", out, "--phases", "auto:2", "--names", "quartz,pyrite")
+    assert cli("report", out)[0] == 0
+    assert 'id="minerals"' not in (out / "report.html").read_text(encoding="utf-8")
+    assert cli("minerals", out)[0] == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert 'id="minerals"' in page
+    assert page.count('alt="Minerals of particle') == 5
+    assert "quartz 100" in page
+    (out.parent / "out-scan.npy").unlink()
+    assert cli("report", out)[0] == 0
+    assert 'alt="Minerals of particle' not in (out / "report.html").read_text(encoding="utf-8")

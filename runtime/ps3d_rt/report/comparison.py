@@ -67,7 +67,7 @@ def render_comparison(page: ComparisonPage) -> str:
 
 
 def _verdict(pair: Pair, first: str) -> str:
-    chance = "below 0.3 %" if pair.test.chance < 1 / 400 else percent(pair.test.chance)
+    chance = "less than 0.3 %" if pair.test.chance < 1 / 400 else percent(pair.test.chance)
     if pair.test.different:
         return f"{pair.name} differs from {first}: of one material, such a difference has a chance of {chance}."
     return f"{pair.name} and {first} are not told apart: of one material, such a difference has a chance of {chance}."

@@ -67,6 +67,7 @@ def draw_report(facts: Mapping[str, Any], table: SampleTable, pictures: Pictures
         sizes=_sizes(table, sizes, both, unit),
         classes=classes_table(table, sizes, _shape(scan), unit) if both else Markup(),
         shapes=shape_section(table),
+        minerals=pictures.minerals,
         particles=_particles(table, pictures.thumbnails, unit),
         run=Markup(_RUN),
         number_colour=NUMBER_COLOUR,

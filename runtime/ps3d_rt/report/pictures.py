@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Box, Zyx
@@ -25,6 +26,8 @@ class Pictures:
     thumbnails: Thumbnails = field(default_factory=dict)
     gray: bool = True
     """Whether gray values are shown, or only what is particle."""
+    minerals: Markup = field(default_factory=Markup)
+    """From :func:`ps3d_rt.report.minerals.minerals_section`; empty if they are not known."""
 
 
 def take_pictures(

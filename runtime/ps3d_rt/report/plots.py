@@ -87,7 +87,7 @@ def line_plot(series: Sequence[Series], axis: Axis, y_name: str, title: str) -> 
 
 def stacked_bars(rows: Sequence[tuple[str, Sequence[float]]], names: Sequence[str], title: str) -> Markup:
     """Draw one bar a row, cut into shares of 1."""
-    left = 8 + 7 * max(len(name) for name, _ in rows)
+    left = 20 + 7 * max(len(name) for name, _ in rows)
     parts = []
     for at, (name, shares) in enumerate(rows):
         y, x = TOP + at * (BAR + GAP), float(left)
