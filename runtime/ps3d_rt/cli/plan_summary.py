@@ -66,7 +66,7 @@ def plan_rows(facts: dict[str, Any]) -> list[Row]:
 
 
 def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB"
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
 def _longest(seconds: dict[str, float]) -> str:

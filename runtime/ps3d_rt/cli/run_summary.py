@@ -33,7 +33,8 @@ _ENDS = ("_mm", "_interval_mm")
 def run_rows(run: Mapping[str, Any], out: Path) -> list[Row]:
     """Say the same to people."""
     dropped, warnings = run["dropped"], run.get("warnings") or []
-    gone = f"{count(dropped['particles'])} dropped, {percent(dropped['volume_share'])} of the foreground"
+    share = percent(dropped["volume_share"]) if dropped["volume_share"] >= 0.001 else "under 0.1 %"
+    gone = f"{count(dropped['particles'])} dropped, {share} of the foreground"
     return [
         ("Particles", count(run["particles"]), gone if dropped["particles"] else "none dropped"),
         *_size_rows(run.get("size_distribution") or {}),
