@@ -10,15 +10,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ps3d_rt.api import evaluate, measure, open_result, open_volume, predict, predict_to_folder
+    from ps3d_rt.api import compare, evaluate, measure, minerals, open_result, open_volume, predict, predict_to_folder
     from ps3d_rt.model import load_model
     from ps3d_rt.result import Result
 
 __all__ = [
     "Result",
+    "compare",
     "evaluate",
     "load_model",
     "measure",
+    "minerals",
     "open_result",
     "open_volume",
     "predict",

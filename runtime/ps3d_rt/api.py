@@ -39,7 +39,9 @@ from ps3d_rt.stages.prediction import Opened
 from ps3d_rt.workers import usable_cores
 
 if TYPE_CHECKING:
+    from ps3d_rt.comparison import Comparison
     from ps3d_rt.core.metrics import Metrics
+    from ps3d_rt.mineral_folder import Minerals
 
 
 @with_options
@@ -297,3 +299,49 @@ def _warn_of(labels: Array, name: str) -> None:
     check.add(labels)
     for doubt in check.warnings():
         warnings.warn(doubt, stacklevel=3)
+
+
+def minerals(folder: str | Path, phases: str | Path | None = None, *, edge_correction: bool = True) -> Minerals:
+    """Find the minerals of an output of ``predict`` and write them into it, as ``ps3d-rt minerals`` does.
+
+    Args:
+        folder: the output; minerals that it has are replaced.
+        phases: file of phases; None: ``phases.json`` of the output.
+        edge_correction: leave out particles that a face cuts, and weigh the others for them.
+
+    Returns:
+        The table of particles, and tables of the sample in ``frames``: ``pandas.DataFrame`` takes each, and
+        ``particles.columns()``.
+
+    Raises:
+        InputError: if the folder is no output, its scan is not there, or the phases do not fit.
+    """
+    from ps3d_rt import mineralogy  # noqa: PLC0415 - loads the writers
+
+    options = mineralogy.ReadOptions(overwrite=True)
+    given = mineralogy.phases_for(Path(folder), None if phases is None else Path(phases))
+    return mineralogy.minerals_of(Path(folder), given, edge_correction=edge_correction, options=options)
+
+
+def compare(*outputs: str | Path, edge_correction: bool = True) -> Comparison:
+    """Compare samples: ``ps3d-rt compare``.
+
+    Args:
+        outputs: folders that ``predict`` wrote, the others are compared with the first; or one ``samples.csv``.
+        edge_correction: leave out particles that a face cuts, and weigh the others for them.
+
+    Returns:
+        Statistics, differences, tests, and the separation; ``frames()`` are tables that ``pandas.DataFrame`` takes,
+        ``write(folder)`` writes page and tables.
+
+    Raises:
+        InputError: if there are not two samples, or they cannot be compared.
+    """
+    from ps3d_rt import comparison  # noqa: PLC0415 - loads the report
+
+    paths = [Path(output) for output in outputs]
+    if len(paths) == 1 and paths[0].suffix.lower() == ".csv":
+        listed = comparison.read_list(paths[0])
+    else:
+        listed = [comparison.Listed(path, str(path)) for path in paths]
+    return comparison.compare(listed, edge_correction=edge_correction)

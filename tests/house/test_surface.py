@@ -20,9 +20,11 @@ HEAVY |= {"jinja2", "msgspec"}
 def test_the_public_api_is_this_list_and_all_of_it_is_there():
     assert ps3d_rt.__all__ == [
         "Result",
+        "compare",
         "evaluate",
         "load_model",
         "measure",
+        "minerals",
         "open_result",
         "open_volume",
         "predict",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ps3d_rt
 from output_folder import write_output
 from ps3d_rt.core.minerals.frames import NAMES
 from ps3d_rt.io.frames import read_frame
@@ -142,3 +143,12 @@ def test_the_report_shows_minerals_once_they_are_known(cli: Any, out: Path) -> N
     (out.parent / "out-scan.npy").unlink()
     assert cli("report", out)[0] == 0
     assert 'alt="Minerals of particle' not in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_python_gives_the_same_tables(cli: Any, out: Path) -> None:
+    cli("minerals", out, "--phases", "auto:2")
+    cli("minerals", out)
+    stored = read_minerals(out)
+    found = ps3d_rt.minerals(out)
+    assert stored is not None
+    assert found.frames["composition"]["volume_share"].tolist() == stored.frames["composition"]["volume_share"].tolist()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ps3d_rt
 from output_folder import write_output
 from ps3d_rt.core.compare.partition import separate
 from ps3d_rt.core.compare.sample import ComparedSample
@@ -152,6 +153,8 @@ def test_scans_of_one_sample_are_pooled(cli: Any, outputs: Any, tmp_path: Path) 
     assert cli("compare", tmp_path / "samples.csv", "--out", tmp_path / "o")[0] == 0
     found = read_frame(tmp_path / "o/statistics.parquet")
     assert found["value"][found["statistic"] == "d90_by_number_mm"][0] == pytest.approx(0.1, rel=0.05)
+    in_python = ps3d_rt.compare(tmp_path / "samples.csv").frames()["statistics"]
+    assert in_python["value"].tolist() == found["value"].tolist()
 
 
 @pytest.mark.parametrize(
