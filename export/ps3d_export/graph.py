@@ -18,7 +18,7 @@ def read_network(path: Path) -> ModelProto:
     """Read one network of a bundle.
 
     Raises:
-        InputError: if it is no valid ONNX, or has branches or loops, which no network of a bundle needs.
+        InputError: if it is not valid ONNX, or has branches or loops, which no network of a bundle needs.
     """
     try:
         model = onnx.load(path)
@@ -31,7 +31,7 @@ def read_network(path: Path) -> ModelProto:
 
 
 def with_shapes(model: ModelProto) -> ModelProto:
-    """Work out type and shape of every value anew, and check the whole graph against them.
+    """Work out type and shape of every value again, and check the whole graph against them.
 
     Raises:
         Ps3dError: if types or shapes contradict each other: then a rewrite is wrong.

@@ -60,7 +60,7 @@ def add_precisions(
 
 
 def _with_8_bits(bundle: ModelBundle, calibration: Path | None) -> ModelBundle:
-    """Write the bundle anew, with 8-bit networks and without verdicts."""
+    """Write the bundle again, with 8-bit networks and without verdicts."""
     patches = calibrate(bundle, calibration)
     (precision,) = LOWER
     files = {name: bundle.path / name for name in bundle.sha256 if name not in bundle.networks[len(bundle.members) :]}

@@ -115,7 +115,7 @@ def record(bundle: ModelBundle, spec: EngineSpec, verdict: Verdict, cache: Engin
 
 
 def record_in_bundle(bundle: ModelBundle, verdict: Verdict) -> ModelBundle:
-    """Write the bundle anew with the verdict in its provenance."""
+    """Write the bundle again with the verdict in its provenance."""
     return _rewritten(replace(bundle, provenance=bundle.provenance | {"gate": asdict(verdict)}))
 
 

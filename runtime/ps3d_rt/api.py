@@ -188,7 +188,7 @@ def as_volume(array: Any, spacing: float | Sequence[float] | None = None) -> Vol
     """See an array of any library as a volume, in its own memory.
 
     Raises:
-        InputError: if it is no array of three axes, or does not hand out its memory.
+        InputError: if it is not an array of three axes, or does not hand out its memory.
         CapabilityError: if it is on a GPU and CuPy does not load.
     """
     return array_volume(borrowed(array), spacing)
@@ -227,7 +227,7 @@ def open_result(folder: str | Path) -> Result:
         The same as :func:`predict` gives; its labels are a volume, read when asked for.
 
     Raises:
-        InputError: if the folder is no output of ours, or a file in it is damaged.
+        InputError: if the folder is not an output of ours, or a file in it is damaged.
     """
     return read_result(Path(folder))
 

@@ -35,7 +35,7 @@ class InputError(Ps3dError, ValueError):
 
 
 class CapabilityError(Ps3dError, ImportError):
-    """Something that is not installed, or a device that is not there, was asked for."""
+    """What was requested needs a package or a device that this machine does not have."""
 
     exit_code = 3
 
@@ -97,5 +97,5 @@ def cannot_write(path: object, error: OSError) -> Ps3dError:
             f"output{said}"
         )
     if error.errno == errno.EIO:
-        return InterruptedRun(f"{start}: the disk fails; look after it, then start the same command again{said}")
+        return InterruptedRun(f"{start}: the disk reports an error; check it, then start the same command again{said}")
     return InputError(f"{start}; choose another output{said}")

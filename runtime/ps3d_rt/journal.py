@@ -169,7 +169,7 @@ class Journal:
 
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
-            raise ValueError(f"{key!r} is no key; letters, digits and '-' are allowed, parts divided by '/'.")
+            raise ValueError(f"{key!r} is not a key; letters, digits and '-' are allowed, parts divided by '/'.")
         return self.folder / "journal" / f"{key}.pickle"
 
 

@@ -60,7 +60,7 @@ def propose(
         options: how it is read; None: the defaults.
 
     Raises:
-        InputError: if the folder is no output, the scan is not there, or the names do not fit.
+        InputError: if the folder is not an output, the scan is not there, or the names do not fit.
     """
     options, target = options or ReadOptions(), folder / PHASES
     if target.exists() and not options.overwrite:
@@ -120,7 +120,7 @@ def minerals_of(
         options: how it is read; None: the defaults.
 
     Raises:
-        InputError: if the folder is no output, the scan is not there, minerals are, or a phase is not to be found.
+        InputError: if the folder is not an output, the scan is not there, minerals are, or a phase is not to be found.
     """
     options, target = options or ReadOptions(), folder / FOLDER
     if target.exists() and not options.overwrite:

@@ -277,7 +277,7 @@ def check_place(folder: Path, *, overwrite: bool = False) -> None:
     """Refuse a place that :func:`write_bundle` cannot write to: before long work, not after it.
 
     Raises:
-        InputError: if it is no ``NAME.ps3d``, or it exists and may not be replaced.
+        InputError: if it is not a ``NAME.ps3d``, or it exists and may not be replaced.
     """
     if folder.suffix != SUFFIX:
         raise InputError(f"{folder}: a bundle's folder ends in {SUFFIX}.")

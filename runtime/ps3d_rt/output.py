@@ -241,7 +241,7 @@ def report_again(
         The report.
 
     Raises:
-        InputError: if the folder is no output of ours, a file in it is damaged, or the scan has another shape.
+        InputError: if the folder is not an output of ours, a file in it is damaged, or the scan has another shape.
     """
     with open_output(folder, image, dtype=dtype) as output:
         table, scan, labels = output.table, output.scan, output.labels
@@ -259,7 +259,7 @@ def report_again(
 
 
 def check_mark(folder: Path) -> None:
-    """Refuse a folder that is no output of ours; InputError."""
+    """Refuse a folder that is not an output of ours; InputError."""
     if not (folder / MARK).is_file():
         raise InputError(f"{folder} has no {MARK}; give a folder that `ps3d-rt predict` wrote.")
 
@@ -287,7 +287,7 @@ def open_output(folder: Path, image: Path | None = None, *, dtype: str | None = 
         dtype: of a raw file's voxels; without it, the run's, in this machine's byte order.
 
     Raises:
-        InputError: if the folder is no output of ours, a file in it is damaged, or the scan has another shape.
+        InputError: if the folder is not an output of ours, a file in it is damaged, or the scan has another shape.
     """
     check_mark(folder)
     record, table = read_record(folder / MARK), read_table(folder)

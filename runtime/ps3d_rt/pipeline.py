@@ -63,7 +63,7 @@ def predict_volume(
     if engine.spec.more_devices:
         raise InputError(
             f"{len(engine.spec.devices)} GPUs work on a scan that is on disk, in processes of their own (ps3d-rt "
-            "predict); a run in memory takes one: pass device='cuda:0'."
+            "predict); a run in memory uses one GPU: pass device='cuda:0'."
         )
     prediction = prepare(volume, model, engine, config, on_event)
     labels, rows = LabelsInMemory(volume.shape), RowsInMemory()

@@ -125,7 +125,7 @@ def read_result(folder: Path) -> Result:
     """Open an output as a result; its labels and its scan are read when they are asked for.
 
     Raises:
-        InputError: if the folder is no output of ours, or a file in it is damaged.
+        InputError: if the folder is not an output of ours, or a file in it is damaged.
     """
     from ps3d_rt.output import check_mark  # noqa: PLC0415 - loads the writers
     from ps3d_rt.run_folder import MARK  # noqa: PLC0415

@@ -105,7 +105,7 @@ def _said(error: OSError, folder: Path) -> str:
     path = Path(error.filename2 or error.filename or work)
     if {work.absolute(), folder.absolute()} & {path.absolute(), *path.absolute().parents}:
         return str(cannot_write(path, error))
-    return f"{path} cannot be used; look after it, then start the same command again – {error.strerror or error}"
+    return f"{path} cannot be used; check it, then start the same command again – {error.strerror or error}"
 
 
 def publish(journal: Journal, folder: Path) -> None:

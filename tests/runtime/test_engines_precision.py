@@ -155,7 +155,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
     (tmp_path / "a file").write_text("")
     monkeypatch.setenv("PS3D_RT_CACHE", str(tmp_path / "a file"))
     assert choose(judged, CPU, 2, opening([], fp32=0.4, bf16=0.2, int8=0.1)).precision == "int8"
-    assert "chosen anew in the next run" in caplog.text
+    assert "chosen again in the next run" in caplog.text
 
 
 @pytest.mark.parametrize("scheme", ["volume", "embedding"])

@@ -213,7 +213,7 @@ def test_a_slice_cut_short_is_refused_when_opened(tmp_path, syntax, share):
     folder = series(tmp_path / "scan", np.repeat(IMAGE, 9, axis=2), syntax, name="{}.dcm")
     whole = (folder / "3.dcm").read_bytes()
     (folder / "3.dcm").write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(InputError, match=r"3\.dcm: .*(is no DICOM file|cut short|cannot be read)"):
+    with pytest.raises(InputError, match=r"3\.dcm: .*(is not a DICOM file|cut short|cannot be read)"):
         open_volume(folder)
 
 

@@ -59,13 +59,13 @@ def test_the_only_dataset_needs_no_name(tmp_path):
 def test_without_a_name_that_fits_the_datasets_are_listed(tmp_path, name):
     write(tmp_path / "scan.h5", "a/raw")
     write(tmp_path / "scan.h5", "b/raw")
-    with pytest.raises(InputError, match=r"give one as scan\.h5:/NAME\. Found are: /a/raw, /b/raw"):
+    with pytest.raises(InputError, match=r"give one as scan\.h5:/NAME\. The file has: /a/raw, /b/raw"):
         open_volume(inside(tmp_path / "scan.h5", name))
 
 
 def test_a_file_without_a_volume_is_refused(tmp_path):
     write(tmp_path / "scan.h5", image=np.arange(5))
-    with pytest.raises(InputError, match=r"0 datasets have three axes.* Found are: none"):
+    with pytest.raises(InputError, match=r"0 datasets have three axes.* The file has: none"):
         open_volume(tmp_path / "scan.h5")
 
 
@@ -246,7 +246,7 @@ def test_a_file_cut_short_is_refused_when_opened(tmp_path, share):
 def test_what_is_no_hdf5_is_said_to_be_none(tmp_path):
     (tmp_path / "scan.h5").write_bytes(b"This is a letter.\n" * 200)
     with pytest.raises(
-        InputError, match=r"scan\.h5: is no HDF5 file, or its start is damaged; copy or export it again\.$"
+        InputError, match=r"scan\.h5: is not an HDF5 file, or its start is damaged; copy or export it again\.$"
     ):
         open_volume(tmp_path / "scan.h5")
 

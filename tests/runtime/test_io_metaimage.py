@@ -75,7 +75,7 @@ def test_the_spacing_is_read(tmp_path, tags, spacing_mm):
         ({"ElementSpacing": "1 1 1", "DistanceUnits": "mm"}, (1, 1, 1), "as programs do that do not know it"),
         ({"ElementSpacing": "10 10 20"}, (20, 10, 10), "micro-CT has"),
         ({"ElementSpacing": "10 20"}, None, "one number an axis"),
-        ({"ElementSpacing": "10 10 10", "DistanceUnits": "furlong"}, None, "'furlong', which is no length"),
+        ({"ElementSpacing": "10 10 10", "DistanceUnits": "furlong"}, None, "'furlong', which is not a length"),
         ({"ElementToIntensityFunctionSlope": "2"}, None, "times 2 plus 0"),
     ],
 )

@@ -126,7 +126,7 @@ def test_a_file_cut_short_is_refused_when_opened(tmp_path, name, share):
 def test_another_file_is_refused(tmp_path, content):
     name = NAMES[content.startswith(b"\x1f\x8b")]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=rf"{name}: is no NIfTI file, or its start is damaged; copy"):
+    with pytest.raises(InputError, match=rf"{name}: is not a NIfTI file, or its start is damaged; copy"):
         open_volume(tmp_path / name)
 
 

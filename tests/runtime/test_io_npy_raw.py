@@ -48,7 +48,7 @@ def test_what_cellpose_writes_is_named(tmp_path):
 
 def test_a_pickle_named_npy_is_never_unpickled(tmp_path):
     (tmp_path / "scan.npy").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(InputError, match=r"scan\.npy: (is no NumPy file|the NumPy file cannot be read)"):
+    with pytest.raises(InputError, match=r"scan\.npy: (is not a NumPy file|the NumPy file cannot be read)"):
         open_volume(tmp_path / "scan.npy")
 
 
@@ -56,7 +56,7 @@ def test_a_pickle_named_npy_is_never_unpickled(tmp_path):
     ("keep_bytes", "said"),
     [
         (0, r"is empty, a file of 0 bytes"),
-        (5, r"is no NumPy file"),
+        (5, r"is not a NumPy file"),
         (100, r"the NumPy header cannot be read"),
         (-1, rf"\(7, 11, 13\) voxels of uint16 need {128 + 2002} bytes, the file has {128 + 2001}: it is cut short"),
     ],
@@ -105,8 +105,8 @@ def test_raw_needs_shape_and_dtype(tmp_path, given):
         ((0, 3, 4), "uint8", "at least one voxel"),
         ((6, 4), "uint8", "three axes"),
         ((2, 3, 4), "gray", "use a NumPy name"),
-        ((2, 3, 4), "object", "allowed are"),
-        ((2, 3, 4), "u1,u1", "allowed are"),
+        ((2, 3, 4), "object", "allowed types are"),
+        ((2, 3, 4), "u1,u1", "allowed types are"),
     ],
 )
 def test_raw_with_a_bad_shape_or_dtype_is_refused(tmp_path, shape, dtype, message):

@@ -133,9 +133,9 @@ def test_the_header_of_the_data_is_skipped(tmp_path):
         ("scan.vgi", VGI.replace("scan.vol", "other.vol"), "other.vol', which is not there"),
         ("scan.vgi", VGI.replace("Size = 50 33 20\n", "").replace("size = 50 33 20\n", ""), "does not say Size"),
         ("scan.pcr", "\n", "has no section .VolumeData."),
-        ("scan.pcr", PCR.replace("Format=5", "Format=7"), "Format=7; known are 1 and 3"),
+        ("scan.pcr", PCR.replace("Format=5", "Format=7"), "Format=7; the known ones are 1 and 3"),
         ("scan.pcr", PCR.replace("Format=5", "Format=10"), "of float32 needs 132000"),
-        ("scan.pcr", PCR.replace("SizeX=50", "SizeX=fifty"), "Volume_SizeX is 'fifty', which is no number"),
+        ("scan.pcr", PCR.replace("SizeX=50", "SizeX=fifty"), "Volume_SizeX is 'fifty', which is not a number"),
     ],
 )
 def test_descriptions_that_do_not_fit_are_refused(tmp_path, name, text, message):
@@ -163,7 +163,7 @@ def test_sizes_that_programs_fill_in_are_not_known_and_said(tmp_path, name, text
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"shape": [1, 2, 3]}', json.dumps(JSON | {"spacing": 1})])
 def test_a_json_file_that_does_not_fit_is_refused(tmp_path, text):
     put(tmp_path, "scan.raw.json", text, data="scan.raw")
-    with pytest.raises(InputError, match=r"scan\.raw\.json: (is no JSON|must hold)"):
+    with pytest.raises(InputError, match=r"scan\.raw\.json: (is not JSON|must hold)"):
         open_volume(tmp_path / "scan.raw")
 
 
@@ -240,9 +240,9 @@ def test_an_xtekct_file_says_all_but_the_type_which_is_that_of_the_size(tmp_path
     [
         ("scan.vol.info", INFO.replace("NUM_Y", "NUM_V"), "does not say NUM_Y"),
         ("scan.vol.info", INFO.replace("50", "49"), r"which needs 129360 \(float32\) or 64680 \(uint16\) or 32340"),
-        ("scan.vol.info", INFO.replace("LOWBYTEFIRST", "MIXED"), "BYTEORDER is 'MIXED'; known are"),
-        ("scan.vol.info", INFO.replace("33", "33.5"), "NUM_Y is '33.5', which is no whole number"),
-        ("scan.vol.info", INFO.replace("33", "nan"), "NUM_Y is 'nan', which is no whole number"),
+        ("scan.vol.info", INFO.replace("LOWBYTEFIRST", "MIXED"), "BYTEORDER is 'MIXED'; it must be"),
+        ("scan.vol.info", INFO.replace("33", "33.5"), "NUM_Y is '33.5', which is not a whole number"),
+        ("scan.vol.info", INFO.replace("33", "nan"), "NUM_Y is 'nan', which is not a whole number"),
         ("scan.xtekct", XTEKCT.replace("[XTekCT]", "[CTPro]"), "has no section .XTekCT."),
         ("scan.xtekct", XTEKCT.replace("VoxelsZ=20", "VoxelsZ=0"), "every axis needs"),
     ],

@@ -108,7 +108,7 @@ def test_projections_are_refused(tmp_path, rows, are):
 @pytest.mark.parametrize(
     ("new", "message"),
     [
-        ("Pixel Size (um)=fine", "Pixel Size (um) is 'fine', which is no number"),
+        ("Pixel Size (um)=fine", "Pixel Size (um) is 'fine', which is not a number"),
         ("Pixel Size (um)=0", "each above 0"),
         ("Pixel Size=9.97", "does not say Pixel Size (um)"),
     ],

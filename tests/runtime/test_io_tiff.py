@@ -93,7 +93,7 @@ def test_imagej_may_write_the_micro_sign_as_it_likes(tmp_path, unit):
         ({"unit": "mm"}, (100, 100), "no distance between slices"),
         ({"spacing": 0.0, "unit": "mm"}, (100, 100), "which is none"),
         ({"spacing": 0.01}, (100, 100), "no unit"),
-        ({"spacing": 0.01, "unit": "pixel"}, (100, 100), "'pixel', which is no length"),
+        ({"spacing": 0.01, "unit": "pixel"}, (100, 100), "'pixel', which is not a length"),
     ],
 )
 def test_what_programs_fill_in_is_no_spacing(tmp_path, metadata, resolution, remark):
@@ -248,7 +248,7 @@ def test_what_is_no_tiff_is_said_to_be_none(tmp_path, name, refused):
     for path in (tmp_path / "folder" / "s1.tif", tmp_path / "scan.tif"):
         path.write_bytes(b"This is a letter.\n")
     with pytest.raises(
-        InputError, match=rf"{refused}: is no TIFF file, or its start is damaged; copy or export it again"
+        InputError, match=rf"{refused}: is not a TIFF file, or its start is damaged; copy or export it again"
     ):
         open_volume(tmp_path / name)
 
@@ -288,7 +288,7 @@ def test_a_page_without_data_is_refused(tmp_path):
 
 def test_colour_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "scan.tif", np.zeros((5, 8, 9, 3), np.uint8), photometric="rgb")
-    with pytest.raises(InputError, match="found 3 colour samples a pixel"):
+    with pytest.raises(InputError, match="found 3 colour samples per pixel"):
         open_volume(tmp_path / "scan.tif")
 
 

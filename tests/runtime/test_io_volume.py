@@ -67,7 +67,7 @@ def test_integers_floats_and_bool_are_allowed(dtype):
 
 @pytest.mark.parametrize("dtype", ["complex64", "object", "S3", "datetime64[s]", "longdouble"])
 def test_other_dtypes_are_refused(dtype):
-    with pytest.raises(InputError, match="allowed are bool, integers and floats"):
+    with pytest.raises(InputError, match="the allowed types are bool, integers and floats"):
         ArrayVolume(np.zeros((2, 2, 2), dtype))
 
 
@@ -108,7 +108,7 @@ def test_a_missing_file_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["scan.jpg", "scan", "scan.zarr"])
 def test_an_unknown_type_is_refused_with_the_list_of_types(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(InputError, match=r"allowed are \.tif, \.tiff, \.npy, \.nii, .*\.zarr"):
+    with pytest.raises(InputError, match=r"readable types are \.tif, \.tiff, \.npy, \.nii, .*\.zarr"):
         open_volume(tmp_path / name)
 
 

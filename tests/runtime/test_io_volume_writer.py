@@ -57,7 +57,7 @@ def test_nothing_is_overwritten(tmp_path, name):
     [
         ("scan.png", IMAGE, None, r"use one of \.zarr, \.tif, \.tiff, \.nii"),
         ("scan.zarr", IMAGE[0], None, "2-D"),
-        ("scan.npy", IMAGE.astype(object), None, "allowed are bool"),
+        ("scan.npy", IMAGE.astype(object), None, "the allowed types are bool"),
         ("scan.zarr", IMAGE, 0, "above 0"),
         ("scan.tif", IMAGE.astype(np.uint64), 0.01, "a TIFF of uint64 cannot hold the spacing"),
     ],

@@ -114,8 +114,8 @@ def test_creating_again_keeps_what_was_written(written):
 @pytest.mark.parametrize(
     ("shape", "dtype", "message"),
     [
-        (SHAPE, np.uint8, r"uint32, needed is \(70, 100, 130\) uint8"),
-        ((70, 100, 131), np.uint32, r"needed is \(70, 100, 131\)"),
+        (SHAPE, np.uint8, r"uint32, this run needs \(70, 100, 130\) uint8"),
+        ((70, 100, 131), np.uint32, r"this run needs \(70, 100, 131\)"),
     ],
 )
 def test_an_array_of_another_run_is_refused(written, shape, dtype, message):

@@ -50,7 +50,7 @@ def test_angles_are_said(tmp_path):
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ({"code": 7}, r"DataType is 7; known are 3 \(uint8\), 5 \(uint16\), 10 \(float32\)"),
+        ({"code": 7}, r"DataType is 7; the known ones are 3 \(uint8\), 5 \(uint16\), 10 \(float32\)"),
         ({"code": 10}, r"ImageData1/Image1 has 4800 bytes, \(40, 60\) of float32 needs 9600"),
         ({"ImageWidth": None}, "does not say ImageInfo/ImageWidth"),
         ({"ImageHeight": b""}, "ImageInfo/ImageHeight is empty"),

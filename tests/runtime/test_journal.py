@@ -95,7 +95,7 @@ def test_a_journal_knows_its_keys_and_replaces_records(tmp_path):
 def test_a_key_that_could_lead_elsewhere_is_refused(tmp_path, key):
     journal = Journal(tmp_path / "run")
     for use in (partial(journal.record, value=1), journal.load, journal.__contains__):
-        with pytest.raises(ValueError, match="is no key"):
+        with pytest.raises(ValueError, match="is not a key"):
             use(key)
     assert not (tmp_path / "run").exists()
 

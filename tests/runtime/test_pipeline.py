@@ -292,7 +292,7 @@ def test_nan_anywhere_is_refused() -> None:
 
 
 def test_a_constant_volume_is_refused() -> None:
-    with pytest.raises(InputError, match="nothing to see"):
+    with pytest.raises(InputError, match="it has no contrast"):
         run(np.full((46, 54, 62), 7, np.uint8))
 
 

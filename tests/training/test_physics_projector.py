@@ -119,5 +119,5 @@ def test_a_truncated_view_is_continued_not_cut() -> None:
 
 
 def test_an_unknown_filter_is_refused() -> None:
-    with pytest.raises(InputError, match="the filter is butterworth; allowed are ramp"):
+    with pytest.raises(InputError, match="the filter is butterworth; choose one of ramp"):
         ramp_response(64, "butterworth")

@@ -81,7 +81,7 @@ def _say_unless_it_is_the_end(kind: type[BaseException], error: BaseException, t
 
 
 def batches(stream: PatchStream, *, workers: int, pin_memory: bool = False) -> DataLoader[Batch]:
-    """Run ``stream`` in ``workers`` processes, or in this one where that is 0. Iterate anew every epoch.
+    """Run ``stream`` in ``workers`` processes, or in this one where that is 0. Iterate again every epoch.
 
     Torch's loader rather than nnU-Net's: its workers end when the training is killed, and raise where they fail.
     They are spawned everywhere, as on Windows: a fork would inherit the threads of a network that has already run.

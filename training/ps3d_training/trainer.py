@@ -94,7 +94,7 @@ class Ps3dTrainer(nnUNetTrainer):
         self.average = averaged(self.plain_network)
 
     def start_from(self, weights: dict[str, torch.Tensor], source: dict[str, Any]) -> None:
-        """Begin with the weights of another training of the same network; all else, the average too, begins anew.
+        """Begin with the weights of another training of the same network; all else starts afresh, the average too.
 
         Args:
             weights: its averaged ones.

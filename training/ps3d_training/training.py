@@ -114,7 +114,7 @@ def _go_on(trainer: Ps3dTrainer, run: TrainingRun) -> None:
             if run.plan.norm == "batch" and "bundle" in start[1] and run.schedule.freeze_norm != 0:
                 raise InputError(
                     f"{run.init} is a bundle: its batch norms have become part of the convolutions and cannot be "
-                    f"learned anew. Keep them as they are with --freeze-norm 0, or start from a checkpoint."
+                    f"trained again. Keep them as they are with --freeze-norm 0, or start from a checkpoint."
                 )
             trainer.start_from(*start)
         return
@@ -173,5 +173,5 @@ def _device(name: str) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise InputError(f"device is {name!r}; it is auto, cpu or cuda.")
     if name == "cuda" and not torch.cuda.is_available():
-        raise CapabilityError("device cuda was asked for, but torch sees no CUDA GPU. Use --device cpu.")
+        raise CapabilityError("--device is cuda, but torch sees no CUDA GPU. Use --device cpu.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

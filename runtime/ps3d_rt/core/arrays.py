@@ -91,7 +91,7 @@ def borrowed(x: Any) -> Any:
 
     Raises:
         CapabilityError: if it is on a GPU and CuPy does not load.
-        InputError: if it is no array, or does not hand out its memory.
+        InputError: if it is not an array, or does not hand out its memory.
 
     >>> borrowed(np.arange(3))
     array([0, 1, 2])

@@ -175,7 +175,7 @@ def _pooled(grids: Sequence[tuple[Floats, Floats]]) -> _Cubes:
         raise InputError("no voxel counts for the gray scale; check the mask, or pass more of the volume.")
     flat = steepness <= np.median(steepness)
     if mean.min() == mean.max():
-        raise InputError(f"the volume has one gray value, {mean[0]:g}: there is nothing to see. Check the file.")
+        raise InputError(f"the volume has one gray value, {mean[0]:g}: it has no contrast. Check the file.")
     return _Cubes(mean, mean[flat], variance[flat], float(np.median(steepness[flat])))
 
 

@@ -287,12 +287,14 @@ def merge_sums(parts: Iterable[PartialSums]) -> PartialSums:
     parts = iter(parts)
     first = next(parts, None)
     if first is None:
-        raise InputError("there is nothing to add up; a volume has at least one part.")
+        raise InputError("no part was added; a volume has at least one.")
     total = _Total(first)
     contacts = [first.contacts]
     for part in parts:
         if (part.gray_sum is None) != (first.gray_sum is None) or part.gray_bins != first.gray_bins:
-            raise InputError("some parts have gray values or gray bins that others have not; give all the same.")
+            raise InputError(
+                "some parts have gray values or gray bins and others have not; give them for all parts or for none."
+            )
         total.add(part)
         contacts.append(part.contacts)
     label, columns = total.take()

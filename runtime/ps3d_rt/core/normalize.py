@@ -123,7 +123,7 @@ def _measured(ordered: Any) -> GrayScale:
     xp = array_namespace(ordered)
     low, high = (_quantile(ordered, share) for share in CLIP)
     if low == high:
-        raise InputError(f"99 % of the volume has one gray value, {low:g}: there is nothing to see. Check the file.")
+        raise InputError(f"99 % of the volume has one gray value, {low:g}: it has no contrast. Check the file.")
     values = xp.clip(ordered, low, high)
     return GrayScale(mean=float(xp.mean(values)), std=float(xp.std(values)))
 

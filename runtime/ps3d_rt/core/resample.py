@@ -122,7 +122,7 @@ class PlaneStream:
         """
         left = self._shape[0] - self._taken
         if not 1 <= n <= left:
-            raise InputError(f"{n} planes were asked for, {left} are left; take 1 or more, up to those left.")
+            raise InputError(f"{n} planes cannot be taken, {left} are left; take 1 to {left}.")
         self._bring(self._taken)  # makes the ring at the first call
         out = array_namespace(self._ring).empty((n, *self._shape[1:]), dtype=self._ring.dtype)
         for k in range(n):
@@ -316,5 +316,6 @@ def _check(source: Zyx, shape: Zyx, zoom: Zoom, box: Box) -> None:
         raise InputError(f"zoom is {zoom}; a positive factor per axis is needed (normalized / source).")
     if not all(0 <= a < b <= n for a, b, n in zip(box.start, box.stop, shape, strict=True)):
         raise InputError(
-            f"voxels {box.start} to {box.stop} of {tuple(shape)} were asked for; take a box of 1 or more inside it."
+            f"the box {box.start} to {box.stop} is empty or not inside {tuple(shape)}; "
+            "pass a box of 1 or more voxels inside it."
         )

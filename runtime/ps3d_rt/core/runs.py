@@ -121,7 +121,7 @@ def _list_runs(
     """Give the columns of :class:`Runs`.
 
     Both walks are free of branches: a mispredicted branch at most ends of runs costs a processor more than to write a
-    run anew at every voxel.
+    run again at every voxel.
     """
     depth, height, width = shape
     none = volume.dtype.type(0)

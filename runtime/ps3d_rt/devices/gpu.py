@@ -107,7 +107,7 @@ class GpuDevice(Device):
             yield
         except self.namespace.cuda.memory.OutOfMemoryError as error:
             raise CapabilityError(
-                f"{self.name}: {limit_bytes / 2**30:.1f} GiB of its memory are not enough, or not free ({error}); "
+                f"{self.name}: {limit_bytes / 2**30:.1f} GiB of its memory are too little, or are not free ({error}); "
                 "close what else uses the GPU, raise --gpu-memory, or pass a smaller --chunk."
             ) from error
 
@@ -125,8 +125,8 @@ class GpuDevice(Device):
         """
         if run.workers > 1:
             raise InputError(
-                f"workers is {run.workers}, but a GPU has one process, and no more help; leave --workers out, "
-                "use several GPUs (--device cuda:0,cuda:1), or the CPU (--device cpu)."
+                f"workers is {run.workers}, but a GPU is used by one process, and more are of no use; "
+                "leave out --workers, use several GPUs (--device cuda:0,cuda:1), or the CPU (--device cpu)."
             )
         half, shard = run.gpu_memory_bytes // 2, run.shard
         z, y, x = run.chunk

@@ -53,10 +53,12 @@ def find_gpus() -> tuple[Gpu, ...]:
     driver = _load_driver()
     status = driver.cuInit(0)
     if status not in (0, _NO_DEVICE):
-        raise CapabilityError(f"the NVIDIA driver does not start (cuInit says error {status}); try nvidia-smi.")
+        raise CapabilityError(
+            f"the NVIDIA driver does not start (cuInit returns error {status}); run nvidia-smi to see why."
+        )
     count = 0 if status == _NO_DEVICE else _number(driver.cuDeviceGetCount)
     if count == 0:
-        raise CapabilityError("the NVIDIA driver shows no GPU; look at nvidia-smi and CUDA_VISIBLE_DEVICES.")
+        raise CapabilityError("the NVIDIA driver shows no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES.")
     version = _number(driver.cuDriverGetVersion)
     return tuple(_describe(driver, index, (version // 1000, version % 1000 // 10)) for index in range(count))
 
@@ -77,7 +79,7 @@ def find_gpu(device: str) -> Gpu:
         raise CapabilityError(f"device cuda:{index} is not there: {error}") from error
     if index >= len(gpus):
         listed = ", ".join(f"{gpu.device} ({gpu.name})" for gpu in gpus)
-        raise CapabilityError(f"device cuda:{index} is not there; this machine has {listed}.")
+        raise CapabilityError(f"device cuda:{index} does not exist; this machine has {listed}.")
     return gpus[index]
 
 
@@ -111,7 +113,9 @@ def _number(ask: Any, *arguments: int, kind: Any = ctypes.c_int) -> int:
     value = kind()
     status = ask(ctypes.byref(value), *arguments)
     if status != 0:
-        raise CapabilityError(f"the NVIDIA driver refuses to describe its GPUs (error {status}); try nvidia-smi.")
+        raise CapabilityError(
+            f"the NVIDIA driver does not describe its GPUs (error {status}); run nvidia-smi to see why."
+        )
     return int(value.value)
 
 

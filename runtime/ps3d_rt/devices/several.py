@@ -42,7 +42,9 @@ def find_devices(device: str) -> tuple[str, ...]:
     kinds = {name: gpus.find_gpu(name).identity for name in names}
     if len(set(kinds.values())) > 1:
         listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
-        raise InputError(f"a run takes several GPUs of one kind only; these are {listed}. Name one, or equal ones.")
+        raise InputError(
+            f"the GPUs of one run must be of one kind; these are {listed}. Name one GPU, or GPUs of one kind."
+        )
     return names
 
 

@@ -111,7 +111,7 @@ class EngineCache:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"its manifest cannot be read ({error})"
-        logger.warning("%s is damaged: %s; the engine is built anew.", path, why)
+        logger.warning("%s is damaged: %s; the engine is built again.", path, why)
         return None
 
     def store(self, key: EngineKey, engine: bytes, facts: Mapping[str, Any]) -> CachedEngine:

@@ -76,12 +76,12 @@ def choose(bundle: ModelBundle, cpu: Mapping[str, Any], threads: int, open_in: O
     except FileNotFoundError:
         logger.info("trying %s on this CPU, once: about %.0f s", ", ".join(names), SECONDS + len(names))
     except (OSError, ValueError, LookupError, TypeError) as error:
-        logger.warning("%s cannot be read (%s); the precision is chosen anew.", path, error)
+        logger.warning("%s cannot be read (%s); the precision is chosen again.", path, error)
     choice = time_candidates(bundle, names, open_in)
     try:
         replace_file(path, (json.dumps({"key": key, "choice": asdict(choice)}, indent=2) + "\n").encode())
     except InputError as error:
-        logger.warning("the precision will be chosen anew in the next run: %s", error)
+        logger.warning("the precision will be chosen again in the next run: %s", error)
     return choice
 
 

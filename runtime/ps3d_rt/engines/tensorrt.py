@@ -81,7 +81,7 @@ class TensorRtEngine(Engine):
             engine = self._runtime.deserialize_cuda_engine(cached.path.read_bytes())
             if engine is not None:
                 return cached, engine
-            logger.warning("%s does not load (%s); the engine is built anew", cached.path, log.error)
+            logger.warning("%s does not load (%s); the engine is built again", cached.path, log.error)
         cached = build_into(cache, key, onnx_path)
         engine = self._runtime.deserialize_cuda_engine(cached.path.read_bytes())
         if engine is None:
@@ -232,7 +232,7 @@ def _kernels(config: Any, cached: CachedEngine, gpu: Gpu) -> Any:
     kernels = config.create_runtime_cache()
     path = kernels_path(cached, gpu)
     if path.exists() and not kernels.deserialize(path.read_bytes()):
-        logger.info("%s is of another driver or version; kernels are compiled anew", path)
+        logger.info("%s is of another driver or version; kernels are compiled again", path)
     config.set_runtime_cache(kernels)
     return kernels
 

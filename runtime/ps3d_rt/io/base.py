@@ -92,7 +92,7 @@ class Volume(ABC):
         """
         if not all(0 <= a <= b <= n for a, b, n in zip(box.start, box.stop, self.shape, strict=True)):
             raise InputError(
-                f"{self.source}: a box {box.start} to {box.stop} was asked for; "
+                f"{self.source}: the box {box.start} to {box.stop} cannot be read; "
                 f"it must lie between (0, 0, 0) and {self.shape}."
             )
         out = np.empty(box.shape, self.dtype)
@@ -244,7 +244,8 @@ def check_dtype(dtype: np.dtype[Any], source: str) -> np.dtype[Any]:
     """Accept an integer, a float up to 64 bit, or bool; InputError otherwise."""
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise InputError(
-            f"{source}: the voxels are {dtype}; allowed are bool, integers and floats up to 64 bit: convert the volume."
+            f"{source}: the voxels are {dtype}; the allowed types are bool, integers and floats up to 64 bit: "
+            "convert the volume."
         )
     return dtype
 

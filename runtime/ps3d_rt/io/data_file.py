@@ -39,14 +39,14 @@ def named_in(header: Path, name: str) -> Path:
         InputError: if it lies elsewhere, is not there, or the name is none.
     """
     if not name.isprintable() or not name:
-        raise InputError(f"{header}: names the data file {name!r}, which cannot be a name; correct the header.")
+        raise InputError(f"{header}: names the data file {name!r}, which is not a valid file name; correct the header.")
     folder = header.parent.resolve()
     try:
         file = (folder / name.replace("\\", "/")).resolve()
         is_there = file.is_file()
     except OSError as error:
         raise InputError(
-            f"{header}: names the data file '{name[:80]}', which cannot be looked up; correct the header "
+            f"{header}: names the data file '{name[:80]}', which is not a valid path; correct the header "
             f"— {error.strerror}."
         ) from error
     if not file.is_relative_to(folder):
@@ -70,7 +70,7 @@ def several_names(header: Path, named: str, lines: Sequence[str]) -> list[str] |
     if re.fullmatch(r"LIST(\s+\d+)?", named, re.IGNORECASE):
         if names := [line.strip() for line in lines if line.strip()]:
             return names
-        raise InputError(f"{header}: announces a list of data files, and none follows; correct the header.")
+        raise InputError(f"{header}: promises a list of data files, but none follows; correct the header.")
     if "%" not in named:
         return None
     match = _PATTERN.fullmatch(named)

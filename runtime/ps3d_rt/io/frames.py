@@ -30,7 +30,7 @@ def read_frame(path: Path) -> dict[str, NDArray[Any]]:
     """Read the columns of a parquet file; null becomes NaN.
 
     Raises:
-        InputError: if the file is missing or is no parquet.
+        InputError: if the file is missing or is not parquet.
     """
     try:
         rows = parquet.read_table(path)

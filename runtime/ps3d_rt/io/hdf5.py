@@ -111,7 +111,7 @@ def _check_signature(path: Path) -> None:
         if file.read(4) == b"\x0e\x03\x13\x01":
             raise InputError(f"{path}: is HDF4, an older format; convert it to HDF5 (h4toh5).")
     if not h5py.is_hdf5(path):
-        raise InputError(f"{path}: is no HDF5 file, or its start is damaged; copy or export it again.")
+        raise InputError(f"{path}: is not an HDF5 file, or its start is damaged; copy or export it again.")
 
 
 def _open_dataset(file: h5py.File, path: Path, file_path: Path, inside: str, spacing_mm: SpacingMm | None) -> Volume:
@@ -160,7 +160,7 @@ def _find(file: h5py.File, path: Path, inside: str) -> h5py.Dataset:
         listed = ", ".join([*names[:_MOST_LISTED], *(["…"] if len(names) > _MOST_LISTED else [])]) or "none"
         what = f"there is no dataset {inside}" if inside else f"{len(names)} datasets have three axes"
         broken = "".join(f" The link {link}." for link in loose[:_MOST_LISTED])
-        raise InputError(f"{path}: {what}; give one as {path.name}:/NAME. Found are: {listed}.{broken}")
+        raise InputError(f"{path}: {what}; give one as {path.name}:/NAME. The file has: {listed}.{broken}")
     elsewhere = [source.file_name for source in dataset.virtual_sources()] if dataset.is_virtual else []
     elsewhere += [name for name, _, _ in dataset.external or ()]
     if dataset.file.filename != file.filename:

@@ -22,7 +22,7 @@ _FINEST = "DataSet/ResolutionLevel 0"
 
 
 def imaris_channel(file: h5py.File, path: Path) -> h5py.Group | None:
-    """Return the group of the only channel of the finest level; None if this is no Imaris file.
+    """Return the group of the only channel of the finest level; None if this is not an Imaris file.
 
     Raises:
         InputError: if there are several channels or time points.

@@ -52,7 +52,7 @@ def numbers_in(values: dict[str, str], key: str, source: str) -> list[float]:
     try:
         return [float(part.replace(",", ".")) for part in found.split()]
     except ValueError:
-        raise InputError(f"{source}: {key} is '{found}', which is no number; correct it.") from None
+        raise InputError(f"{source}: {key} is '{found}', which is not a number; correct it.") from None
 
 
 def number_in(values: dict[str, str], key: str, source: str) -> float:
@@ -80,7 +80,9 @@ def counts_in(values: dict[str, str], key: str, source: str) -> list[int]:
     """Give the whole numbers at ``key``; InputError if it is missing or holds something else."""
     found = numbers_in(values, key, source)
     if any(number != number // 1 for number in found):
-        raise InputError(f"{source}: {key} is '{value_in(values, key, source)}', which is no whole number: correct it.")
+        raise InputError(
+            f"{source}: {key} is '{value_in(values, key, source)}', which is not a whole number: correct it."
+        )
     return [int(number) for number in found]
 
 

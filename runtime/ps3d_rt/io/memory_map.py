@@ -128,4 +128,4 @@ def inflated(file: Readable) -> Iterator[bytes]:
                 yield block
             part = stream.unconsumed_tail
     if not stream.eof:
-        raise EOFError("the compressed data end too early")
+        raise EOFError("the compressed data end too soon")

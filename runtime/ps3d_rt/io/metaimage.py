@@ -123,7 +123,7 @@ def _dtype_of(tags: Mapping[str, str], path: Path) -> np.dtype[Any]:
     dtype, channels = _TYPES.get(tags["ElementType"]), tags.get("ElementNumberOfChannels", "1")
     if dtype is None or channels != "1":
         raise InputError(
-            f"{path}: found {channels} channels of {tags['ElementType']}; a volume has one gray value a voxel, "
+            f"{path}: found {channels} channels of {tags['ElementType']}; a volume has one gray value per voxel, "
             f"of type {', '.join(_TYPES)}: save one channel."
         )
     if tags.get("BinaryData", "True").lower() == "false":

@@ -43,7 +43,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
                 image = nibabel.load(path)
             except ImageFileError as error:
                 raise InputError(
-                    f"{path}: is no NIfTI file, or its start is damaged; copy or export it again{words_of(error)}."
+                    f"{path}: is not a NIfTI file, or its start is damaged; copy or export it again{words_of(error)}."
                 ) from error
         if not isinstance(image, nibabel.Nifti1Image):
             raise InputError(f"{path}: found {type(image).__name__}; a .nii file must be NIfTI 1 or 2.")
@@ -98,7 +98,8 @@ def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
         header.set_data_dtype(dtype)
     except HeaderDataError as error:
         raise InputError(
-            f"{volume.source}: NIfTI cannot hold {volume.dtype}; allowed are bool, integers, float32 and float64."
+            f"{volume.source}: NIfTI cannot hold {volume.dtype}; the allowed types are bool, integers, "
+            "float32 and float64."
         ) from error
     header.set_data_shape((x, y, z))
     if volume.spacing_mm is not None:

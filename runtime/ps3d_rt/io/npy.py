@@ -35,7 +35,7 @@ def _check_header(path: Path) -> None:
     """Refuse what would have to be unpickled, which can run any program: dictionaries and lists."""
     with read_errors(str(path), "the NumPy header"), path.open("rb") as file:
         if file.read(6) != b"\x93NUMPY":
-            raise InputError(f"{path}: is no NumPy file, or its start is damaged; copy or export the file again.")
+            raise InputError(f"{path}: is not a NumPy file, or its start is damaged; copy or export the file again.")
         if b"'|O'" not in file.read(_LONGEST_HEADER):
             return
     what = "the _seg.npy of cellpose, a dictionary" if path.stem.endswith("_seg") else "a pickled Python object"

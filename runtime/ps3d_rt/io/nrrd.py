@@ -49,7 +49,9 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     shape = check_shape((axes[2].size, axes[1].size, axes[0].size), str(path))
     dtype, encoding = _dtype_of(header), header.text("encoding")
     if encoding not in _OPENERS:
-        raise InputError(f"{path}: the encoding is {encoding}; read are {', '.join(_OPENERS)}: save it as raw.")
+        raise InputError(
+            f"{path}: the encoding is {encoding}; the supported ones are {', '.join(_OPENERS)}: save it as raw."
+        )
     stated = spacing_that_counts(spacing_mm, lambda: _spacing_of(header, axes), str(path))
     named = header.fields.get("datafile")
     several = None if named is None else several_names(path, named, header.lines)

@@ -104,13 +104,15 @@ def read_header(file: IO[bytes], path: Path) -> NrrdHeader:
     """Read up to the empty line that ends the header, or the end of a detached one.
 
     Raises:
-        InputError: if it is no NRRD header.
+        InputError: if it is not an NRRD header.
     """
     magic = file.readline(_LONGEST_LINE).rstrip().removeprefix(codecs.BOM_UTF8)
     if not magic.startswith(b"NRRD"):
         raise InputError(f"{path}: does not start with NRRD as a NRRD file does; check what it is.")
     if not re.fullmatch(rb"NRRD000[1-5]", magic):
-        raise InputError(f"{path}: is NRRD of version {header_text(magic[4:12])!r}; read are 1 to 5: save it as 5.")
+        raise InputError(
+            f"{path}: is NRRD of version {header_text(magic[4:12])!r}; versions 1 to 5 are supported: save it as 5."
+        )
     fields: dict[str, str] = {}
     lines: list[str] = []
     for _ in range(_MOST_LINES):
@@ -129,7 +131,7 @@ def read_header(file: IO[bytes], path: Path) -> NrrdHeader:
             continue
         if not colon:
             raise InputError(
-                f"{path}: the NRRD header has the line '{line[:80]}', which is no field; "
+                f"{path}: the NRRD header has the line '{line[:80]}', which is not a field of the format; "
                 "correct it, or copy or export the file again."
             )
         fields[name.replace(" ", "").lower()] = value.strip()
@@ -145,8 +147,8 @@ def spatial_axes(axes: list[Axis], path: Path) -> list[Axis]:
     for axis in axes:
         if axis.size > 1 and (_VALUES.search(axis.kind) or axis.kind == "time"):
             raise InputError(
-                f"{path}: an axis of kind '{axis.kind}' has {axis.size} entries; a volume has one gray value a voxel: "
-                "save one channel and one time point."
+                f"{path}: an axis of kind '{axis.kind}' has {axis.size} entries; a volume has one gray value per "
+                "voxel: save one channel and one time point."
             )
     # Axes that are not of space go first, then the slowest.
     order = sorted(range(len(axes)), key=lambda index: (_is_of_space(axes[index]), -index))

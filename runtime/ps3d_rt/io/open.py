@@ -46,7 +46,7 @@ def open_volume(
     try:
         is_there = file.exists()
     except OSError as error:  # a name that is none here
-        raise InputError(f"{file}: cannot be looked up; check the path — {error.strerror}.") from error
+        raise InputError(f"{file}: is not a valid path; check the path — {error.strerror}.") from error
     if not is_there:
         raise InputError(f"{file}: there is no such file or folder; check the path.")
     if file.is_file() and not file.stat().st_size:
@@ -118,7 +118,7 @@ def _format_of(path: Path) -> str:
     if ending is None:
         allowed = ", ".join(FORMATS)
         raise InputError(
-            f"{path}: a file of type '{path.suffix}' cannot be read; allowed are {allowed} (a folder) "
+            f"{path}: a file of type '{path.suffix}' cannot be read; readable types are {allowed} (a folder) "
             "and a folder of slices: convert it to one of them. If it holds raw voxels, pass --shape and --dtype."
         )
     return FORMATS[ending]

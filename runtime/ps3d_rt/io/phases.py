@@ -28,14 +28,14 @@ def read_phases(path: Path) -> PhaseList:
     """Read phases.
 
     Raises:
-        InputError: if the file is missing, is no JSON, or its phases make no sense.
+        InputError: if the file is missing, is not JSON, or its phases make no sense.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path} is not there; `ps3d-rt minerals OUT --phases auto:N` proposes phases.") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON; correct it, or propose phases anew – {error}") from error
+        raise InputError(f"{path} cannot be read as JSON; correct it, or propose phases again – {error}") from error
     return PhaseList.from_json(content, str(path))
 
 

@@ -48,7 +48,7 @@ def open_raw(
     described = path.suffix.lower() in DESCRIPTIONS
     if shape is not None or dtype is not None or offset_bytes is not None:
         if described:
-            raise InputError(f"{path}: says shape and dtype itself; give the raw file to say otherwise.")
+            raise InputError(f"{path}: this file states shape and dtype; to use others, open the raw file itself.")
         if shape is None or dtype is None:
             raise InputError(f"{path}: {_PASS_BOTH}.")
         return _mapped(RawLayout(None, path, check_shape(shape, "shape"), dtype, offset_bytes or 0), path, spacing_mm)

@@ -80,9 +80,9 @@ def find_samples(folder: Path) -> Iterator[LabelledScan]:
     except FileNotFoundError as error:
         raise InputError(f"{listing} is not there; {_LAYOUT}.") from error
     except OSError as error:
-        raise InputError(f"{listing} cannot be read; look after it – {error.strerror or error}") from error
+        raise InputError(f"{listing} cannot be read; check the file – {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # no text, or no JSON
-        raise InputError(f"{listing} is no JSON; {_LAYOUT} – {error}") from error
+        raise InputError(f"{listing} is not JSON; {_LAYOUT} – {error}") from error
     if not isinstance(metadata, dict) or not metadata:
         raise InputError(f"{listing} names no sample; {_LAYOUT}.")
     for name, entry in metadata.items():

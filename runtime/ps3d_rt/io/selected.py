@@ -106,7 +106,7 @@ def _box(roi: Roi, volume: Volume) -> Box:
     if not all(0 <= a < b <= n for (a, b), n in zip(ends, volume.shape, strict=True)):
         told = ",".join(f"{a}:{b}" for a, b in ends)
         allowed = ",".join(f"0:{n}" for n in volume.shape)
-        raise InputError(f"{volume.source}: the roi is {told}; it must be a box in {allowed}, z,y,x.")
+        raise InputError(f"{volume.source}: the roi is {told}; it must lie inside {allowed}, z,y,x.")
     (z, d), (y, h), (x, w) = ends
     return Box((z, y, x), (d, h, w))
 

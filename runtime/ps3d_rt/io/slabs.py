@@ -81,7 +81,8 @@ def stored_as(volume: Volume, names: Mapping[str, _Name], kind: str) -> tuple[np
     name = names.get(dtype.str[1:])
     if name is None:
         raise InputError(
-            f"{volume.source}: {kind} cannot hold {volume.dtype}; allowed are bool, integers, float32 and float64."
+            f"{volume.source}: {kind} cannot hold {volume.dtype}; the allowed types are bool, integers, "
+            "float32 and float64."
         )
     return dtype, name
 

@@ -63,7 +63,7 @@ def stated_spacing(
     z, y, x = (None if factor is None else size * factor for size, factor in zip(known, mm, strict=True))
     if z is None or y is None or x is None:
         named = ", ".join(repr(unit) for unit in dict.fromkeys(units) if unit is not None)
-        unit = f"the unit {named}, which is no length" if named else "no unit"
+        unit = f"the unit {named}, which is not a length" if named else "no unit"
         return StatedSpacing(None, (f"{said} and {unit}: pass --spacing in mm.",))
     warning = f"{said} in {units[0]}, as programs do that do not know it: check it, or pass --spacing in mm."
     return StatedSpacing((z, y, x), (warning,) if is_default else ())

@@ -129,10 +129,10 @@ def _stored(
 
 
 def check_start(path: Path) -> None:
-    """Refuse what is no TIFF file."""
+    """Refuse what is not a TIFF file."""
     with path.open("rb") as file:
         if file.read(4) not in _STARTS:
-            raise InputError(f"{path}: is no TIFF file, or its start is damaged; copy or export it again.")
+            raise InputError(f"{path}: is not a TIFF file, or its start is damaged; copy or export it again.")
 
 
 def check_whole(tif: tifffile.TiffFile, path: Path) -> None:
@@ -170,8 +170,8 @@ def _check_inside(file_bytes: int, offsets: Iterable[int], sizes_bytes: Iterable
 
 
 def check_gray(axes: str, shape: tuple[int, ...], path: Path) -> None:
-    """Check that a page or series, in tifffile's letters for axes, has one gray value a voxel."""
-    for letter, what in (("S", "colour samples a pixel"), ("C", "channels"), ("T", "time points (frames)")):
+    """Check that a page or series, in tifffile's letters for axes, has one gray value per voxel."""
+    for letter, what in (("S", "colour samples per pixel"), ("C", "channels"), ("T", "time points (frames)")):
         if letter not in axes:
             continue
         count = shape[axes.index(letter)]
@@ -181,7 +181,7 @@ def check_gray(axes: str, shape: tuple[int, ...], path: Path) -> None:
                 f"; if they are slices, set slices (z) to {count} and the others to 1 in ImageJ (Image > Properties), "
                 "and save it again"
             )
-        raise InputError(f"{path}: found {count} {what}; a volume has one gray value a voxel: {cure}.")
+        raise InputError(f"{path}: found {count} {what}; a volume has one gray value per voxel: {cure}.")
 
 
 def _shape_of(tif: tifffile.TiffFile, path: Path) -> tuple[int, ...]:
@@ -248,7 +248,7 @@ def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
         if volume.dtype.name not in _OME_DTYPES:
             raise InputError(
                 f"{volume.name}: a TIFF of {volume.dtype} cannot hold the spacing; "
-                f"allowed are {', '.join(_OME_DTYPES)}: convert the array or write zarr."
+                f"the types that can are {', '.join(_OME_DTYPES)}: convert the array or write zarr."
             )
         for axis, size in zip("ZYX", volume.spacing_mm, strict=True):
             metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "mm"}

@@ -81,7 +81,7 @@ def calibrated(volume: Volume, imagej: Mapping[str, Any] | None) -> Volume:
     intercept, slope = decimal_number(str(imagej.get("c0", "0"))), decimal_number(str(imagej.get("c1", "1")))
     if function != _STRAIGHT_LINE or not np.isfinite([intercept, slope]).all() or not slope:
         volume.warn(
-            f"{volume.source}: ImageJ gives the gray values a calibration that is no straight line; the stored numbers "
+            f"{volume.source}: ImageJ gives the gray values a calibration that is not linear; the stored numbers "
             "are taken."
         )
         return volume

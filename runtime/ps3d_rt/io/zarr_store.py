@@ -48,7 +48,7 @@ class ZarrStore:
         array = self._open(name)
         if (shape_of(array), array.dtype) != (self.shape, np.dtype(dtype)):
             raise InputError(
-                f"{self.folder / name}: the array is {array.shape} {array.dtype}, needed is {self.shape} "
+                f"{self.folder / name}: the array is {array.shape} {array.dtype}, this run needs {self.shape} "
                 f"{np.dtype(dtype)}: it belongs to another run; remove {self.folder} and start again."
             )
 

@@ -109,7 +109,7 @@ def read_box(array: zarr.Array[Any], box: Box) -> NDArray[Any]:
     """
     if not all(0 <= a <= b <= n for a, b, n in zip(box.start, box.stop, shape_of(array), strict=True)):
         raise InputError(
-            f"{array.store_path}: a box {box.start} to {box.stop} was asked for; "
+            f"{array.store_path}: the box {box.start} to {box.stop} cannot be read; "
             f"it must lie between (0, 0, 0) and {array.shape}."
         )
     with read_errors(

@@ -44,7 +44,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         raise InputError(f"{path}: holds projections, not slices; reconstruct them, and give the .txm.")
     with read_errors(str(path), "the file"), ExitStack() as on_error:
         if not olefile.isOleFile(path):
-            raise InputError(f"{path}: is no Zeiss file (OLE), or its start is damaged; copy or export it again.")
+            raise InputError(f"{path}: is not a Zeiss file (OLE), or its start is damaged; copy or export it again.")
         _check_tables(path)
         ole = on_error.enter_context(olefile.OleFileIO(path))
         _check_whole(ole, path)
@@ -52,7 +52,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         width, height, code = (int(_value(ole, name, "<I", path)) for name in ("ImageWidth", "ImageHeight", "DataType"))
         if code not in _TYPES:
             known = ", ".join(f"{code} ({dtype.name})" for code, dtype in _TYPES.items())
-            raise InputError(f"{path}: DataType is {code}; known are {known}: export the volume as TIFF.")
+            raise InputError(f"{path}: DataType is {code}; the known ones are {known}: export the volume as TIFF.")
         dtype, shape = _TYPES[code], check_shape((len(names), height, width), str(path))[1:]
         for name in names:
             _check_size(ole.get_size(name), shape, dtype, f"{path}: {name}")
@@ -125,7 +125,7 @@ def _check_tables(path: Path) -> None:
     end = max((place + 2 for place in (first, small, more, *tables) if place < _SPECIAL), default=0) << min(shift, 12)
     if size_bytes < (needed := max(end, _HEAD_BYTES)):
         raise InputError(
-            f"{path}: has {size_bytes} bytes, its header speaks of {needed}: it is cut short; copy it again."
+            f"{path}: has {size_bytes} bytes, its header promises {needed}: it is cut short; copy it again."
         )
 
 
@@ -134,7 +134,9 @@ def _check_whole(ole: Any, path: Path) -> None:
     used = np.flatnonzero(np.asarray(ole.fat, np.uint32) != _FREE)
     end, size_bytes = (int(used[-1]) + 1) * ole.sector_size if used.size else 0, path.stat().st_size
     if size_bytes <= end:
-        raise InputError(f"{path}: has {size_bytes} bytes, more than {end} are in use: it is cut short; copy it again.")
+        raise InputError(
+            f"{path}: has {size_bytes} bytes, its tables refer to bytes up to {end}: it is cut short; copy it again."
+        )
 
 
 def _check_size(size_bytes: int, shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:

@@ -99,7 +99,7 @@ def look_at_gray(
     if embedding is not None and model.gray_scheme != "embedding":
         raise InputError(
             f"the model {model.name!r} does not count gray values from the embedding (its gray_scheme is "
-            f"{model.gray_scheme!r}); leave out --embedding, or use a model that does."
+            f"{model.gray_scheme!r}); leave out --embedding, or use a model with the scheme embedding."
         )
     parts, outside = leave_out_constant(_sample(volume, on_progress), volume.shape)
     upright = [replace(part, voxels=-part.voxels.astype(np.float64)) for part in parts] if dark else parts
@@ -124,7 +124,10 @@ def _chosen(
     if model.gray_mean is not None and model.gray_std is not None:
         scale = GrayScale(model.gray_mean, model.gray_std, model.gray_floor)
         if dark:
-            raise InputError(f"the model {model.name!r} has gray values of its own; --dark needs a model without.")
+            raise InputError(
+                f"the model {model.name!r} scales gray values by constants of its training; "
+                "--dark needs a model that scales them per volume."
+            )
         return scale, GrayBins.from_scale(scale)
     # What the network is shown ends at the ceiling; what is measured does not.
     plain, scale = gray_scales(values, model.gray_ceiling)

@@ -2,8 +2,8 @@
 
 1. :func:`measure_box`: bring the labels of a box to the source grid and sum up its particles.
 2. The sums are merged. A particle becomes a row after the last box that may hold it (:func:`last_boxes`).
-3. Ids are given anew, in raster order of the first voxels on the source grid. So they have no gaps, although a particle
-   may have no voxel on a source grid that is coarser.
+3. Ids are given again, in raster order of the first voxels on the source grid. So there are no gaps, although a
+   particle may have no voxel on a source grid that is coarser.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ class LabelSource:
         """Raise an InputError if no orientation of ``shape`` fits into ``sides``, these labels at ``size_voxels``."""
         if any(n > side for n, side in zip(sorted(shape), sorted(sides), strict=True)):
             raise InputError(
-                f"a sample of {shape} voxels was asked for, and {self.name} has {tuple(sides)} at a mean particle "
-                f"diameter of {size_voxels:.1f} voxels; choose a smaller shape or larger particles."
+                f"a sample of {shape} voxels does not fit into {self.name}, which has {tuple(sides)} at a mean "
+                f"particle diameter of {size_voxels:.1f} voxels; choose a smaller shape or larger particles."
             )
 
     def sample(self, spec: SampleSpec) -> SimulatedSample:

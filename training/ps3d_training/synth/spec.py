@@ -170,5 +170,5 @@ class SampleSpec:
             raise InputError("fines_size must be in (0, 1]; pore_voxels and mottle_voxels must be above 0.")
         if not 2 <= self.bits <= 16 or not 0 <= self.clipped < 0.5:
             raise InputError(
-                f"bits is {self.bits} and clipped {self.clipped}; allowed are 2 to 16, and 0 to below 0.5."
+                f"bits is {self.bits} and clipped {self.clipped}; bits must be 2 to 16, and clipped 0 to below 0.5."
             )

@@ -33,7 +33,7 @@ class AnchoredBins:
 
     def __post_init__(self) -> None:
         if not (isfinite(self.low) and isfinite(self.high) and self.low < self.high and self.knee > 0):
-            raise InputError(f"gray bins reach from {self.low} to {self.high}; there is nothing between.")
+            raise InputError(f"gray bins reach from {self.low} to {self.high}; the upper end must lie above the lower.")
 
     @classmethod
     def for_values(cls, top: float, noise: float) -> AnchoredBins:

@@ -88,7 +88,7 @@ def fit(pure: NDArray[np.integer], phases: PhaseList, scale: AnchoredScale, bins
         peak, width = _peak(counts, centres)
         if not phase.low <= peak <= phase.high:
             raise InputError(
-                f"{phase.name} is to range from {phase.low:g} to {phase.high:g} above the embedding, and the voxels "
+                f"{phase.name} has the range {phase.low:g} to {phase.high:g} above the embedding, but the voxels "
                 f"nearest to it have their peak at {peak:.4g}; move the range so that it holds its peak, or leave the "
                 "phase out."
             )

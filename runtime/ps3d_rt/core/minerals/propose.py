@@ -76,10 +76,10 @@ def propose(
         unit: of the scale.
 
     Raises:
-        InputError: if nothing is flat, or ``most`` is no number of phases.
+        InputError: if nothing is flat, or ``most`` is not a number of phases.
     """
     if not 1 <= most <= MOST_PHASES:
-        raise InputError(f"at most {most} phases are asked for; the number must be 1 to {MOST_PHASES}.")
+        raise InputError(f"the greatest number of phases is {most}; it must be 1 to {MOST_PHASES}.")
     counts, centres = np.asarray(histogram, np.float64).copy(), bins.centres()
     counts[centres < 3 * scale.noise] = 0
     if counts.sum() < _LEAST_VOXELS:

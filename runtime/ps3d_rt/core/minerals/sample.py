@@ -2,7 +2,7 @@
 
 Every statistic is computed from the particles and how much each counts (:func:`ps3d_rt.core.distribution.edge_weights`:
 those that a face cuts are left out, and the larger one of the others is, the more it counts). Intervals come from
-particles drawn anew 0, 1, 2 … times (Poisson of mean 1), :data:`DRAWS` times over, each draw with its shares moved by
+particles drawn again 0, 1, 2 … times (Poisson of mean 1), :data:`DRAWS` times over, each draw with its shares moved by
 their errors; so they hold for the material that the sample was taken from.
 """
 

@@ -118,7 +118,7 @@ def _is_dicom(path: Path) -> bool:
 def _images(pydicom: ModuleType, path: Path) -> tuple[list[Place], bool]:
     """Read the headers of the frames of a file, none if it holds no image, and whether they have lost detail."""
     if not _is_dicom(path):
-        raise InputError(f"{path}: is no DICOM file, or its start is damaged; copy or export it again.")
+        raise InputError(f"{path}: is not a DICOM file, or its start is damaged; copy or export it again.")
     with _readable(pydicom, path, "the DICOM header"), path.open("rb") as file:
         data = pydicom.dcmread(file, stop_before_pixels=True)
         if data.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY:
@@ -135,7 +135,7 @@ def _images(pydicom: ModuleType, path: Path) -> tuple[list[Place], bool]:
 def _check_gray(data: Any, path: Path) -> None:
     kind = data.get("PhotometricInterpretation", "MONOCHROME2")
     if int(data.get("SamplesPerPixel", 1)) != 1 or not kind.startswith("MONOCHROME"):
-        raise InputError(f"{path}: found colour ({kind}); a volume has one gray value a voxel: export it in gray.")
+        raise InputError(f"{path}: found colour ({kind}); a volume has one gray value per voxel: export it in gray.")
 
 
 def _check_whole(file: IO[bytes], data: Any, count: int, path: Path) -> None:

@@ -160,7 +160,10 @@ def _even_step(places: Sequence[float], names: Sequence[str], source: str, by: s
     for index, step in enumerate(steps):
         pair, unit = f"{names[index]} and {names[index + 1]}", " mm" if by == "position" else ""
         if step < 1e-3 * usual or usual <= 0:
-            raise InputError(f"{source}: {pair} have the same {by}; a slice is there once: remove what is no slice.")
+            raise InputError(
+                f"{source}: {pair} have the same {by}; every slice may occur once: "
+                "remove the files that are not slices."
+            )
         if abs(step - usual) > _UNEVEN * usual:
             missing = round(step / usual) - 1
             what = f"{missing} missing" if missing > 0 else "uneven steps"

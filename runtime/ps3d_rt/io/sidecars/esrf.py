@@ -29,7 +29,7 @@ def read_info(path: Path, data: Path | None) -> RawLayout:
     said = ini_sections("\n".join(lines))[" "]
     order = said.get("byteorder", "LOWBYTEFIRST").strip().upper()
     if order not in _ORDERS:
-        raise InputError(f"{path}: BYTEORDER is '{order}'; known are {' and '.join(_ORDERS)}.")
+        raise InputError(f"{path}: BYTEORDER is '{order}'; it must be {' or '.join(_ORDERS)}.")
     shape = shape_from_xyz([count_in(said, f"NUM_{axis}", source) for axis in "XYZ"], source)
     raw = data or named_in(path, path.name[: -len(path.suffix)])
     dtype, remark = dtype_by_size(raw, shape, _TYPES, path)

@@ -21,7 +21,7 @@ def read_json(path: Path, data: Path | None) -> RawLayout:
     try:
         said = json.loads(path.read_bytes())  # finds out the encoding
     except ValueError as error:
-        raise InputError(f"{path}: is no JSON; write it anew, such as {_EXAMPLE}{words_of(error)}.") from error
+        raise InputError(f"{path}: is not JSON; write it again, such as {_EXAMPLE}{words_of(error)}.") from error
     known = {"shape", "dtype", "spacing_mm", "offset_bytes"}
     if not isinstance(said, dict) or not {"shape", "dtype"} <= said.keys() <= known:
         raise InputError(

@@ -26,7 +26,7 @@ def read_pcr(path: Path, data: Path | None) -> RawLayout:
     code = value_in(said, "Format", source)
     if code not in _TYPES:
         raise InputError(
-            f"{path}: the voxels have Format={code}; known are 1 and 3 (8 bit), 5 (16 bit), 10 (float): "
+            f"{path}: the voxels have Format={code}; the known ones are 1 and 3 (8 bit), 5 (16 bit), 10 (float): "
             "pass --shape and --dtype with the .vol file."
         )
     named = PureWindowsPath(said.get("vol_file", "")).name or path.with_suffix(".vol").name

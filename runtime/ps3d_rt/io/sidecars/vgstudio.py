@@ -44,7 +44,7 @@ def read_vgi(path: Path, data: Path | None) -> RawLayout:
     kind = value_in(file, "Datatype", source).lower(), value_in(file, "BitsPerElement", source)
     if kind not in _TYPES:
         allowed = ", ".join(" ".join(pair) for pair in _TYPES)
-        raise InputError(f"{path}: the voxels are {' '.join(kind)} bit; allowed are {allowed}.")
+        raise InputError(f"{path}: the voxels are {' '.join(kind)} bit; the allowed types are {allowed}.")
     geometry = next(
         (group["geometry"] for group in sections.values() if "resolution" in group.get("geometry", {})), None
     )

@@ -27,7 +27,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     """
     files = sorted(file for file in path.iterdir() if not file.is_dir() and not file.name.startswith("."))
     if lost := [file.name for file in files if not file.is_file()]:
-        raise InputError(f"{path}: {lost[0]} is a link to a file that is not there; copy that file, or remove it.")
+        raise InputError(f"{path}: {lost[0]} is a link to a missing file; copy that file here, or remove the link.")
     names = [file.name for file in files]
     if dicom := dicom_files(path, names):
         _check_no_images(names, dicom, path)

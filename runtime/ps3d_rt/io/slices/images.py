@@ -22,7 +22,7 @@ from ps3d_rt.io.tiff import check_gray, check_start, check_whole
 from ps3d_rt.io.tiff_values import INVERTED, inversion_of, palette_remark
 
 _CALIBRATION = ("cf", "c0", "c1")
-_GRAY = "a volume has one gray value a voxel: save the slices as gray images of 8 or 16 bit"
+_GRAY = "a volume has one gray value per voxel: save the slices as gray images of 8 or 16 bit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _png_header(path: Path) -> SliceHeader:
     with path.open("rb") as file:
         start = file.read(33)
         if start[:8] != b"\x89PNG\r\n\x1a\n" or start[12:16] != b"IHDR":
-            raise InputError(f"{path}: is no PNG file, or its start is damaged; export it again.")
+            raise InputError(f"{path}: is not a PNG file, or its start is damaged; export it again.")
         width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
         _check_end(file, path, b"IEND\xaeB`\x82")
         if colour not in (0, 3):
@@ -124,10 +124,12 @@ def _bmp_header(path: Path) -> SliceHeader:
     with path.open("rb") as file:
         start = file.read(54)
         if start[:2] != b"BM":
-            raise InputError(f"{path}: is no BMP file, or its start is damaged; export it again.")
+            raise InputError(f"{path}: is not a BMP file, or its start is damaged; export it again.")
         pixels_at, header_bytes, width, height, _, bits, packing = struct.unpack("<IIiiHHI", start[10:34])
         if bits != 8 or packing:
-            raise InputError(f"{path}: found {bits} bit a pixel{', packed' * bool(packing)}; allowed are 8: {_GRAY}.")
+            raise InputError(
+                f"{path}: found {bits} bits per pixel{', packed' * bool(packing)}; 8 are allowed: {_GRAY}."
+            )
         size_bytes, needed = file.seek(0, 2), pixels_at + (width + -width % 4) * abs(height)
         if size_bytes < needed:
             raise InputError(f"{path}: has {size_bytes} of {needed} bytes: it is cut short; copy or export it again.")

@@ -33,7 +33,7 @@ class JpegHeader:
 def jpeg_header(file: IO[bytes], path: Path) -> JpegHeader:
     """Read the header of a JPEG file; InputError if it is colour, cut short or something else."""
     if file.read(2) != b"\xff\xd8":
-        raise InputError(f"{path}: is no JPEG file, or its start is damaged; export it again.")
+        raise InputError(f"{path}: is not a JPEG file, or its start is damaged; export it again.")
     while len(head := file.read(4)) == 4:
         mark, code, size = struct.unpack(">BBH", head)
         if mark != 0xFF:
@@ -87,7 +87,7 @@ def _enter_codestream(file: IO[bytes], path: Path) -> int:
         if size < front:
             break
         at += size
-    raise InputError(f"{path}: is no JPEG 2000 file, or its start is damaged; export it again.")
+    raise InputError(f"{path}: is not a JPEG 2000 file, or its start is damaged; export it again.")
 
 
 def _at(file: IO[bytes], at: int, count: int) -> bytes:
@@ -98,7 +98,7 @@ def _at(file: IO[bytes], at: int, count: int) -> bytes:
 def _check_gray(channels: int, path: Path) -> None:
     if channels != 1:
         raise InputError(
-            f"{path}: found {channels} colour samples a pixel; a volume has one gray value a voxel: "
+            f"{path}: found {channels} colour samples per pixel; a volume has one gray value per voxel: "
             "save the slices as gray images."
         )
 

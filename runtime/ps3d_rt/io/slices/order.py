@@ -216,7 +216,7 @@ def _gaps(column: _Column, names: Sequence[str]) -> str:
     return (
         f"the numbers of the {len(names)} slices have gaps: {', '.join(said)}{more}. A volume has every slice: "
         "copy the missing ones, or move the slices of one side of the gap elsewhere; if nothing is missing, number "
-        "them anew."
+        "them again."
     )
 
 
@@ -228,7 +228,7 @@ def _twice(columns: Sequence[_Column], names: Sequence[str]) -> str:
     if len(columns) > 1:
         return _several(list(groups.values()), "several scans")
     same = next(group for group in groups.values() if len(group) > 1)
-    return f"{_listed(same)} have the same number; a slice is there once: remove or rename one."
+    return f"{_listed(same)} have the same number; every slice may occur once: remove or rename one."
 
 
 def _several_families(names: Sequence[str]) -> str:
@@ -240,13 +240,13 @@ def _several_families(names: Sequence[str]) -> str:
     copies = list(_copies(names))
     if copies and len(copies) == len(names) - len(found[0]):
         looks = "looks" if len(copies) == 1 else "look"
-        return f"{_listed(copies)} {looks} like a copy or a variant of another slice: remove what is no slice."
+        return f"{_listed(copies)} {looks} like a copy or a variant of another slice: remove what is not a slice."
     bare = [name for name in names if not re.search("[0-9]", _stem(name))]
     if bare:
         return (
             f"{len(bare)} of {len(names)} files {'has' if len(bare) == 1 else 'have'} no number in the name "
-            f"({_listed(bare)}), so the order is not known: move what is no slice elsewhere, or rename the slices, "
-            "such as scan_0001."
+            f"({_listed(bare)}), so the order is not known: move the files that are not slices "
+            "elsewhere, or rename the slices, such as scan_0001."
         )
     return _several(found, "names of several kinds")
 

@@ -65,7 +65,7 @@ class SlicesVolume(Volume):
             if (pixels.shape, pixels.dtype.newbyteorder("=")) != (self.shape[1:], self.dtype):
                 raise InputError(
                     f"{self.source}: slice {number} is {pixels.shape} {pixels.dtype} now, it was {self.shape[1:]} "
-                    f"{self.dtype} when the folder was opened; leave the files alone while they are read."
+                    f"{self.dtype} when the folder was opened; do not change the files while they are read."
                 )
             out[index] = pixels[rows, columns]
 

@@ -52,7 +52,7 @@ def material(name: str) -> tuple[str, float]:
     """
     materials = _content()["materials"]
     if name not in materials:
-        raise InputError(f"no material is called {name}; known are {', '.join(materials)}.")
+        raise InputError(f"no material is called {name}; choose one of {', '.join(materials)}.")
     formula, density = materials[name]
     return formula, density
 
@@ -76,6 +76,6 @@ def recipe(name: str) -> Recipe:
     """
     known = _content()["recipes"] | _content()["held_out"]
     if name not in known:
-        raise InputError(f"no recipe is called {name}; known are {', '.join(known)}.")
+        raise InputError(f"no recipe is called {name}; choose one of {', '.join(known)}.")
     entry = dict(known[name])
     return Recipe(name, tuple(entry.pop("minerals").items()), **entry)

@@ -21,7 +21,7 @@ def ramp_response(length: int, kind: str) -> Array:
         InputError: if there is no such filter.
     """
     if kind not in FILTERS:
-        raise InputError(f"the filter is {kind}; allowed are {', '.join(FILTERS)}.")
+        raise InputError(f"the filter is {kind}; choose one of {', '.join(FILTERS)}.")
     at = np.minimum(np.arange(length), length - np.arange(length))
     odd = at % 2 == 1
     kernel = np.where(odd, -1 / (np.pi * np.maximum(at, 1)) ** 2, 0)

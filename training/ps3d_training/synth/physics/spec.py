@@ -60,7 +60,7 @@ class ScanSettings:
 
     def __post_init__(self) -> None:
         if self.filter not in FILTERS:
-            raise InputError(f"the filter is {self.filter}; allowed are {', '.join(FILTERS)}.")
+            raise InputError(f"the filter is {self.filter}; choose one of {', '.join(FILTERS)}.")
         if self.bits not in (8, 16) or self.views < 8 or self.noise < 0 or not 0 <= self.clipped < 0.5:
             raise InputError("bits are 8 or 16, views at least 8, noise at least 0, clipped from 0 to below 0.5.")
         if self.surround and self.surround < 1.5:
