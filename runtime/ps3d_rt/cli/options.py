@@ -33,7 +33,7 @@ GrayBins = Annotated[
     about_output(help="LOW:HIGH of the 64 bins of the gray histograms, so that samples compare; default: the scan's."),
 ]
 AsJson = Annotated[
-    bool, about_output("--json", help="Print the result as JSON; it is, too, where stdout is no terminal.")
+    bool, about_output("--json", help="Print the result as JSON; the default where stdout is not a terminal.")
 ]
 EdgeCorrection = Annotated[
     bool,
