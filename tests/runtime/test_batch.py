@@ -66,7 +66,7 @@ def test_one_engine_does_all_and_one_that_is_bad_is_named_and_skipped(
     heard = done(folder, tmp_path / "out", pool)
     (failed,) = [event for event in heard if isinstance(event, SampleFailed)]
     assert failed.name == "b"
-    assert "is no NumPy file" in failed.error
+    assert "is not a NumPy file" in failed.error
     assert pool.opened == 1
     rows = rows_of(samples(folder, *"abc"), tmp_path / "out")
     assert [(row.name, row.state, row.particles) for row in rows] == [
@@ -184,7 +184,7 @@ def test_the_command_writes_a_summary_and_ends_with_exit_code_5(cli: Any, folder
     page = (out / "summary.html").read_text()
     assert page.count("<img") == 2
     assert 'href="a/report.html"' in page
-    assert "is no NumPy file" in page
+    assert "is not a NumPy file" in page
 
 
 def test_options_for_one_scan_are_refused(cli: Any, folder: Path, tmp_path: Path) -> None:
