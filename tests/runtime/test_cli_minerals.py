@@ -90,7 +90,7 @@ def test_phases_that_do_not_fit_are_refused(cli: Any, out: Path, phases: Any, wo
     ("arguments", "words"),
     [
         ((), "phases.json is not there; `ps3d-rt minerals OUT --phases auto:N` proposes phases"),
-        (("--phases", "auto:0"), "the number must be 1 to 8"),
+        (("--phases", "auto:0"), "the greatest number of phases is 0; it must be 1 to 8"),
         (("--phases", "auto"), "auto:N with N phases at most"),
         (("--names", "quartz"), "--names is for --phases auto:N"),
         (("--phases", "auto:2", "--names", "quarz"), "quarz is not in the table of minerals; it has "),

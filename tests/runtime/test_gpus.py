@@ -81,7 +81,7 @@ def test_what_names_no_gpu_is_a_wrong_input(device: str) -> None:
     [
         (Driver(), "shows no GPU.*CUDA_VISIBLE_DEVICES"),
         (Driver(H200, init=100), "shows no GPU"),
-        (Driver(H200, init=999), "cuInit says error 999"),
+        (Driver(H200, init=999), "cuInit returns error 999"),
     ],
 )
 def test_a_driver_without_gpus_says_so(monkeypatch: pytest.MonkeyPatch, driver: Driver, says: str) -> None:

@@ -75,7 +75,7 @@ def test_a_detached_header_may_skip_the_front_of_its_data(tmp_path, skip):
         ("slice%s.raw 1 20 1", "a pattern such as"),
         ("slice%03d.raw 1 20 0", "a pattern such as"),
         ("slice%03d.raw 1 3 1", "20 slices do not lie in 3 files"),
-        ("a\0b.raw", "cannot be a name"),
+        ("a\0b.raw", "not a valid file name"),
         ("x" * 300, "is not a valid path|is not there"),
     ],
 )

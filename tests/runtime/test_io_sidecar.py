@@ -94,7 +94,7 @@ def test_what_is_given_wins(tmp_path):
     assert open_volume(tmp_path / "scan.vol", spacing_mm=0.5).spacing_mm == (0.5, 0.5, 0.5)
     volume = open_volume(tmp_path / "scan.vol", shape=(20, 33, 100), dtype="uint8")
     assert (volume.shape, volume.spacing_mm) == ((20, 33, 100), None)
-    with pytest.raises(InputError, match=r"scan\.vgi: says shape and dtype itself"):
+    with pytest.raises(InputError, match=r"scan\.vgi: this file states shape and dtype"):
         open_volume(tmp_path / "scan.vgi", shape=IMAGE.shape, dtype="uint16")
 
 

@@ -349,5 +349,5 @@ def test_wrong_arrays_and_spacings_are_refused():
         with pytest.raises(InputError, match="three positive numbers"):
             measure(labels, spacing)  # type: ignore[arg-type]
     for one, other in ((None, None), (labels, None)), ((labels, BINS), (labels, GrayBins(0, 1))):
-        with pytest.raises(InputError, match="give all the same"):
+        with pytest.raises(InputError, match="give them for all parts or for none"):
             merge_sums([partial_sums(labels, one[0], bins=one[1]), partial_sums(labels, other[0], bins=other[1])])

@@ -121,7 +121,7 @@ def test_a_phase_that_is_not_there_is_said(sample):
     with pytest.raises(InputError, match="gold was never found"):
         found_in(sample, absent)
     beside = PhaseList((Phase("quartz", 500, 900), Phase("iron ore", 2000, 4500)))
-    with pytest.raises(InputError, match=r"quartz is to range from 500 to 900 .* have their peak at 99"):
+    with pytest.raises(InputError, match=r"quartz has the range 500 to 900 .* have their peak at 99"):
         found_in(sample, beside)
 
 

@@ -50,7 +50,7 @@ def test_devices_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_devices("cuda:1,cuda:0") == ("cuda:1", "cuda:0")
     for alone in ("auto", "cpu", "cuda:7"):
         assert find_devices(alone) == (alone,)
-    with pytest.raises(InputError, match=r"one kind only; .* cuda:2 \(RTX 4090 8\.9\)"):
+    with pytest.raises(InputError, match=r"of one kind; .* cuda:2 \(RTX 4090 8\.9\)"):
         find_devices("cuda:all")
     monkeypatch.setattr(gpus, "find_gpus", lambda: three_gpus()[:2])
     assert find_devices("cuda:all") == ("cuda:0", "cuda:1")
@@ -71,7 +71,7 @@ def test_a_gpu_of_several_that_is_not_there_is_a_missing_capability() -> None:
 
 def test_worker_processes_beside_a_gpu_are_refused(fake_model: Any) -> None:
     config = PredictConfig(spacing_mm=(0.01,) * 3, particle_size_mm=0.13, overlap=0.5, workers=2)
-    with pytest.raises(InputError, match="leave --workers out"):
+    with pytest.raises(InputError, match="leave out --workers"):
         RunPlan.for_shape((64, 64, 64), 2, fake_model(), config, ("cuda:0",))
 
 
@@ -102,7 +102,7 @@ def test_two_gpus_give_the_bytes_of_one_cpu(fake_model: Any, tmp_path: Path, mon
         store = there.Store(tmp_path / "arrays", prediction.plan.shape, prediction.plan.shard)
         found = run_stages(prediction, RunStorage(store=store, labels=labels, rows=lambda most: RowsInMemory()))
         table, record = found.particles, found.record
-        with pytest.raises(InputError, match="a run in memory takes one"):
+        with pytest.raises(InputError, match="a run in memory uses one"):
             predict_volume(volume, model, engine, CONFIG)
     assert len(prediction.plan.sweeps) >= 2
     assert labels.array.tobytes() == want.labels.tobytes()

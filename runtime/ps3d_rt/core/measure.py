@@ -287,7 +287,7 @@ def merge_sums(parts: Iterable[PartialSums]) -> PartialSums:
     parts = iter(parts)
     first = next(parts, None)
     if first is None:
-        raise InputError("no part was added; a volume has at least one.")
+        raise InputError("no part was added; a volume has at least one part.")
     total = _Total(first)
     contacts = [first.contacts]
     for part in parts:

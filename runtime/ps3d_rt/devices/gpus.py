@@ -79,7 +79,7 @@ def find_gpu(device: str) -> Gpu:
         raise CapabilityError(f"device cuda:{index} is not there: {error}") from error
     if index >= len(gpus):
         listed = ", ".join(f"{gpu.device} ({gpu.name})" for gpu in gpus)
-        raise CapabilityError(f"device cuda:{index} does not exist; this machine has {listed}.")
+        raise CapabilityError(f"device cuda:{index} is not there; this machine has {listed}.")
     return gpus[index]
 
 
