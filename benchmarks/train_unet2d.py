@@ -16,19 +16,19 @@ from pathlib import Path
 
 import torch
 
-from ps3d_bench.baselines.unet2d_training import Budget, Pause, Recipe, train
+from ps3d_bench.baselines.unet2d_training import Budget, Pause, UNetRecipe, train
 from ps3d_bench.environment import environment, write_result
 from ps3d_bench.script import run_script
 
 PACKAGES = ("torch", "dynamic_network_architectures", "onnx", "onnxscript")
-RECIPE = Recipe()
+RECIPE = UNetRecipe()
 
 
 def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    recipe = Recipe(
+    recipe = UNetRecipe(
         width=options.width,
         stages=options.stages,
         side=options.side,

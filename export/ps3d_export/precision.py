@@ -40,7 +40,7 @@ SMALLEST_RANGE = 254 * 2.0**-20
 
 
 def to_fp16(model: ModelProto) -> ModelProto:
-    """Give the network's half-precision twin; types agree at every node, with a cast wherever they change.
+    """Convert a network to half precision, with a cast wherever the type changes.
 
     Args:
         model: float32, as :func:`ps3d_export.graph.read_network` gives it.

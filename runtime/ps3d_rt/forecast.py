@@ -22,7 +22,7 @@ from ps3d_rt.memory import HALO
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import run_stages
 from ps3d_rt.plan import WORK_SHARD, PredictConfig, RunPlan
-from ps3d_rt.stages.gray_scale import look_at_gray
+from ps3d_rt.stages.gray_scale import analyze_gray
 from ps3d_rt.stages.prediction import Prediction
 from ps3d_rt.stages.segment import NETWORK_ARRAYS
 from ps3d_rt.stages.storage import RowsInMemory, RunStorage
@@ -83,7 +83,7 @@ def forecast(
     with clock.stage(
         "gray scale", prod(volume.shape), len(sampled_boxes(volume.shape, volume.chunk)), "boxes"
     ) as advance:
-        gray = look_at_gray(volume, model, embedding=config.embedding, dark=config.dark, on_progress=advance)
+        gray = analyze_gray(volume, model, embedding=config.embedding, dark=config.dark, on_progress=advance)
         volume = gray.shown(volume)
     alone = replace(config, workers=1, chunk=WORK_SHARD[0])
     with (

@@ -24,7 +24,7 @@ from ps3d_rt.io.phases import UsualMineral, read_phases, usual_minerals, write_p
 from ps3d_rt.mineral_folder import FOLDER, Minerals, write_minerals
 from ps3d_rt.output import Output, open_output
 from ps3d_rt.run_record import RunRecord
-from ps3d_rt.stages.gray_scale import look_at_gray
+from ps3d_rt.stages.gray_scale import analyze_gray
 from ps3d_rt.stages.minerals import LabelledScan, MineralsFound, find_minerals, propose_phases
 from ps3d_rt.versions import versions
 
@@ -154,7 +154,7 @@ def scale_of_volume(scan: Volume, unit: Unit, embedding: float | None) -> Anchor
     Raises:
         InputError: if the scan has no contrast.
     """
-    return _scale(look_at_gray(scan, _OwnScale()).facts(), unit, embedding)
+    return _scale(analyze_gray(scan, _OwnScale()).facts(), unit, embedding)
 
 
 def _scale(facts: Mapping[str, Any], unit: Unit, embedding: float | None) -> AnchoredScale:

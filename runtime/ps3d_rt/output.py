@@ -11,7 +11,6 @@ While a run lasts, its work lies beside OUT, in ``.OUT.run``; it is kept when th
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -209,15 +208,12 @@ def _write(path: Path, text: str) -> None:
 
 
 def _begin(journal: Journal, output: Path, prediction: Prediction) -> None:
-    """Make the empty output. A run that has records but no output was killed when that had its name already."""
+    """Make the empty output, and forget the records: without an output they are of a run that was killed at its end."""
     journal.forget()
-    unfinished = output.with_name("output-unfinished")
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
-    unfinished.mkdir()
     volume, spacing_mm = prediction.volume, prediction.config.spacing_mm
-    create_labels(unfinished / f"{volume.name}.ome.zarr", volume.name, volume.shape, spacing_mm)
-    unfinished.rename(output)
+    with atomic_write(output) as unfinished:
+        unfinished.mkdir()
+        create_labels(unfinished / f"{volume.name}.ome.zarr", volume.name, volume.shape, spacing_mm)
 
 
 def report_again(

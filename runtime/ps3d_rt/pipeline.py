@@ -18,7 +18,7 @@ from ps3d_rt.io.hashed import HashedReads, place_of
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import PredictConfig, RunPlan, check_particle_size
 from ps3d_rt.stages.confidence import score_particles
-from ps3d_rt.stages.gray_scale import look_at_gray
+from ps3d_rt.stages.gray_scale import analyze_gray
 from ps3d_rt.stages.labels import write_labels
 from ps3d_rt.stages.particle_size import SizeSearch, estimate_particle_size
 from ps3d_rt.stages.particles import find_particles
@@ -100,7 +100,7 @@ def prepare(
     estimate, key, clock, voxels = None, "", Clock(on_event), prod(volume.shape)
     looked_at = HashedReads(volume)
     with clock.stage("gray scale", voxels, len(sampled_boxes(volume.shape, volume.chunk)), "boxes") as advance:
-        gray = look_at_gray(looked_at, model, embedding=config.embedding, dark=config.dark, on_progress=advance)
+        gray = analyze_gray(looked_at, model, embedding=config.embedding, dark=config.dark, on_progress=advance)
         gray = gray if config.gray_bins is None else replace(gray, bins=config.gray_bins)
         volume = gray.shown(volume)
     if model.gray_scheme == "embedding":

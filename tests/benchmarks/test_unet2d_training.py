@@ -13,9 +13,9 @@ from ps3d_bench.baselines import unet2d_training
 from ps3d_bench.baselines.unet2d import SliceNetwork
 from ps3d_bench.baselines.unet2d_training import (
     Budget,
-    Recipe,
     Training,
     TrainingScan,
+    UNetRecipe,
     build_network,
     draw_batch,
     hold_out,
@@ -30,7 +30,7 @@ from ps3d_rt.errors import InputError, Ps3dError
 from ps3d_training.synth import SampleSpec
 from ps3d_training.synth.folder import write_samples
 
-RECIPE = Recipe(width=4, stages=3, side=32, batch=2, learning_rate=0.01)
+RECIPE = UNetRecipe(width=4, stages=3, side=32, batch=2, learning_rate=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -209,8 +209,8 @@ def test_held_out_are_a_fifth_at_most_and_one_at_least():
 )
 def test_a_recipe_that_cannot_be_is_refused(wrong):
     with pytest.raises(InputError, match=f"{next(iter(wrong))}"):
-        Recipe(**wrong)
-    assert Recipe(side=64, stages=6).features == [24, 48, 96, 192, 320, 320]
+        UNetRecipe(**wrong)
+    assert UNetRecipe(side=64, stages=6).features == [24, 48, 96, 192, 320, 320]
 
 
 def test_a_budget_is_steps_or_seconds():

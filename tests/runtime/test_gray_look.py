@@ -27,7 +27,7 @@ from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.pipeline import predict_volume
 from ps3d_rt.plan import PredictConfig
-from ps3d_rt.stages.gray_scale import look_at_gray
+from ps3d_rt.stages.gray_scale import analyze_gray
 
 PATCH = (24, 24, 24)
 SHAPE = (40, 60, 60)
@@ -168,7 +168,7 @@ class _Counted(Volume):
 @pytest.mark.parametrize("chunk", [(1, 600, 600), (64, 64, 64), (16, 128, 128)])
 def test_a_look_decodes_a_few_percent_of_a_large_scan(chunk: tuple[int, int, int]) -> None:
     volume = _Counted((600, 600, 600), chunk)
-    look_at_gray(volume, bundle("volume"))
+    analyze_gray(volume, bundle("volume"))
     assert 0 < volume.decoded < 0.04 * prod(volume.shape)
 
 

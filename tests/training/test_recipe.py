@@ -11,7 +11,7 @@ import pytest
 from ps3d_training import recipe
 from ps3d_training.dataset import names_in
 from ps3d_training.plan import DATASET_NAME
-from ps3d_training.recipe import SOURCES, Recipe, Source, follow
+from ps3d_training.recipe import SOURCES, Source, TrainingRecipe, follow
 from ps3d_training.synth.physics import PhysicsSpec, random_physics_spec
 from ps3d_training.synth.spec import SampleSpec
 from ps3d_training.synth.truth import contrast_to_noise
@@ -28,7 +28,7 @@ def invisible(seed: int) -> PhysicsSpec:
     )
 
 
-def small_recipe(**changes: object) -> Recipe:
+def small_recipe(**changes: object) -> TrainingRecipe:
     sources = (Source(tiny, 0.75, 10), Source(invisible, 0.25, 50))
     plan = replace(PLAN, gray_scheme="embedding", gray_ceiling=None)
     given = {
@@ -39,7 +39,7 @@ def small_recipe(**changes: object) -> Recipe:
         "epochs": (1, 1),
         "schedule": SCHEDULE,
     }
-    return Recipe(**(given | changes))  # type: ignore[arg-type]
+    return TrainingRecipe(**(given | changes))  # type: ignore[arg-type]
 
 
 def prepared_names(work: Path) -> list[str]:

@@ -58,7 +58,7 @@ _SCHEDULE = Schedule(steps_per_epoch=100, validate_every=0, freeze_norm=10, weig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class TrainingRecipe:
     """What the bundled model is made of."""
 
     samples: int = 3000
@@ -81,7 +81,7 @@ class Recipe:
 
 
 def follow(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     work: Path,
     bundle: Path,
     *,
@@ -125,7 +125,7 @@ def follow(
     return to_bundle.export(trained, bundle, settings=recipe.settings, overwrite=True)
 
 
-def _groups(recipe: Recipe) -> Iterator[list[SampleSpec | PhysicsSpec]]:
+def _groups(recipe: TrainingRecipe) -> Iterator[list[SampleSpec | PhysicsSpec]]:
     for source in recipe.sources:
         seeds = range(source.first_seed, source.first_seed + round(source.share * recipe.samples))
         for start in range(0, len(seeds), GROUP):

@@ -48,7 +48,7 @@ VARIED_SHARE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class UNetRecipe:
     """What is trained; a checkpoint goes on only with the same."""
 
     width: int = 24
@@ -143,7 +143,7 @@ def hold_out(scans: Sequence[TrainingScan], most: int) -> tuple[list[TrainingSca
     return [scan for i, scan in enumerate(scans) if i not in away], [scans[i] for i in sorted(away)]
 
 
-def draw_batch(scans: Sequence[TrainingScan], recipe: Recipe, step: int) -> tuple[Array, Array]:
+def draw_batch(scans: Sequence[TrainingScan], recipe: UNetRecipe, step: int) -> tuple[Array, Array]:
     """Draw the crops of a step: the same ones whenever it is asked for the same step.
 
     Returns:
@@ -185,7 +185,7 @@ def vary_gray(image: Array, draw: np.random.Generator) -> Array:
     return image
 
 
-def build_network(recipe: Recipe) -> PlainConvUNet:
+def build_network(recipe: UNetRecipe) -> PlainConvUNet:
     """Build nnU-Net's plain 2-D U-Net; it gives a list of scores, the finest first."""
     return PlainConvUNet(
         input_channels=1,
@@ -254,7 +254,7 @@ class Training:
     """A network on its way; with ``Budget(steps=…)`` a stopped one ends as one that was never stopped."""
 
     def __init__(
-        self, recipe: Recipe, scans: Sequence[TrainingScan], held_out: Sequence[TrainingScan], checkpoint: Path
+        self, recipe: UNetRecipe, scans: Sequence[TrainingScan], held_out: Sequence[TrainingScan], checkpoint: Path
     ) -> None:
         self.recipe, self.scans, self.held_out, self.checkpoint = recipe, scans, held_out, checkpoint
         torch.manual_seed(recipe.seed)
@@ -383,7 +383,7 @@ def write_onnx(network: PlainConvUNet, path: Path) -> float:
 
 
 def train(
-    folder: Path, out: Path, recipe: Recipe, budget: Budget, *, held_out: int, on_pause: Callable[[Pause], None]
+    folder: Path, out: Path, recipe: UNetRecipe, budget: Budget, *, held_out: int, on_pause: Callable[[Pause], None]
 ) -> dict[str, Any]:
     """Train on the samples of ``folder`` and write the network; started again, it goes on where it was.
 

@@ -13,7 +13,7 @@ from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.memory_map import map_voxels
-from ps3d_rt.io.slices.volume import Slices, SlicesVolume
+from ps3d_rt.io.slices.volume import SliceFiles, SlicesVolume
 
 _PATTERN = re.compile(r"(.*?)%(0?)(\d{0,2})d(.*?)\s+(-?\d{1,9})\s+(-?\d{1,9})\s+(-?\d{1,9})(?:\s+\d+)?")
 """``slice_%03d.raw 0 99 1``: first, last and step, and in NRRD how many axes a file has."""
@@ -116,4 +116,4 @@ def open_several(
         return np.asarray(voxels[plane])
 
     places = [(file, plane) for file in files for plane in range(depth)]
-    return SlicesVolume(Slices(places, decode, shape[1:], dtype), spacing_mm, header)
+    return SlicesVolume(SliceFiles(places, decode, shape[1:], dtype), spacing_mm, header)

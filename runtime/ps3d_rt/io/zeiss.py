@@ -23,7 +23,7 @@ import olefile
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume, check_shape
 from ps3d_rt.io.read_errors import read_errors
-from ps3d_rt.io.slices.volume import Slices, SlicesVolume
+from ps3d_rt.io.slices.volume import SliceFiles, SlicesVolume
 from ps3d_rt.io.spacing import StatedSpacing, spacing_that_counts, stated_spacing
 
 _TYPES: dict[int, np.dtype[Any]] = {3: np.dtype("u1"), 5: np.dtype("<u2"), 10: np.dtype("<f4")}
@@ -57,7 +57,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
         for name in names:
             _check_size(ole.get_size(name), shape, dtype, f"{path}: {name}")
         decode = partial(_decode, ole, Lock(), shape, dtype, path)
-        slices = Slices(names, decode, shape, dtype.newbyteorder("="), ole.close)
+        slices = SliceFiles(names, decode, shape, dtype.newbyteorder("="), ole.close)
         stated = spacing_that_counts(spacing_mm, lambda: _spacing(ole, path), str(path))
         volume = SlicesVolume(slices, stated.spacing_mm, path)
         volume.warn(*stated.remarks)

@@ -41,7 +41,7 @@ class GrayScheme(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GrayLook:
+class GrayAnalysis:
     """What a look at the gray values of a volume found."""
 
     scale: GrayScale | EmbeddingScale
@@ -76,14 +76,14 @@ class GrayLook:
         }
 
 
-def look_at_gray(
+def analyze_gray(
     volume: Volume,
     model: GrayScheme,
     *,
     embedding: float | None = None,
     dark: bool = False,
     on_progress: Callable[[int], object] = _nobody,
-) -> GrayLook:
+) -> GrayAnalysis:
     """Find the embedding of a volume, what lies outside, and the scale of the model's scheme.
 
     Args:
@@ -107,13 +107,13 @@ def look_at_gray(
     found = find_embedding(upright, volume.shape, given=None if embedding is None else sign * embedding)
     found = replace(found, gray=sign * found.gray, air=None if found.air is None else sign * found.air)
     scale, bins = _chosen(_counted(upright), found, model, dark)
-    return GrayLook(scale=scale, bins=bins, embedding=found, outside=outside, dark=dark)
+    return GrayAnalysis(scale=scale, bins=bins, embedding=found, outside=outside, dark=dark)
 
 
 def scale_and_bins(volume: Volume, model: GrayScheme) -> tuple[GrayScale | EmbeddingScale, GrayBins]:
     """Give the gray scale of a volume under the model's scheme, and the bins of its particles' histograms."""
-    look = look_at_gray(volume, model)
-    return look.scale, look.bins
+    found = analyze_gray(volume, model)
+    return found.scale, found.bins
 
 
 def _chosen(

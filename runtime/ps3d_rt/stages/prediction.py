@@ -12,7 +12,7 @@ from ps3d_rt.engines.base import Engine
 from ps3d_rt.io.base import Volume
 from ps3d_rt.model import ModelBundle
 from ps3d_rt.plan import PredictConfig, RunPlan
-from ps3d_rt.stages.gray_scale import GrayLook
+from ps3d_rt.stages.gray_scale import GrayAnalysis
 from ps3d_rt.versions import versions
 
 Opened = tuple[Volume, ModelBundle, Engine, PredictConfig]
@@ -28,7 +28,7 @@ class Prediction:
     engine: Engine
     config: PredictConfig
     plan: RunPlan
-    gray: GrayLook
+    gray: GrayAnalysis
     scan: dict[str, Any] = field(default_factory=dict)
     """What tells the volume from any other: a run that is resumed needs it."""
     estimate: SizeEstimate | None = None
@@ -45,7 +45,7 @@ class Prediction:
 
 
 def identity_before_plan(
-    volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig, gray: GrayLook, scan: dict[str, Any]
+    volume: Volume, model: ModelBundle, engine: Engine, config: PredictConfig, gray: GrayAnalysis, scan: dict[str, Any]
 ) -> dict[str, Any]:
     """Give what is known before the particle size is; arguments as the fields of :class:`Prediction`."""
     return {

@@ -22,7 +22,7 @@ about_machine = partial(typer.Option, rich_help_panel="Machine")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class TrainingOptions:
     """As they were typed; :meth:`on` and :meth:`schedule` make of them what the training takes."""
 
     epochs: Annotated[int, about_length(help="Length of the run; a finished one can be made longer.", min=1)] = (

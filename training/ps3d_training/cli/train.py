@@ -9,7 +9,7 @@ import typer
 
 from ps3d_rt.cli.expand import expanded
 from ps3d_rt.errors import InputError
-from ps3d_training.cli.run_options import RunOptions
+from ps3d_training.cli.run_options import TrainingOptions
 from ps3d_training.plan import GRAY_CEILING, GRAY_FLOOR, TrainingPlan
 from ps3d_training.schedule import Epoch
 
@@ -72,7 +72,7 @@ def prepare(
 def run(
     prepared: Annotated[Path, typer.Argument(help="Made by: ps3d-rt train prepare.")],
     out: Annotated[Path, typer.Argument(help="Receives the checkpoints. Given again, the run goes on there.")],
-    run_options: RunOptions,
+    run_options: TrainingOptions,
 ) -> None:
     """Train. A killed run, started again, goes on after its last epoch.
 
@@ -80,7 +80,7 @@ def run(
     """
     from ps3d_training import training  # noqa: PLC0415 - heavy
 
-    job = training.TrainingRun(
+    run = training.TrainingRun(
         prepared=prepared,
         out=out,
         plan=run_options.on(training.prepared_plan(prepared)),
@@ -90,7 +90,7 @@ def run(
         device=run_options.device,
         threads=run_options.threads,
     )
-    typer.echo(training.train(job, _say_epoch))
+    typer.echo(training.train(run, _say_epoch))
 
 
 @app.command()
@@ -158,13 +158,13 @@ def default(
 
     Example: ps3d-rt train default work mine.ps3d
     """
-    from ps3d_training.recipe import Recipe, follow  # noqa: PLC0415 - heavy
+    from ps3d_training.recipe import TrainingRecipe, follow  # noqa: PLC0415 - heavy
 
     small, _, large = epochs.partition(",")
     if not (small.isdecimal() and large.isdecimal()):
         raise InputError(f"--epochs is {epochs}; two whole numbers with a comma between are needed, such as 240,120.")
     written = follow(
-        Recipe(samples=samples, epochs=(int(small), int(large))),
+        TrainingRecipe(samples=samples, epochs=(int(small), int(large))),
         work,
         bundle,
         threads=threads,

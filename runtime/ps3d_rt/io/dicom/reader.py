@@ -19,7 +19,7 @@ from ps3d_rt.errors import InputError, not_installed
 from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.dicom.series import ImageHeader, arrange
 from ps3d_rt.io.read_errors import read_errors
-from ps3d_rt.io.slices.volume import SLICE_THREADS, Slices, SlicesVolume
+from ps3d_rt.io.slices.volume import SLICE_THREADS, SliceFiles, SlicesVolume
 from ps3d_rt.io.spacing import spacing_that_counts
 
 _ENDINGS = (".dcm", ".dicom", ".ima")
@@ -81,7 +81,9 @@ def _open(files: list[Path], path: Path, spacing_mm: SpacingMm | None) -> Volume
     images = [image for _, _, image in places]
     series = arrange(images, str(path))
     dtype = _dtype(images)
-    slices = Slices([places[index] for index in series.order], partial(_decode, pydicom, dtype), images[0].shape, dtype)
+    slices = SliceFiles(
+        [places[index] for index in series.order], partial(_decode, pydicom, dtype), images[0].shape, dtype
+    )
     stated = spacing_that_counts(spacing_mm, lambda: series.spacing, str(path))
     volume = SlicesVolume(slices, stated.spacing_mm, path)
     volume.warn(*stated.remarks, *(f"{path}: {remark}" for remark in series.remarks))

@@ -13,7 +13,7 @@ from ps3d_rt.io.slices.images import SLICE_FORMATS, SliceFormat, SliceHeader
 from ps3d_rt.io.slices.order import order_slices, written_apart
 from ps3d_rt.io.slices.projections import check_projections
 from ps3d_rt.io.slices.skyscan import facts_of, previews, read_logs
-from ps3d_rt.io.slices.volume import SLICE_THREADS, Slices, SlicesVolume
+from ps3d_rt.io.slices.volume import SLICE_THREADS, SliceFiles, SlicesVolume
 from ps3d_rt.io.spacing import StatedSpacing, spacing_that_counts
 from ps3d_rt.io.tiff_values import calibrated
 
@@ -40,7 +40,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     with ThreadPoolExecutor(SLICE_THREADS) as pool:
         headers = list(pool.map(kind.header_of, places))
     _check_equal(places, headers)
-    slices = Slices(places, kind.decode, headers[0].shape, headers[0].dtype)
+    slices = SliceFiles(places, kind.decode, headers[0].shape, headers[0].dtype)
     said = facts_of(logs, prefix=order.prefix, count=len(places), shape=slices.shape, folder=path)
     stated = spacing_that_counts(spacing_mm, lambda: StatedSpacing(said.spacing_mm), str(path))
     volume = SlicesVolume(slices, stated.spacing_mm, path)

@@ -24,7 +24,7 @@ Place = TypeVar("Place")
 
 
 @dataclass(frozen=True, slots=True)
-class Slices(Generic[Place]):
+class SliceFiles(Generic[Place]):
     """The slices of one volume.
 
     Attributes:
@@ -46,7 +46,7 @@ class Slices(Generic[Place]):
 class SlicesVolume(Volume):
     """Slices of one shape and dtype, decoded in parallel."""
 
-    def __init__(self, slices: Slices[Any], spacing_mm: SpacingMm | None, path: Path) -> None:
+    def __init__(self, slices: SliceFiles[Any], spacing_mm: SpacingMm | None, path: Path) -> None:
         super().__init__(
             source=str(path),
             name=stem_of(path),
