@@ -21,15 +21,19 @@ _DECIDE_NO_LABEL = frozenset({"threads", "workers", "memory_gib", "gpu_memory_gi
 """Options that change how a run works and not what comes out; the model counts by its hash."""
 
 
-def fingerprint(scan: Path) -> str:
+def fingerprint(scan: Path, marker: str = "") -> str:
     """Name the present content of a scan by the names, sizes and times of its files, none of which is read.
+
+    Args:
+        scan: its path.
+        marker: name of a file in its folder that is none of the scan's.
 
     Raises:
         InputError: if it is not there or cannot be looked at.
     """
     path = file_and_inside(scan)[0]
     try:
-        facts = sorted(_facts(path))
+        facts = sorted(fact for fact in _facts(path) if not marker or fact[0] != marker)
     except OSError as error:
         raise InputError(f"{path} cannot be looked at; check that it is there – {error.strerror or error}") from error
     return sha256(json.dumps(facts).encode()).hexdigest()

@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,12 +22,30 @@ _READERS = ("tifffile", "nibabel", "pydicom", "olefile")
 """Libraries that log what is amiss in a damaged file: the error says it in our words."""
 
 
+class RotatingFile:
+    """A log that is renamed to ``NAME.1`` when it is full, those before it to ``NAME.2`` and so on."""
+
+    def __init__(self, path: Path, most_bytes: int, keep: int) -> None:
+        """Open the file; what is in it stays."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._handler = RotatingFileHandler(path, maxBytes=most_bytes, backupCount=keep, encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(message)s"))
+
+    def write(self, line: str) -> None:
+        """Write a line that ends as one."""
+        self._handler.emit(logging.makeLogRecord({"msg": line.removesuffix("\n")}))
+
+    def close(self) -> None:
+        """Close it."""
+        self._handler.close()
+
+
 class Lines:
     """Where lines go: to stderr, and to a file if one was asked for."""
 
     def __init__(self) -> None:
         self.as_json = False
-        self._file: TextIO | None = None
+        self._file: TextIO | RotatingFile | None = None
 
     def open_file(self, path: Path) -> None:
         """Write everything to a file as well, after what is in it, whatever is wanted on the screen.
@@ -37,6 +56,19 @@ class Lines:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def rotate(self, path: Path, most_bytes: int, keep: int) -> None:
+        """Write everything to a file as well that is put aside when it is full, unless another file was asked for.
+
+        Raises:
+            Ps3dError: if it cannot be written.
+        """
+        if self._file is not None:
+            return
+        try:
+            self._file = RotatingFile(path, most_bytes, keep)
         except OSError as error:
             raise cannot_write(path, error) from error
 
