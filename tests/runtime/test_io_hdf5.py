@@ -218,6 +218,20 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
             open_volume(given)
 
 
+def test_names_that_are_no_text_are_passed_over(tmp_path):
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["first/data"] = IMAGE
+        file["other/data"] = IMAGE[::-1]
+        file["same"] = file["other/data"]
+        file["other/up"] = file["/"]
+    whole = (tmp_path / "scan.h5").read_bytes()
+    assert whole.count(b"first\0") == 1
+    with pytest.raises(InputError, match="2 datasets have three axes"):
+        open_volume(tmp_path / "scan.h5")
+    (tmp_path / "odd.h5").write_bytes(whole.replace(b"first\0", b"\xff\x7fst\0\0"))
+    np.testing.assert_array_equal(open_volume(tmp_path / "odd.h5").read(WHOLE), IMAGE[::-1])
+
+
 def test_voxels_in_other_files_are_refused(tmp_path):
     write(tmp_path / "secret.h5")
     IMAGE.tofile(tmp_path / "secret.raw")

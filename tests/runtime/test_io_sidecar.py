@@ -123,6 +123,11 @@ def test_the_header_of_the_data_is_skipped(tmp_path):
     ("name", "text", "message"),
     [
         ("scan.vgi", "", "is empty, a file of 0 bytes"),
+        (
+            "scan.vgi",
+            VGI.replace("SkipHeader = 0", "SkipHeader = -1"),
+            r"scan\.vgi: the header takes -1; it is a number",
+        ),
         ("scan.vgi", "\n", "describes 0 volumes"),
         ("scan.vgi", VGI + VGI.replace("{volume1}", "{volume2}"), "describes 2 volumes"),
         ("scan.vgi", VGI.replace("{volumeprim", "[file2]\nName = b.vol\n{volumeprim"), "it must be one, in one file"),

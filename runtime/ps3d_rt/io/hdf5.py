@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, final
@@ -132,23 +133,40 @@ def _open_dataset(file: h5py.File, path: Path, file_path: Path, inside: str, spa
     return volume
 
 
+def _walk(file: h5py.File) -> Iterator[tuple[str, Any, Any]]:
+    """Give every link with its name and what it leads to, each object once.
+
+    h5py's own walk crashes the process at a name that is no UTF-8. Here such names are passed over.
+    """
+    seen, waiting = set(), [("", file["/"])]
+    while waiting:
+        prefix, group = waiting.pop()
+        for name in group:
+            if isinstance(name, bytes):
+                continue
+            link = group.get(name, getlink=True)
+            item = None if isinstance(link, h5py.ExternalLink) else group.get(name)
+            if isinstance(link, h5py.HardLink):
+                address = h5py.h5o.get_info(item.id).addr
+                if address in seen:
+                    continue
+                seen.add(address)
+                if isinstance(item, h5py.Group):
+                    waiting.append((f"{prefix}/{name}", item))
+            yield f"{prefix}/{name}", link, item
+
+
 def _find(file: h5py.File, path: Path, inside: str) -> h5py.Dataset:
     names: list[str] = []
     links: list[str] = []
     loose: list[str] = []
-
-    def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim >= 3:
-            names.append(f"/{name}")
-
-    def note_link(name: str, link: Any) -> None:
+    for name, link, item in sorted(_walk(file), key=lambda found: found[0]):
         if isinstance(link, h5py.ExternalLink):
-            links.append(f"/{name} is {link.path} in {link.filename}")
-        elif isinstance(link, h5py.SoftLink) and file.get(name) is None:
-            loose.append(f"/{name} points to {link.path}, which is not there")
-
-    file.visititems(note)
-    file.visititems_links(note_link)
+            links.append(f"{name} is {link.path} in {link.filename}")
+        elif isinstance(link, h5py.SoftLink) and item is None:
+            loose.append(f"{name} points to {link.path}, which is not there")
+        elif isinstance(link, h5py.HardLink) and isinstance(item, h5py.Dataset) and item.ndim >= 3:
+            names.append(name)
     inside = inside or (names[0] if len(names) == 1 else "")
     linked = file.get(inside, getlink=True) if inside else None
     if isinstance(linked, h5py.ExternalLink):

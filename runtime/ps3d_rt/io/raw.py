@@ -137,7 +137,8 @@ def _mapped(layout: RawLayout, path: Path, spacing_mm: SpacingMm | None) -> Arra
         ) from error
     check_dtype(voxel, str(layout.said_by or "--dtype"))
     if offset_bytes < 0:
-        raise InputError(f"--offset is {offset_bytes}; it is a number of bytes, 0 or more.")
+        said_by = "--offset is" if layout.said_by is None else f"{layout.said_by}: the header takes"
+        raise InputError(f"{said_by} {offset_bytes}; it is a number of bytes, 0 or more.")
     size_bytes, voxel_bytes = data.stat().st_size, prod(shape) * voxel.itemsize
     if size_bytes != offset_bytes + voxel_bytes:
         by = "" if layout.said_by is None else f"{layout.said_by.name} says "
