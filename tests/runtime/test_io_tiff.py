@@ -133,6 +133,19 @@ def test_white_is_zero_is_turned_round_and_said(tmp_path, compression, dtype):
         np.testing.assert_array_equal(volume.read(BOX), expected[BOX.slices])
 
 
+@pytest.mark.parametrize("options", [{"rowsperstrip": 8}, {"tile": (16, 16)}])
+def test_a_page_that_lacks_strips_or_tiles_is_refused(tmp_path, options):
+    path = tmp_path / "scan.tif"
+    tifffile.imwrite(path, IMAGE, compression="zlib", metadata=None, **options)
+    with open_volume(path) as volume:
+        np.testing.assert_array_equal(volume.read(WHOLE), IMAGE)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages.first.tags["ImageLength"].overwrite(IMAGE.shape[1] + 1000)
+        needed = len(tif.pages.first.dataoffsets)
+    with pytest.raises(InputError, match=rf"scan\.tif: page 0 has {needed} of the \d+ strips or tiles"):
+        open_volume(path)
+
+
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}, {"metadata": None}])
 def test_a_mask_that_tifffile_writes_is_read_as_tifffile_reads_it(tmp_path, options):
     mask = IMAGE % 5 == 0

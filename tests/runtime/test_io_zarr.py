@@ -324,3 +324,17 @@ def test_a_pickle_codec_is_never_run(tmp_path, place):
     (path / "0.0.0").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(InputError):
         open_volume(path).read(Box((0, 0, 0), (1, 1, 1)))
+
+
+def test_a_chunk_of_blosc_that_says_it_has_less_than_no_bytes_is_refused(tmp_path):
+    blosc = zarr.codecs.BloscCodec()
+    path = tmp_path / "scan.zarr"
+    zarr.create_array(path, shape=IMAGE.shape, chunks=IMAGE.shape, dtype=IMAGE.dtype, compressors=blosc)[:] = IMAGE
+    chunk = path / "c/0/0/0"
+    content = bytearray(chunk.read_bytes())
+    content[4:8] = (2**31).to_bytes(4, "little")
+    chunk.write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"scan\.zarr: the chunk file .* is damaged, or another file in its place; copy"
+    ):
+        open_volume(path).read(Box.of_shape(IMAGE.shape))

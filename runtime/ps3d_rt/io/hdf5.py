@@ -145,7 +145,7 @@ def _walk(file: h5py.File) -> Iterator[tuple[str, Any, Any]]:
             if isinstance(name, bytes):
                 continue
             link = group.get(name, getlink=True)
-            item = None if isinstance(link, h5py.ExternalLink) else group.get(name)
+            item: Any = None if isinstance(link, h5py.ExternalLink) else group.get(name)
             if isinstance(link, h5py.HardLink):
                 address = h5py.h5o.get_info(item.id).addr
                 if address in seen:

@@ -14,7 +14,7 @@ from ps3d_rt.errors import InputError, Ps3dError
 
 _BROKEN: tuple[type[Exception], ...] = (
     *(OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError),
-    *(RuntimeError, SyntaxError, TokenError, ParseError, struct.error, zlib.error),
+    *(RuntimeError, SystemError, SyntaxError, TokenError, ParseError, struct.error, zlib.error),
 )
 """What numpy, tifffile, zarr and their codecs raise on files that are cut short or overwritten: found by trying."""
 
@@ -22,7 +22,7 @@ _BROKEN: tuple[type[Exception], ...] = (
 _LONGEST_WORDS = 200
 _WORDLESS = (
     *(TypeError, AttributeError, LookupError, AssertionError, NameError, RecursionError, UnicodeError, MemoryError),
-    *(ArithmeticError, struct.error),
+    *(ArithmeticError, SystemError, struct.error),
 )
 """Python's own complaints about the code that met the file: they tell a person nothing about the file."""
 _INTERPRETER = re.compile(

@@ -155,6 +155,12 @@ def check_whole(tif: tifffile.TiffFile, path: Path) -> None:
         for index, page in enumerate(series.pages):
             if page is None:
                 raise InputError(f"{path}: slice {index} is missing; copy or export the file again.")
+            pieces, needed = len(page.dataoffsets), prod(page.keyframe.chunked)
+            if pieces < needed:
+                raise InputError(
+                    f"{path}: page {index} has {pieces} of the {needed} strips or tiles of its size; "
+                    "copy or export the file again."
+                )
             _check_inside(file.size, page.dataoffsets, page.databytecounts, f"{path}: page {index}")
 
 
