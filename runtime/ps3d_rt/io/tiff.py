@@ -155,7 +155,7 @@ def check_whole(tif: tifffile.TiffFile, path: Path) -> None:
         for index, page in enumerate(series.pages):
             if page is None:
                 raise InputError(f"{path}: slice {index} is missing; copy or export the file again.")
-            pieces, needed = len(page.dataoffsets), prod(page.keyframe.chunked)
+            pieces, needed = len(page.dataoffsets), prod(series.keyframe.chunked)
             if pieces < needed:
                 raise InputError(
                     f"{path}: page {index} has {pieces} of the {needed} strips or tiles of its size; "
