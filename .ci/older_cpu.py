@@ -3,8 +3,8 @@
     python .ci/older_cpu.py [options of pytest]
 
 A result that only holds with AVX-512 fails here: tried with a doctest that prints all digits of a sum of numpy's cube
-roots. ONNX Runtime has no such switch. OpenVINO has one for the part that is oneDNN (convolutions); its own kernels keep
-what the CPU has.
+roots. ONNX Runtime has no such switch. OpenVINO has one for the part that is oneDNN (convolutions); its own kernels
+keep what the CPU has.
 """
 
 import os
