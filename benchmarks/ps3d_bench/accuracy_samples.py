@@ -12,19 +12,22 @@ shape, how full the sample is, and how many particles touch: 7 % do in the paper
 ``table1`` is a set of its own, simulated by the physics of a scan: ``table1_samples.py``. Real contrasts are wider than
 those here, and spacers as bright as these do not occur: sugar is barely brighter than resin.
 
+``dev`` is for choosing between models: 17 samples as the first ones, of other seeds, and 16 by physics. What was chosen
+on it is not proved by it.
+
 Seeds 950001 to 950017, taken in order, none left out or exchanged after a look at a result. Training and everything
-that is tuned use seeds below 900000.
+that is tuned use other seeds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ps3d_bench import table1_samples
 from ps3d_rt.errors import InputError
 from ps3d_training.synth import SampleSpec, random_spec
-from ps3d_training.synth.physics import PhysicsSpec
+from ps3d_training.synth.physics import PhysicsSpec, random_physics_spec
 
 LOOSE: dict[str, Any] = {"touching": 0.08, "fill": 0.25}
 DENSE: dict[str, Any] = {"touching": 0.9, "fill": 0.5}
@@ -50,6 +53,11 @@ TITLES = {
     "table1-in": "Table 1, in-distribution",
     "table1-out": "Table 1, out-of-distribution",
     "table1-artifact": "Table 1, strong artifacts",
+    "dev-in": "development, in-distribution",
+    "dev-out": "development, out-of-distribution",
+    "dev-artifact": "development, strong artifacts",
+    "dev-touching": "development, 90 % touching",
+    "dev-physics": "development, by physics",
 }
 """Group, as ``--samples`` takes it → for people. A group is a table of the result."""
 
@@ -84,6 +92,14 @@ SAMPLES: tuple[Drawn, ...] = (
 
 TABLE1: tuple[Drawn, ...] = tuple(Drawn(row.group, spec, material=row.material) for row, spec in table1_samples.SPECS)
 
+DEVELOPMENT: tuple[Drawn, ...] = (
+    *(
+        replace(sample, group=f"dev-{sample.group}", spec=replace(sample.spec, seed=970001 + i))
+        for i, sample in enumerate(SAMPLES)
+    ),
+    *(Drawn("dev-physics", random_physics_spec(30000 + i)) for i in range(16)),
+)
+
 TUNING: tuple[SampleSpec, ...] = tuple(
     random_spec(1000 + i, particle_size_voxels=size, shape=(112, 112, 112), **LOOSE)
     for i, size in enumerate((12, 15, 18, 21, 24, 28))
@@ -96,7 +112,7 @@ def choose(words: str) -> tuple[Drawn, ...]:
     """Take groups, or parts of them.
 
     Args:
-        words: names of groups and seeds, with commas between; ``all`` is all but Table 1, ``table1`` that.
+        words: names of groups and seeds, with commas between; ``all`` is all but ``table1`` and ``dev``.
 
     Raises:
         InputError: if a word is neither.
@@ -105,13 +121,12 @@ def choose(words: str) -> tuple[Drawn, ...]:
     [950002, 950014]
     """
     wanted = set(words.split(","))
-    sets = {"all": SAMPLES, "table1": TABLE1}
-    known = sets.keys() | TITLES.keys() | {str(sample.spec.seed) for sample in SAMPLES + TABLE1}
+    sets = {"all": SAMPLES, "table1": TABLE1, "dev": DEVELOPMENT}
+    known = sets.keys() | TITLES.keys() | {str(sample.spec.seed) for samples in sets.values() for sample in samples}
     if unknown := sorted(wanted - known):
         raise InputError(
             f"--samples names {', '.join(unknown)}; allowed are {', '.join(sets)}, {', '.join(TITLES)}, and the seeds "
-            f"{SAMPLES[0].spec.seed} to {SAMPLES[-1].spec.seed} and {TABLE1[0].spec.seed} to {TABLE1[-1].spec.seed}, "
-            "with commas between."
+            "of their samples, with commas between."
         )
     return tuple(
         sample

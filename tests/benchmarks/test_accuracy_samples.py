@@ -1,9 +1,10 @@
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ps3d_bench.accuracy_samples import SAMPLES, TUNING, choose
+from ps3d_bench.accuracy_samples import DEVELOPMENT, SAMPLES, TABLE1, TUNING, choose
 from ps3d_training.synth import SampleSpec, random_spec
 
 FIXED = {"seed", "shape", "spacing_mm", "touching", "fill", "particle_size_voxels"}
@@ -40,6 +41,17 @@ def test_as_many_samples_as_the_paper_has_and_three_that_touch():
 def test_seeds_in_a_row_that_nothing_else_uses():
     assert [sample.spec.seed for sample in SAMPLES] == list(range(950001, 950018))
     assert max(spec.seed for spec in TUNING) < 900000
+
+
+def test_development_is_drawn_as_the_benchmark_is_and_by_physics_and_shares_no_seed() -> None:
+    drawn = Counter(sample.group for sample in DEVELOPMENT)
+    assert drawn == {"dev-in": 8, "dev-out": 5, "dev-artifact": 1, "dev-touching": 3, "dev-physics": 16}
+    seeds = [sample.spec.seed for sample in (*SAMPLES, *TABLE1, *DEVELOPMENT)]
+    assert len(set(seeds)) == len(seeds)
+    for blind, sample in zip(SAMPLES, DEVELOPMENT, strict=False):
+        assert sample.spec == replace(blind.spec, seed=sample.spec.seed)
+    assert choose("dev") == DEVELOPMENT
+    assert choose("dev-physics,970001") == (DEVELOPMENT[0], *DEVELOPMENT[17:])
 
 
 def test_in_distribution_is_what_training_draws():

@@ -15,7 +15,7 @@ from ps3d_rt.cli import options
 
 
 def accuracy(
-    samples: Annotated[str, typer.Option(help="Groups in, out, artifact, touching; table1; or seeds.")] = "all",
+    samples: Annotated[str, typer.Option(help="Groups in, out, artifact, touching; table1; dev; or seeds.")] = "all",
     methods: Annotated[str, typer.Option(help="Methods, or fast: all that take no hours.")] = "fast",
     model: Annotated[str, typer.Option(help="Bundled model, or path of a .ps3d bundle.")] = "default",
     engine: Annotated[str, typer.Option(help="As of predict.")] = "auto",
