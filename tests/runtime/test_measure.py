@@ -17,6 +17,7 @@ from ps3d_rt.core.measure import (
     merge_sums,
     partial_sums,
     to_table,
+    with_scores,
 )
 from ps3d_rt.core.surface import STEPS, surface_mm2
 from ps3d_rt.errors import InputError
@@ -68,7 +69,7 @@ def test_one_particle_worked_by_hand():
         "gray_max": 65_535,
     }
     found = {name: column[0] for name, column in table.columns().items()}
-    measured_elsewhere = {"surface_mm2", "sphericity", "feret_max_mm"}
+    measured_elsewhere = {"surface_mm2", "sphericity", "feret_max_mm", "solidity", "merged_score"}
     assert set(found) == set(expected) | measured_elsewhere
     for name, value in expected.items():
         assert found[name] == pytest.approx(value), name
@@ -108,9 +109,10 @@ def test_no_image_no_gray_columns_and_no_bins_no_quantiles():
     assert measure(labels, (1, 1, 1), bins=BINS).gray_bins is None
     without = measure(labels, (1, 1, 1), labels)
     assert (without.gray_p50, without.gray_histogram) == (None, None)
-    every = to_table(
+    unscored = to_table(
         partial_sums(labels, labels, bins=BINS), (1, 1, 1), (1, 1, 1), ParticleConfidence(*np.ones((3, 1)))
-    ).columns()
+    )
+    every = with_scores(unscored).columns()
     assert list(every) == [field.name for field in fields(ParticleTable) if field.name not in NO_COLUMNS]
 
 
@@ -312,7 +314,7 @@ def test_any_tiling_in_any_order_gives_the_same_bytes(seed, boxes):
     whole, parts = partial_sums(labels, image, bins=BINS), sums_of_tiling(labels, image, boxes)
     assert same(whole, parts)
     spacing = (0.1, 0.2, 0.4)
-    assert same(to_table(parts, labels.shape, spacing), measure(labels, spacing, image, BINS))
+    assert same(with_scores(to_table(parts, labels.shape, spacing)), measure(labels, spacing, image, BINS))
 
 
 def test_float_images_give_the_same_bytes_for_the_same_parts_and_nearly_so_for_others():
