@@ -275,7 +275,7 @@ def test_a_folder_is_another_one_when_a_file_in_it_has_changed(tmp_path: Path) -
 def test_killed_between_the_two_names_of_the_output_it_is_made_again(
     tmp_path: Path, volume: ArrayVolume, monkeypatch: pytest.MonkeyPatch, predict: Any
 ) -> None:
-    monkeypatch.setattr("ps3d_rt.output.shutil.rmtree", lambda *args, **options: None)
+    monkeypatch.setattr("shutil.rmtree", lambda *args, **options: None)
     predict(volume, tmp_path / "out")
     monkeypatch.undo()
     assert (tmp_path / ".out.run").exists(), "as after a kill"
