@@ -21,7 +21,7 @@ that is tuned use other seeds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ps3d_bench import table1_samples
@@ -83,20 +83,28 @@ def _spec(seed: int, size: float, **fixed: Any) -> SampleSpec:
     return random_spec(seed, particle_size_voxels=size, shape=(side_for(size),) * 3, **fixed)
 
 
-SAMPLES: tuple[Drawn, ...] = (
-    *(Drawn("in", _spec(950001 + i, size, **LOOSE)) for i, size in enumerate((12, 14, 17, 20, 24, 28, 34, 40))),
-    *(Drawn("out", _spec(950009 + i, 24, **LOOSE, **OUTSIDE[what]), what) for i, what in enumerate(OUTSIDE)),
-    Drawn("artifact", _spec(950014, 24, **LOOSE, **ARTIFACTS), "artifacts"),
-    *(Drawn("touching", _spec(950015 + i, size, **DENSE)) for i, size in enumerate((17, 25, 40))),
-)
+def _drawn(first: int, prefix: str = "") -> tuple[Drawn, ...]:
+    """Draw the four groups with seeds from ``first`` on."""
+    return (
+        *(
+            Drawn(f"{prefix}in", _spec(first + i, size, **LOOSE))
+            for i, size in enumerate((12, 14, 17, 20, 24, 28, 34, 40))
+        ),
+        *(
+            Drawn(f"{prefix}out", _spec(first + 8 + i, 24, **LOOSE, **OUTSIDE[what]), what)
+            for i, what in enumerate(OUTSIDE)
+        ),
+        Drawn(f"{prefix}artifact", _spec(first + 13, 24, **LOOSE, **ARTIFACTS), "artifacts"),
+        *(Drawn(f"{prefix}touching", _spec(first + 14 + i, size, **DENSE)) for i, size in enumerate((17, 25, 40))),
+    )
+
+
+SAMPLES = _drawn(950001)
 
 TABLE1: tuple[Drawn, ...] = tuple(Drawn(row.group, spec, material=row.material) for row, spec in table1_samples.SPECS)
 
-DEVELOPMENT: tuple[Drawn, ...] = (
-    *(
-        replace(sample, group=f"dev-{sample.group}", spec=replace(sample.spec, seed=970001 + i))
-        for i, sample in enumerate(SAMPLES)
-    ),
+DEVELOPMENT = (
+    *_drawn(970001, "dev-"),
     *(Drawn("dev-physics", random_physics_spec(30000 + i)) for i in range(16)),
 )
 

@@ -49,7 +49,9 @@ def test_development_is_drawn_as_the_benchmark_is_and_by_physics_and_shares_no_s
     seeds = [sample.spec.seed for sample in (*SAMPLES, *TABLE1, *DEVELOPMENT)]
     assert len(set(seeds)) == len(seeds)
     for blind, sample in zip(SAMPLES, DEVELOPMENT, strict=False):
-        assert sample.spec == replace(blind.spec, seed=sample.spec.seed)
+        fixed = [{name: vars(one.spec)[name] for name in ("shape", "fill", "touching")} for one in (blind, sample)]
+        assert fixed[0] == fixed[1]
+        assert sample.spec != replace(blind.spec, seed=sample.spec.seed), "its minerals, its scanner are others"
     assert choose("dev") == DEVELOPMENT
     assert choose("dev-physics,970001") == (DEVELOPMENT[0], *DEVELOPMENT[17:])
 
