@@ -75,6 +75,7 @@ def test_the_commands_are_these():
         "ps3d-rt plan",
         "ps3d-rt predict",
         "ps3d-rt report",
+        "ps3d-rt serve",
         "ps3d-rt synth",
         "ps3d-rt train default",
         "ps3d-rt train export",

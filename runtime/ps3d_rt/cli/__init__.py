@@ -21,6 +21,7 @@ from ps3d_rt.cli.model import model_app
 from ps3d_rt.cli.plan import plan
 from ps3d_rt.cli.predict import predict
 from ps3d_rt.cli.report import report
+from ps3d_rt.cli.serve import serve
 from ps3d_rt.cli.stopping import stoppable
 from ps3d_rt.cli.view import view
 from ps3d_rt.cli.watch import watch
@@ -43,7 +44,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(root)
-    ours = (predict, plan, report, view, measure, minerals, compare, evaluate, convert, doctor, watch)
+    ours = (predict, plan, report, view, measure, minerals, compare, evaluate, convert, doctor, watch, serve)
     commands: dict[str, Any] = {command.__name__: command for command in ours} | {"model": model_app()}
     for entry in sorted(entry_points(group=COMMANDS), key=lambda e: e.name):
         group, _, name = entry.name.rpartition(".")
