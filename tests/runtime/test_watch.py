@@ -99,7 +99,9 @@ def test_a_run_that_was_complete_when_the_process_died_is_not_done_again(
     monkeypatch.undo()
     written = (service.out / "a" / "run.json").read_bytes()
     assert service.queue.counts()[State.RUNNING] == 1
+    (service.out / ".a.run").mkdir()  # it was killed before it removed that
     service.run(once=True)
+    assert not (service.out / ".a.run").exists()
     assert (service.out / "a" / "run.json").read_bytes() == written
     assert service.queue.times_done() == {"a": 1}
 

@@ -181,9 +181,12 @@ class Service:
 
     def _facts_if_done(self, entry: Entry) -> Mapping[str, Any] | None:
         try:
-            return facts_of(self.out / entry.name) if self._job(entry).is_done else None
+            if not self._job(entry).is_done:
+                return None
         except InputError:
             return None
+        discard_leftover(self.out / entry.name)
+        return facts_of(self.out / entry.name)
 
     def _has_room(self) -> bool:
         """Whether the disk has the room that was asked for; told when it has not, once."""
