@@ -55,7 +55,7 @@ def test_the_help_of_predict_comes_in_groups_on_80_columns(cli: Any, monkeypatch
     places = [out.index(text) for text in [*groups, "--overwrite"]]
     assert places == sorted(places)
     assert max(map(len, out.splitlines())) <= 80
-    assert "as JSON. A run that was stopped goes on when it is started again." in out, "paragraphs are filled"
+    assert "warnings, where the report is, and the time. A run that was stopped goes on" in out, "paragraphs are filled"
 
 
 @pytest.mark.parametrize("text", ["10um", "10 µm", "10 μm", " 0.01mm", "1e-2", "1e4 nm", "10 Microns"])
