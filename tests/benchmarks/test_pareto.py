@@ -124,7 +124,7 @@ def test_what_was_measured_is_not_measured_again_and_another_point_is(small, tmp
         replace(point, mirror=True),
         replace(point, bundle=replace(small, target_size_voxels=10.0)),
         replace(point, bundle=replace(small, core_bias=0.1)),
-        replace(point, bundle=replace(small, sha256={"fold_0.onnx": "1" * 64})),
+        replace(point, bundle=replace(small, sha256=dict.fromkeys(small.members, "1" * 64))),
     )
     for number, other in enumerate(others, start=1):
         study.accuracy(other)

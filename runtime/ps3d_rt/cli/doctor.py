@@ -21,6 +21,7 @@ PURPOSES = {
     "excel": "write .xlsx",
     "export": "models in other precisions, engines",
     "gpu": "run on an NVIDIA GPU",
+    "serve": "a page for the operator",
     "tensorrt": "the fastest engine on data-centre GPUs",
     "tensorrt-rtx": "the fastest engine on RTX workstations",
     "train": "train on your own material",
