@@ -255,6 +255,7 @@ def measure(labels: Any, *, spacing: float | Sequence[float] | None = None, imag
         check = LabelCheck(ids.source, ids.dtype)
         sums = _measure.merge_sums(label_sums(checked_slabs(ids, check), ids, scan))
         table = _measure.to_table(sums, ids.shape, check_spacing(_known(known, ids.source), ids.source))
+        table = _measure.with_scores(table)
     for doubt in check.warnings():
         warnings.warn(doubt, stacklevel=2)
     return Particles.from_table(table)

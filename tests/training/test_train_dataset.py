@@ -253,7 +253,7 @@ def test_a_case_on_the_embedding_scale_does_not_see_what_lies_outside(tmp_path: 
     prepare(tmp_path / "in", tmp_path / "filled", plan)
     plain, filled = (load(tmp_path / name, "a")[0] for name in ("plain", "filled"))
     assert np.median(plain) == pytest.approx(-0.5, abs=0.1)
-    assert plain[0, 10, 12, 12] == pytest.approx(1.3, abs=0.4)
+    assert 1.3 < plain[0, 10, 12, 12] < 2.1, "small balls: edges count, so the contrast is up to half of theirs"
     assert np.all(np.abs(filled[0, :, :2] + 0.5) < 0.01)
     assert np.abs(filled - plain)[0, :, 3:-3, :-4].max() < 0.1
     assert read_plan(tmp_path / "plain" / CASES.parent / "ps3dPlans.json").gray_scheme == "embedding"

@@ -53,7 +53,8 @@ def solidity(
     >>> solidity(np.array([1]), np.zeros((1, 3), int), extent, extent).round(2)  # one voxel: all but a ball
     array([1.])
     """
-    centre = index_sum / voxels[:, None] @ DIRECTIONS.T
+    # Whole numbers until the division: a product of floats depends on how many rows it has.
+    centre = (index_sum @ DIRECTIONS.T) / voxels[:, None]
     # A particle ends at the middles of its voxels' outer faces, as for Feret diameters.
     half = np.abs(DIRECTIONS).max(axis=1) / 2
     hull = np.empty(len(voxels))
