@@ -156,7 +156,7 @@ def test_measure_warns_and_split_makes_particles_of_pieces(tmp_path: Path) -> No
     assert "--split" in plain.stderr
     split = commands.invoke(build_app(), [*common, "--split", "--overwrite"])
     assert json.loads(split.stdout)["particles"] == 3
-    assert split.stderr == ""
+    assert "pieces" not in split.stderr
     assert parquet.read_table(tmp_path / "out" / "particles.parquet")["volume_voxels"].to_pylist() == [125, 216, 343]
 
 
@@ -165,7 +165,8 @@ def test_evaluate_says_which_of_the_two_is_doubtful(tmp_path: Path) -> None:
     np.save(tmp_path / "mask.npy", boxes(5, 6, 7) > 0)
     done = CliRunner().invoke(build_app(), ["evaluate", str(tmp_path / "good.npy"), str(tmp_path / "mask.npy")])
     assert json.loads(done.stdout)["predicted"] == 3
-    (said,) = done.stderr.splitlines()
+    # A slow machine says how far it is, too.
+    (said,) = [line for line in done.stderr.splitlines() if "the labels hold" in line]
     assert "mask.npy: the labels hold one id only" in said
 
 
