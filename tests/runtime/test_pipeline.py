@@ -153,7 +153,7 @@ def test_events_tell_the_run_from_start_to_end() -> None:
 def test_run_says_what_ran() -> None:
     facts = run(gray(LABELS)).run
     engine = {"name": "fake", "patch": PATCH, "device": "cpu", "precision": "fp32", "batch": 2}
-    engine |= {"mirror_axes": (), "memory_bytes": None, "more_devices": ()}
+    engine |= {"mirror_axes": (), "memory_bytes": None, "more_devices": (), "choice": "", "reason": "", "warnings": ()}
     assert facts["engine"] == engine
     assert facts["model"]["name"] == "fake"
     assert len(facts["model"]["sha256"]) == 64

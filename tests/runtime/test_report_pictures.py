@@ -220,7 +220,7 @@ def test_the_table_of_particles_names_and_shows_them():
     html = particle_table(table, largest(table), pictures.thumbnails, MICROMETRE)
     rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in html.split("<tr>")[2:]]
     assert [row[1] for row in rows] == ["7", "3", "8"]
-    assert [row[4:] for row in rows] == [
+    assert [row[5:] for row in rows] == [
         ["0.99", "–", "6, 30, 30", "no"],
         ["0.90", "-0.30", "4, 17, 27", "no"],
         ["0.70", "0.85", "2, 55, 52", "yes"],

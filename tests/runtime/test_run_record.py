@@ -33,6 +33,7 @@ def full() -> RunRecord:
         dropped={"particles": 1},
         warnings=["Look at it."],
         resumed=False,
+        request="5e",
     )
 
 

@@ -151,14 +151,16 @@ class Command:
         self.words: list[str] = []
 
     def lines(self) -> Iterator[Json]:
-        """Yield the events that come from now on; lines in plain words are kept apart."""
+        """Yield the events that come from now on; how it failed and lines in plain words are kept apart."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            if line.startswith("{"):
-                self.events.append(json.loads(line))
-                yield self.events[-1]
-            else:
+            if not line.startswith("{"):
                 self.words.append(line)
+                continue
+            self.events.append(json.loads(line))
+            if self.events[-1]["event"] == "Failed":
+                self.words.append(self.events[-1]["text"])
+            yield self.events[-1]
 
     def run_to(self, reached: Callable[[Json], bool]) -> None:
         """Wait for an event."""
@@ -210,7 +212,7 @@ def test_a_signal_stops_the_network_and_the_same_command_ends_with_the_same_byte
     stop(stopped.process)
     assert stopped.end() == 4
     assert stopped.done("network") < stopped.total("network"), "it did not go on to the end of the sweep"
-    assert {"event": "Stopping"} in stopped.events
+    assert "Stopping" in [event["event"] for event in stopped.events]
     assert len(stopped.words) == 1, stopped.words
     assert "start the same command again" in stopped.words[0]
     assert not out.exists()
@@ -269,7 +271,7 @@ def test_a_signal_stops_the_search_for_the_particle_size(tmp_path: Path, command
     stopped.run_to(lambda event: event["event"] == "SizeTried")
     stopped.process.send_signal(signal.SIGINT)
     assert stopped.end() == 4
-    assert stopped.words[-1].startswith("ps3d-rt: interrupted; start the same command again")
+    assert stopped.words[-1].startswith("interrupted; start the same command again")
     assert not [event for event in stopped.events if event["event"] == "SizeEstimated"]
 
 

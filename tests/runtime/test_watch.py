@@ -72,7 +72,7 @@ def test_a_scan_is_done_once_and_one_that_is_bad_ends_in_quarantine_where_it_was
     }
     assert service.queue.times_done() == {"a": 1}
     assert service.queue.named("a").facts["particles"] == 1
-    assert "is no NumPy file" in (service.out / "quarantine" / "b.txt").read_text()
+    assert "is not a NumPy file" in (service.out / "quarantine" / "b.txt").read_text()
     assert (service.folder / "b.npy").read_bytes() == b"junk"
     assert len([event for event in service.heard if isinstance(event, SampleFailed)]) == 2, "tried twice"
     text = metrics(service.queue, service.out)

@@ -44,7 +44,7 @@ class Partition:
         """Where the curve reaches a partition number first, between classes along straight lines; NaN if it does not.
 
         >>> curve = Partition(*[np.array(v, float) for v in ([0, 2, 4], [1, 3], [0.2, 0.8], [0, 0], [1, 1])])
-        >>> curve.at(0.5)
+        >>> round(curve.at(0.5), 9)
         2.0
         """
         known = np.isfinite(self.found)

@@ -56,8 +56,8 @@ class AnchoredScale:
     def of(self, gray: NDArray[Any]) -> NDArray[np.float64]:
         """Bring gray values to the scale.
 
-        >>> AnchoredScale(1000.0, -10.0, 1.0).of(np.array([1000, 900])).tolist()
-        [0.0, 10.0]
+        >>> AnchoredScale(1000.0, -10.0, 1.0).of(np.array([900, 800])).tolist()
+        [10.0, 20.0]
         """
         values: NDArray[np.float64] = (np.asarray(gray, np.float64) - self.embedding) / self.gray_per_unit
         return values
