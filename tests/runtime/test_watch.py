@@ -84,7 +84,6 @@ def test_a_scan_that_is_mended_is_taken_again(service: Any) -> None:
     (service.folder / "a.npy").write_bytes(b"junk")
     service.run(once=True)
     write_scan(service.folder / "a.npy")
-    service._ended.clear()
     service.run(once=True)
     assert [entry.name for entry in service.queue.entries(State.DONE)] == ["a-2"]
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Flag
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 import psutil
@@ -60,6 +60,8 @@ class Service:
     _ended: Flag = field(default_factory=Flag)
     _told: set[str] = field(default_factory=set)
     _looks: int = 0
+    _looking: Lock = field(default_factory=Lock)
+    """Held while a look is under way: what it has found and not queued yet is not done."""
 
     def run(self, *, once: bool = False) -> None:
         """Work until stopped; or, ``once``, until every scan that is there is done or given up.
@@ -74,6 +76,8 @@ class Service:
         for entry in self.queue.entries(State.FAILED):
             self._quarantine(entry)
         self.arrivals = Arrivals(self.folder, self.config.arrival, self.queue.knows)
+        self._looks = 0
+        self._ended.clear()
         looking = Thread(target=self._keep_looking, daemon=True, name="arrivals")
         looking.start()
         try:
@@ -99,6 +103,10 @@ class Service:
 
     def look(self) -> None:
         """Take in what has arrived."""
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         try:
             for scan in self.arrivals.look(time.monotonic()):
                 self.queue.add(str(scan.path), scan.content, name_for(self.folder, scan.path), scan.bytes)
@@ -116,9 +124,10 @@ class Service:
             self._ended.wait(self.config.arrival.poll_seconds)
 
     def _is_all_done(self) -> bool:
-        counts = self.queue.counts()
-        busy = counts[State.QUEUED] + counts[State.RUNNING]
-        return self._looks > 0 and not busy and not self.arrivals.waiting
+        with self._looking:
+            counts = self.queue.counts()
+            busy = counts[State.QUEUED] + counts[State.RUNNING]
+            return self._looks > 0 and not busy and not self.arrivals.waiting
 
     def _do(self, entry: Entry) -> None:
         """Run a scan, and note how it ended, whatever happens."""
