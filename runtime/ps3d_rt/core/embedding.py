@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.outside import Rim, SampledVoxels, directions, rim
+from ps3d_rt.core.outside import Rim, SampledVoxels, rim
 from ps3d_rt.errors import InputError
 
 SIDE = 2
@@ -100,7 +100,7 @@ def find_embedding(parts: Sequence[SampledVoxels], shape: Zyx, given: float | No
     Raises:
         InputError: if nothing counts, or the voxels hold NaN or Inf, or have one gray value.
     """
-    grids = [_cubes_of(part) for part in parts]
+    grids = [cubes_of(part) for part in parts]
     cubes = _pooled(grids)
     peaks = _peaks(cubes)
     warnings: list[str] = []
@@ -144,7 +144,7 @@ def _is_brighter(above: Floats, limit: float) -> bool:
     return bool(bright - dark >= max(_LEAST_CUBES, _LEAST_FILL * above.size, chance))
 
 
-def _cubes_of(part: SampledVoxels) -> tuple[Floats, Floats]:
+def cubes_of(part: SampledVoxels) -> tuple[Floats, Floats]:
     """Average a part in cubes: mean and variance, (z, y, x) each; NaN in the mean where a voxel does not count."""
     sides = _sides(part)
     z, y, x = (n // side for n, side in zip(part.voxels.shape, sides, strict=True))
@@ -245,13 +245,14 @@ def _choose(
     if len(large) == 1:
         return darkest.gray, None
     dark = [np.nan_to_num(mean, nan=np.inf) < darkest.above for mean, _ in grids]
-    counts = np.concatenate([np.isfinite(mean).ravel() for mean, _ in grids])
+    means = np.concatenate([mean.ravel() for mean, _ in grids])
+    counts = np.isfinite(means)
     places = [(part.start, mean.shape, _sides(part)) for part, (mean, _) in zip(parts, grids, strict=True)]
     kind = np.concatenate([d.ravel() for d in dark])
-    around = rim(kind, directions(places, shape, kind | ~counts), counts=counts, pure=0.9)
+    around = rim(kind, places, shape, counts=counts, pure=0.9)
     if around.share >= 0.02 and around.inside <= 0.25:
         is_apart = around.inside <= _PURE_AIR or _joined(dark, around) < _MOST_JOINED
-        is_air = is_apart and _between(grids, around, darkest, large[1]) <= _MOST_BETWEEN
+        is_air = is_apart and _between(means[around.inner & counts], darkest, large[1]) <= _MOST_BETWEEN
         return (large[1].gray, darkest.gray) if is_air else (darkest.gray, None)
     # Parts of a larger volume cut apart what hangs together: the narrow pores of a packing then look like bubbles.
     if _largest_piece(dark) < 0.5 and (len(parts) == 1 or _has_particles(cubes, darkest, large[1])):
@@ -303,12 +304,10 @@ def _joined(dark: Sequence[NDArray[np.bool_]], around: Rim) -> float:
     return joined / max(1, total)
 
 
-def _between(grids: Sequence[tuple[Floats, Floats]], around: Rim, air: _Peak, embedding: _Peak) -> float:
+def _between(inner: Floats, air: _Peak, embedding: _Peak) -> float:
     """Share of the cubes well inside that are clearly darker than the embedding: large if narrow pores run through."""
-    means = np.concatenate([mean.ravel() for mean, _ in grids])[around.inner]
-    counted = means[np.isfinite(means)]
     limit = embedding.gray - _CLEARLY_DARKER * (embedding.gray - air.gray)
-    return float(np.count_nonzero(counted < limit) / max(1, len(counted)))
+    return float(np.count_nonzero(inner < limit) / max(1, len(inner)))
 
 
 def _width_and_noise(cubes: _Cubes, gray: float, air: float | None) -> tuple[float, float]:

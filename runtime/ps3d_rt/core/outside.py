@@ -20,6 +20,7 @@ _CELLS = 12
 """Directions along each edge of a cube around the middle."""
 _STEPS = 32
 """Between the middle and the faces of the volume."""
+_RINGS = (6 * _CELLS**2, _STEPS)
 _PURE = 0.98
 """Least share of the kind beyond the place where the outside begins."""
 _WELL_INSIDE = 0.8
@@ -58,16 +59,6 @@ class Outside:
 
 
 @dataclass(frozen=True, slots=True)
-class Directions:
-    """Where voxels lie, seen from a point inside their volume; (n,) each."""
-
-    cell: NDArray[np.int64]
-    """Number of the direction, 0 to 863."""
-    step: NDArray[np.int64]
-    """Way from that point to the faces, 0 to 31."""
-
-
-@dataclass(frozen=True, slots=True)
 class Rim:
     """What a kind of voxel does outside and inside."""
 
@@ -81,49 +72,32 @@ class Rim:
     """(n,) which lie well inside."""
 
 
-def directions(grids: Sequence[tuple[Zyx, Zyx, Zyx]], shape: Zyx, kind: NDArray[np.bool_]) -> Directions:
-    """Tell the directions of voxels, or of larger cubes, seen from the middle of those that are not of a kind.
-
-    Args:
-        grids: first voxel, number of cubes along each axis, and the sides of a cube.
-        shape: of the volume, voxels.
-        kind: (n,) what :func:`rim` will look for, in raster order, one grid after the other.
-    """
-    places = np.concatenate([_places(*grid) for grid in grids])
-    middle = places[~kind].mean(axis=0) if not kind.all() else np.asarray(shape) / 2
-    at = (places - middle) / np.where(places < middle, middle, np.asarray(shape) - middle)
-    radius, face = np.abs(at).max(axis=1), np.abs(at).argmax(axis=1)
-    rows = np.arange(len(at))
-    others = at[rows[:, None], (face[:, None] + [1, 2]) % 3] / np.maximum(radius, 1e-9)[:, None]
-    u, v = np.clip(((others + 1) / 2 * _CELLS).astype(np.int64), 0, _CELLS - 1).T
-    cell = ((face * 2 + (at[rows, face] > 0)) * _CELLS + u) * _CELLS + v
-    return Directions(cell, np.clip((radius * _STEPS).astype(np.int64), 0, _STEPS - 1))
-
-
-def _places(start: Zyx, counts: Zyx, sides: Zyx) -> NDArray[np.float64]:
-    """Middles of the cubes of a grid, (n, 3) voxels of the volume."""
-    axes = [a + (np.arange(count) + 0.5) * side for a, count, side in zip(start, counts, sides, strict=True)]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-
-
 def rim(
-    kind: NDArray[np.bool_], where: Directions, *, counts: NDArray[np.bool_] | None = None, pure: float = _PURE
+    kind: NDArray[np.bool_],
+    grids: Sequence[tuple[Zyx, Zyx, Zyx]],
+    shape: Zyx,
+    *,
+    counts: NDArray[np.bool_] | None = None,
+    pure: float = _PURE,
 ) -> Rim:
     """Tell how much of a kind of voxel lies outside, and how much of it is found well inside too.
 
     Args:
-        kind: (n,) whether a voxel is of the kind.
-        where: of the same voxels.
+        kind: (n,) whether a voxel, or a larger cube, is of the kind: in raster order, one grid after the other.
+        grids: first voxel, number of cubes along each axis, and the sides of a cube.
+        shape: of the volume, voxels.
         counts: (n,) False for voxels that are outside for another reason; None: all count.
         pure: least share of the kind beyond the place where the outside begins, in each direction.
     """
-    rings, shape = where.cell * _STEPS + where.step, (6 * _CELLS**2, _STEPS)
+    counted = np.ones(len(kind), bool) if counts is None else counts
+    passing = kind | ~counted
+    ring = _directions(grids, shape, passing)
+    rings = np.ravel_multi_index(ring, _RINGS)
 
     def per_ring(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return np.bincount(rings[mask], minlength=shape[0] * shape[1]).reshape(shape)
+        return np.bincount(rings[mask], minlength=_RINGS[0] * _RINGS[1]).reshape(_RINGS)
 
-    counted = np.ones(len(kind), bool) if counts is None else counts
-    passed, total = per_ring(kind | ~counted), per_ring(np.ones(len(kind), bool))
+    passed, total = per_ring(passing), per_ring(np.ones(len(kind), bool))
     found, of = per_ring(kind & counted), per_ring(counted)
     # Every ring on the way out must be of the kind, and so must all that follow it.
     outer = np.logical_and.accumulate((passed >= pure * total)[:, ::-1], axis=1)[:, ::-1] & (total > 0)
@@ -133,8 +107,28 @@ def rim(
     empty = begin[known] <= _MIDDLE_STEPS
     scanned = of[within].any() and empty.sum() <= _MOST_EMPTY * known.sum()
     inside = found[within].sum() / of[within].sum() if scanned else 1.0
-    ring = where.cell, where.step
     return Rim(float(found[outer].sum() / max(1, of.sum())), float(inside), outer[ring], within[ring])
+
+
+def _directions(
+    grids: Sequence[tuple[Zyx, Zyx, Zyx]], shape: Zyx, kind: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the direction of each cube, seen from the middle of those not of the kind, and its step to the faces."""
+    places = np.concatenate([_places(*grid) for grid in grids])
+    middle = places[~kind].mean(axis=0) if not kind.all() else np.asarray(shape) / 2
+    at = (places - middle) / np.where(places < middle, middle, np.asarray(shape) - middle)
+    radius, face = np.abs(at).max(axis=1), np.abs(at).argmax(axis=1)
+    rows = np.arange(len(at))
+    others = at[rows[:, None], (face[:, None] + [1, 2]) % 3] / np.maximum(radius, 1e-9)[:, None]
+    u, v = np.clip(((others + 1) / 2 * _CELLS).astype(np.int64), 0, _CELLS - 1).T
+    cell = ((face * 2 + (at[rows, face] > 0)) * _CELLS + u) * _CELLS + v
+    return cell, np.clip((radius * _STEPS).astype(np.int64), 0, _STEPS - 1)
+
+
+def _places(start: Zyx, counts: Zyx, sides: Zyx) -> NDArray[np.float64]:
+    """Middles of the cubes of a grid, (n, 3) voxels of the volume."""
+    axes = [a + (np.arange(count) + 0.5) * side for a, count, side in zip(start, counts, sides, strict=True)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def leave_out_constant(parts: Sequence[SampledVoxels], shape: Zyx) -> tuple[list[SampledVoxels], Outside | None]:
@@ -173,7 +167,7 @@ def _constant(parts: Sequence[SampledVoxels], shape: Zyx) -> float | None:
     thinned = [part.voxels[::_THIN, ::_THIN, ::_THIN] for part in parts]
     grids = [(part.start, some.shape, (_THIN,) * 3) for part, some in zip(parts, thinned, strict=True)]
     values = np.concatenate([some.ravel() for some in thinned])
-    found = rim(values == value, directions(grids, shape, values == value))
+    found = rim(values == value, grids, shape)
     dark = np.count_nonzero(values < value) <= np.count_nonzero(values > value)
     allowed = MOST_INSIDE_DARK if dark else MOST_INSIDE_BRIGHT
     return float(value) if found.share >= LEAST_OUTSIDE and found.inside <= allowed else None

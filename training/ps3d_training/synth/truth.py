@@ -9,6 +9,8 @@ from scipy import ndimage
 
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.contacts import find_contacts
+from ps3d_rt.core.embedding import cubes_of
+from ps3d_rt.core.outside import SampledVoxels
 
 
 def connected(labels: Array, *, smallest_voxels: int = 8) -> Array:
@@ -72,15 +74,10 @@ def contrast_to_noise(image: Array, labels: Array, embedding: Array) -> float:
     Returns:
         0 where there is no particle, or no whole cube of embedding.
     """
-    z, y, x = (n // 2 for n in image.shape)
-
-    def in_cubes(voxels: Array) -> Array:
-        return voxels[: 2 * z, : 2 * y, : 2 * x].reshape(z, 2, y, 2, x, 2)
-
-    whole = in_cubes(embedding).all(axis=(1, 3, 5))
-    if not whole.any() or not labels.any():
+    means, _ = cubes_of(SampledVoxels((0, 0, 0), image, embedding))
+    cubes = means[np.isfinite(means)]
+    if not len(cubes) or not labels.any():
         return 0.0
-    cubes = in_cubes(image).mean(axis=(1, 3, 5))[whole]
     low, middle = np.quantile(cubes, (0.1587, 0.5))
     stands_out = float(np.median(image[labels > 0]) - middle)
     return max(0.0, stands_out) / max(float(middle - low), 1e-6)
