@@ -34,7 +34,7 @@ from ps3d_rt.predict_options import AUTO, PredictOptions, configure, with_option
 from ps3d_rt.result import Result, read_result
 from ps3d_rt.run_folder import known_precision, work_of
 from ps3d_rt.stages.gray_scale import volume_bins
-from ps3d_rt.stages.label_slabs import checked_slabs, label_sums
+from ps3d_rt.stages.label_slabs import checked_slabs, measure_slabs
 from ps3d_rt.stages.prediction import Opened
 from ps3d_rt.workers import usable_cores
 
@@ -253,9 +253,8 @@ def measure(labels: Any, *, spacing: float | Sequence[float] | None = None, imag
         ids, scan = _scan_of(labels, files), None if image is None else _scan_of(image, files)
         known = spacing or ids.spacing_mm or (None if scan is None else scan.spacing_mm)
         check = LabelCheck(ids.source, ids.dtype)
-        sums = _measure.merge_sums(label_sums(checked_slabs(ids, check), ids, scan))
-        table = _measure.to_table(sums, ids.shape, check_spacing(_known(known, ids.source), ids.source))
-        table = _measure.with_scores(table)
+        spacing_mm = check_spacing(_known(known, ids.source), ids.source)
+        table = measure_slabs(checked_slabs(ids, check), ids, spacing_mm, scan)
     for doubt in check.warnings():
         warnings.warn(doubt, stacklevel=2)
     return Particles.from_table(table)

@@ -42,12 +42,11 @@ def measure(
     from ps3d_rt.core.distribution import facts_by  # noqa: PLC0415
     from ps3d_rt.core.gray import GrayBins  # noqa: PLC0415
     from ps3d_rt.core.label_check import SPLIT, LabelCheck  # noqa: PLC0415
-    from ps3d_rt.core.measure import merge_sums, to_table, with_scores  # noqa: PLC0415
     from ps3d_rt.core.psd import size_psd  # noqa: PLC0415
     from ps3d_rt.io.open import open_volume  # noqa: PLC0415
     from ps3d_rt.io.spacing import contradicted  # noqa: PLC0415
     from ps3d_rt.io.table import free_targets, write_table  # noqa: PLC0415
-    from ps3d_rt.stages.label_slabs import checked_slabs, label_sums, split_slabs  # noqa: PLC0415
+    from ps3d_rt.stages.label_slabs import checked_slabs, measure_slabs, split_slabs  # noqa: PLC0415
 
     wanted, files, ends = table_options.sizes(), table_options.files(), parse_gray_bins(gray_bins)
     bins = None if ends is None else GrayBins.between(*ends)
@@ -63,7 +62,7 @@ def measure(
             raise InputError(f"{labels} does not say how large a voxel is; pass --spacing with its side in mm.")
         check = LabelCheck(ids.source, ids.dtype, SPLIT)
         slabs = split_slabs(ids) if split else checked_slabs(ids, check)
-        table = with_scores(to_table(merge_sums(label_sums(slabs, ids, gray, bins)), ids.shape, spacing_mm))
+        table = measure_slabs(slabs, ids, spacing_mm, gray, bins)
         if not split:
             warn(*check.warnings())
     sizes = facts_by(table, ids.shape, wanted)

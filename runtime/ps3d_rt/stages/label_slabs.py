@@ -11,7 +11,7 @@ from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.label_check import LabelCheck
 from ps3d_rt.core.label_components import MOST, ComponentsBySlab, number_components
-from ps3d_rt.core.measure import PartialSums, partial_sums
+from ps3d_rt.core.measure import ParticleTable, Spacing, merge_sums, partial_sums, to_table, with_scores
 from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
@@ -31,14 +31,19 @@ def checked_slabs(labels: Volume, check: LabelCheck) -> Iterator[tuple[Box, Arra
         del ids  # freed before the next ones are read
 
 
-def label_sums(
-    slabs: Iterable[tuple[Box, Array]], labels: Volume, gray: Volume | None, bins: GrayBins | None = None
-) -> Iterator[PartialSums]:
-    """Sum up the particles of every slab.
+def measure_slabs(
+    slabs: Iterable[tuple[Box, Array]],
+    labels: Volume,
+    spacing_mm: Spacing,
+    gray: Volume | None = None,
+    bins: GrayBins | None = None,
+) -> ParticleTable:
+    """Measure the particles of a label volume, slab by slab, and score them.
 
     Args:
         slabs: as :func:`checked_slabs` or :func:`split_slabs` give them.
         labels: the volume that they are of.
+        spacing_mm: side of a voxel, z, y, x.
         gray: scan of the same voxels, or None.
         bins: of the gray histograms; None chooses them from the scan.
 
@@ -52,8 +57,11 @@ def label_sums(
         )
     if gray is not None and bins is None:
         bins = volume_bins(gray)
-    for box, ids in slabs:
-        yield partial_sums(ids, None if gray is None else gray.read(box), box=box, shape=labels.shape, bins=bins)
+    sums = merge_sums(
+        partial_sums(ids, None if gray is None else gray.read(box), box=box, shape=labels.shape, bins=bins)
+        for box, ids in slabs
+    )
+    return with_scores(to_table(sums, labels.shape, spacing_mm))
 
 
 def split_slabs(labels: Volume, slab_voxels: int = SLAB_VOXELS) -> Iterator[tuple[Box, Array]]:
