@@ -25,7 +25,7 @@ from ps3d_rt.core.minerals.table import MineralTable
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.mineralogy import scale_of_volume
-from ps3d_rt.stages.minerals import LabelledScan, find_minerals, propose_phases
+from ps3d_rt.stages.minerals import MineralSource, find_minerals, propose_phases
 from ps3d_training.synth.physics import PhysicsSpec, ScanSettings, make_physics_sample
 from ps3d_training.synth.sample import SimulatedSample
 from ps3d_training.synth.spec import SampleSpec
@@ -88,7 +88,7 @@ def row(pair: str, size: int, noise: float, *, seed: int) -> dict[str, Any]:
     labels, truth = sample.labels, truth_of(sample, names)
     scale = scale_of_volume(ArrayVolume(sample.image, spacing_mm=1.0), "gray", None)
     peaks = picked_peaks(sample, names, scale)
-    source = LabelledScan(
+    source = MineralSource(
         labels=ArrayVolume(labels, spacing_mm=1.0),
         scan=ArrayVolume(sample.image, spacing_mm=1.0),
         particles=int(labels.max()),
@@ -197,7 +197,7 @@ def liberation_errors(found: MineralTable, truth: Truth) -> Array:
     return curve_errors(np.nan_to_num(found.shares), truth.shares, found.volume_mm3)
 
 
-def auto_error(source: LabelledScan, count: int, true_bulk: Array) -> float | None:
+def auto_error(source: MineralSource, count: int, true_bulk: Array) -> float | None:
     """Error of the bulk with proposed phases; None if another number of phases is proposed."""
     try:
         phases = propose_phases(source, count, "gray")

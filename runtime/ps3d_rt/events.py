@@ -157,5 +157,5 @@ Event: TypeAlias = (
 Listener: TypeAlias = Callable[[Event], None]
 
 
-def ignore(event: Event) -> None:
+def ignore(told: object) -> None:
     """Listen to nothing."""

@@ -25,7 +25,7 @@ from ps3d_rt.mineral_folder import FOLDER, Minerals, write_minerals
 from ps3d_rt.output import Output, open_output
 from ps3d_rt.run_record import RunRecord
 from ps3d_rt.stages.gray_scale import analyze_gray
-from ps3d_rt.stages.minerals import LabelledScan, MineralsFound, find_minerals, propose_phases
+from ps3d_rt.stages.minerals import MineralsFound, MineralSource, find_minerals, propose_phases
 from ps3d_rt.versions import versions
 
 
@@ -177,13 +177,13 @@ class _OwnScale:
 
 
 @contextmanager
-def _source(folder: Path, unit: Unit, options: ReadOptions) -> Iterator[tuple[Output, LabelledScan]]:
+def _source(folder: Path, unit: Unit, options: ReadOptions) -> Iterator[tuple[Output, MineralSource]]:
     """Open an output, its labels and its scan."""
     with open_output(folder, options.image) as output:
         scan = _scan(output)
         yield (
             output,
-            LabelledScan(
+            MineralSource(
                 labels=output.labels,
                 scan=scan,
                 particles=len(output.table),

@@ -13,7 +13,7 @@ from ps3d_rt.core.minerals.phases import AnchoredScale, Phase, PhaseList
 from ps3d_rt.core.minerals.table import MineralTable
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
-from ps3d_rt.stages.minerals import LabelledScan, find_minerals, propose_phases
+from ps3d_rt.stages.minerals import MineralSource, find_minerals, propose_phases
 
 SHAPE = (26, 30, 60)
 DARK, BRIGHT, EMBEDDING, NOISE = 1000.0, 3000.0, 5000.0, 100.0
@@ -40,10 +40,10 @@ def sample() -> tuple[Any, Any]:
     return labels, np.rint(EMBEDDING + blurred + noise).astype(np.uint16)
 
 
-def source_of(sample: tuple[Any, Any], **options: Any) -> LabelledScan:
+def source_of(sample: tuple[Any, Any], **options: Any) -> MineralSource:
     labels, scan = (ArrayVolume(part, spacing_mm=0.01) for part in sample)
     about = {"particles": 3, "spacing_mm": (0.01,) * 3, "scale": SCALE} | options
-    return LabelledScan(labels=labels, scan=scan, **about)
+    return MineralSource(labels=labels, scan=scan, **about)
 
 
 def found_in(sample: tuple[Any, Any], phases: PhaseList = PHASES, **options: Any) -> MineralTable:

@@ -15,12 +15,9 @@ from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, gray_scale, gray_s
 from ps3d_rt.core.outside import Outside, SampledVoxels, leave_out_constant
 from ps3d_rt.core.sampling import sampled_boxes
 from ps3d_rt.errors import InputError
+from ps3d_rt.events import ignore
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.selected import Selected
-
-
-def _nobody(boxes: int) -> None:
-    """Listen to nothing."""
 
 
 class GrayScheme(Protocol):
@@ -82,7 +79,7 @@ def analyze_gray(
     *,
     embedding: float | None = None,
     dark: bool = False,
-    on_progress: Callable[[int], object] = _nobody,
+    on_progress: Callable[[int], object] = ignore,
 ) -> GrayAnalysis:
     """Find the embedding of a volume, what lies outside, and the scale of the model's scheme.
 
@@ -164,7 +161,7 @@ def volume_bins(volume: Volume) -> GrayBins:
         return GrayBins.between(float(sample.min()), float(sample.max())) if sample.size else GrayBins(0.0, 1.0)
 
 
-def _sample(volume: Volume, on_progress: Callable[[int], object] = _nobody) -> list[SampledVoxels]:
+def _sample(volume: Volume, on_progress: Callable[[int], object] = ignore) -> list[SampledVoxels]:
     """Read boxes spread over a volume; they belong to it: neither chunks nor workers can change them."""
     parts = []
     for look in sampled_boxes(volume.shape, volume.chunk):

@@ -25,6 +25,7 @@ from ps3d_rt.core.minerals.sums import MineralSums
 from ps3d_rt.core.minerals.table import MineralTable, mineral_table
 from ps3d_rt.core.minerals.unmix import sample_weights, unmix
 from ps3d_rt.errors import InputError
+from ps3d_rt.events import ignore
 from ps3d_rt.io.base import SpacingMm, Volume
 
 SLAB_VOXELS = 2**25
@@ -34,12 +35,8 @@ _TOP_SHARE = 0.9999
 Advance = Callable[[int], None]
 
 
-def no_advance(_: int) -> None:
-    """Tell nobody."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class LabelledScan:
+class MineralSource:
     """What minerals are read from."""
 
     labels: Volume
@@ -64,7 +61,7 @@ class Window(NamedTuple):
     """The slab, in voxels of the arrays."""
 
 
-def windows(source: LabelledScan, reach: int) -> Iterator[Window]:
+def windows(source: MineralSource, reach: int) -> Iterator[Window]:
     """Cut labels and scan into slabs of whole planes, with ``reach`` planes around each."""
     labels, scan = source.labels, source.scan
     depth, height, width = labels.shape
@@ -86,7 +83,7 @@ def windows(source: LabelledScan, reach: int) -> Iterator[Window]:
         yield Window(ids, gray, Box((start - first, 0, 0), (stop - first, height, width)))
 
 
-def propose_phases(source: LabelledScan, most: int, unit: Unit, advance: Advance = no_advance) -> PhaseList:
+def propose_phases(source: MineralSource, most: int, unit: Unit, advance: Advance = ignore) -> PhaseList:
     """Propose phases from what lies inside the particles; a person has to look at them.
 
     Args:
@@ -131,7 +128,7 @@ class MineralsFound(NamedTuple):
     """Whether there are pores or cracks of a size to be seen."""
 
 
-def find_minerals(source: LabelledScan, phases: PhaseList, advance: Advance = no_advance) -> MineralsFound:
+def find_minerals(source: MineralSource, phases: PhaseList, advance: Advance = ignore) -> MineralsFound:
     """Find the minerals of every particle.
 
     Args:
