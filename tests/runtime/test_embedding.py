@@ -84,6 +84,15 @@ def test_a_tube_at_the_side_of_the_volume_has_air_beside_it() -> None:
     assert found.air == pytest.approx(500, abs=2 * NOISE)
 
 
+def test_air_as_far_below_the_embedding_as_particles_are_above_hides_none_of_them() -> None:
+    image = scan()
+    image[around(26)] = EMBEDDING - 4000 + np.random.default_rng(1).normal(0, NOISE, int(around(26).sum()))
+    found = find_embedding(whole(image), SHAPE)
+    assert found.air == pytest.approx(EMBEDDING - 4000, abs=2 * NOISE)
+    assert found.contrast == pytest.approx(find_embedding(whole(scan()), SHAPE).contrast, rel=0.1)
+    assert not found.warnings
+
+
 def test_air_between_and_around_particles_is_the_embedding() -> None:
     image = scan(step=12) - EMBEDDING + 500
     image[around(26)] = 500 + np.random.default_rng(1).normal(0, NOISE, int(around(26).sum()))

@@ -109,7 +109,7 @@ def find_embedding(parts: Sequence[SampledVoxels], shape: Zyx, given: float | No
     else:
         gray, air = given, None
     width, noise = _width_and_noise(cubes, gray, air)
-    contrast = _contrast(cubes, gray, width)
+    contrast = _contrast(cubes.mean if air is None else cubes.mean[cubes.mean > (gray + air) / 2], gray, width)
     if contrast is None:
         warnings.append(
             f"hardly anything is brighter than the embedding, which was taken to be {gray:.5g}: "
@@ -119,13 +119,15 @@ def find_embedding(parts: Sequence[SampledVoxels], shape: Zyx, given: float | No
     return Embedding(gray, noise, contrast, air, tuple(warnings))
 
 
-def _contrast(cubes: _Cubes, gray: float, width: float) -> float | None:
+def _contrast(mean: Floats, gray: float, width: float) -> float | None:
     """Give how far particles stand above the embedding of that width; None if there are hardly any.
+
+    ``mean`` are cubes without those of air: mirrored, they would be taken from the particles.
 
     Noise and streaks lie on both sides of the embedding, so the histogram of its dark side, mirrored, is taken from
     that of its bright side. What is left are particles, edges included, however much embedding there is.
     """
-    above = cubes.mean - gray
+    above = mean - gray
     # Below three widths, an embedding that is found a little too dark would look like particles.
     if not any(_is_brighter(above, k * width) for k in (3, 6, 12)):
         return None
