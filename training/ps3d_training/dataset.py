@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -35,6 +35,7 @@ from ps3d_training.capability import require_training_packages
 from ps3d_training.plan import (
     CONFIGURATION,
     DATASET_NAME,
+    IGNORE,
     LABELS,
     PLANS_NAME,
     TrainingPlan,
@@ -59,6 +60,8 @@ class PreparedCase:
     border_share: float
     warnings: tuple[str, ...] = ()
     """What makes its labels or its spacing doubtful."""
+    labelled_share: float = 1.0
+    """Of its voxels; training leaves the others out. 0: the sample itself was left out."""
 
 
 def prepare(
@@ -85,7 +88,8 @@ def prepare(
         ``out``.
 
     Raises:
-        InputError: if a sample is incomplete, ``out`` is in use, or its cases were prepared with another plan.
+        InputError: if a sample is incomplete, nothing is labelled, ``out`` is in use, or its cases were prepared with
+            another plan.
         CapabilityError: if the ``train`` extra is not installed.
     """
     require_training_packages()
@@ -97,6 +101,7 @@ def prepare(
         )
     earlier = _prepared_before(dataset, plan) if add and dataset.exists() else []
     samples = [sample for sample in samples if sample.name not in earlier]
+    samples = list(_labelled(samples, folder, on_case))
     if not samples:
         return out
     out.mkdir(parents=True, exist_ok=True)
@@ -104,16 +109,17 @@ def prepare(
         whole = Path(scratch) / DATASET_NAME
         cases = whole / f"{PLANS_NAME}_{CONFIGURATION}"
         cases.mkdir(parents=True)
-        usable = []
+        usable, partly = [], bool(earlier) and "ignore" in _labels_of(dataset)
         for sample in samples:
             case, listing = _prepare_case(sample, plan, cases)
             usable.append(listing)
+            partly |= case.labelled_share < 1
             on_case(case)
         names = [*earlier, *(sample.name for sample in samples)]
         if earlier:
             usable.insert(0, read_listing(dataset / cases.name))
         save_listing(cases, usable)
-        _write_json(whole / "dataset.json", _dataset_json(len(names)))
+        _write_json(whole / "dataset.json", _dataset_json(len(names), partly=partly))
         _write_json(whole / f"{PLANS_NAME}.json", nnunet_plans(plan))
         _write_json(whole / "dataset_fingerprint.json", {})
         _write_json(whole / "splits_final.json", splits(names))
@@ -142,9 +148,33 @@ def _move_into(new: Path, dataset: Path) -> None:
     last.replace(dataset / last.name)
 
 
+def _labelled(
+    samples: list[LabelledScan], folder: Path, on_case: Callable[[PreparedCase], None]
+) -> Iterator[LabelledScan]:
+    """Leave out, and say so, samples in which nothing is labelled yet; InputError if that is all of them."""
+    none = 0
+    for sample in samples:
+        known = sample.read_annotated()
+        if known is None or known.any():
+            yield sample
+            continue
+        none += 1
+        z, y, x = known.shape
+        on_case(PreparedCase(sample.name, (z, y, x), 0, 0.0, 0.0, ("left out: nothing in it is labelled yet",), 0.0))
+    if none and none == len(samples):
+        raise InputError(
+            f"{folder}: nothing is labelled in any of its samples; label some first: ps3d-rt annotate open."
+        )
+
+
+def _labels_of(dataset: Path) -> dict[str, int]:
+    labels: dict[str, int] = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))["labels"]
+    return labels
+
+
 def _prepare_case(sample: LabelledScan, plan: TrainingPlan, folder: Path) -> tuple[PreparedCase, Listing]:
     warnings: list[str] = []
-    image, instances = sample.read(warnings.append)
+    image, instances, known = sample.read_partly(warnings.append)
     check = LabelCheck(sample.name, instances.dtype)
     check.add(instances)
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, plan.target_size_voxels)
@@ -155,6 +185,9 @@ def _prepare_case(sample: LabelledScan, plan: TrainingPlan, folder: Path) -> tup
     z, y, x = zoom
     labels = resample_labels(instances, shape, zoom=(1 / z, 1 / y, 1 / x))
     border_core = to_border_core(labels, plan.border_thickness_voxels)
+    if known is not None and not known.all():
+        seen = resample_labels(known.astype(np.uint8), shape, zoom=(1 / z, 1 / y, 1 / x)) != 0
+        leave_out(labels, border_core, seen)
     _save_case(folder / sample.name, normalized, border_core, plan)
     case = PreparedCase(
         sample.name,
@@ -163,8 +196,21 @@ def _prepare_case(sample: LabelledScan, plan: TrainingPlan, folder: Path) -> tup
         float(np.mean(border_core == CORE)),
         float(np.mean(border_core == BORDER)),
         (*warnings, *check.warnings()),
+        float(np.mean(border_core != IGNORE)),
     )
     return case, save_instances(folder, sample.name, labels, plan.patch)
+
+
+def leave_out(labels: Array, border_core: Array, known: Array) -> None:
+    """Mark what nobody has labelled, in place; a particle of which a part is unknown is unknown as a whole.
+
+    Args:
+        labels: (z, y, x) ids; becomes background there.
+        border_core: (z, y, x) classes; becomes :data:`ps3d_training.plan.IGNORE` there.
+        known: (z, y, x) truth values.
+    """
+    unknown = ~known | np.isin(labels, np.setdiff1d(labels[~known], [0]))
+    labels[unknown], border_core[unknown] = 0, IGNORE
 
 
 def _scaled(image: Array, plan: TrainingPlan) -> tuple[Array, GrayScale | EmbeddingScale]:
@@ -202,19 +248,23 @@ def _save_case(path: Path, image: Array, border_core: Array, plan: TrainingPlan)
     )
 
 
-def class_locations(segmentation: Array) -> dict[int, Array]:
+def class_locations(segmentation: Array) -> dict[Any, Array]:
     """Places of core and border, at most 10,000 each, drawn with a fixed seed.
 
     Args:
         segmentation: (1, z, y, x) border-core classes.
 
     Returns:
-        class → (n, 4) int64 rows 0, z, y, x; n = 0 for a class that does not occur.
+        class → (n, 4) int64 rows 0, z, y, x; n = 0 for a class that does not occur. Where only a part is labelled,
+        places in it are there too, under nnU-Net's key for them.
     """
     draw = np.random.default_rng(1234)
-    places: dict[int, Array] = {}
-    for label in (CORE, BORDER):
-        flat = np.flatnonzero(segmentation == label)
+    places: dict[Any, Array] = {}
+    chosen: dict[Any, Array] = {label: segmentation == label for label in (CORE, BORDER)}
+    if (segmentation == IGNORE).any():
+        chosen[(-1, *LABELS.values())] = segmentation != IGNORE
+    for label, mask in chosen.items():
+        flat = np.flatnonzero(mask)
         if len(flat) > PLACES_PER_CLASS:
             flat = draw.choice(flat, PLACES_PER_CLASS, replace=False)
         places[label] = np.stack(np.unravel_index(flat, segmentation.shape), axis=1)
@@ -246,8 +296,9 @@ def names_in(folds: list[dict[str, list[str]]]) -> list[str]:
     return [name for names in rounds for name in names if name is not None]
 
 
-def _dataset_json(count: int) -> dict[str, Any]:
-    return {"channel_names": {"0": "noNorm"}, "labels": LABELS, "numTraining": count, "file_ending": ".nii.gz"}
+def _dataset_json(count: int, *, partly: bool) -> dict[str, Any]:
+    labels = LABELS | ({"ignore": IGNORE} if partly else {})
+    return {"channel_names": {"0": "noNorm"}, "labels": labels, "numTraining": count, "file_ending": ".nii.gz"}
 
 
 def _write_json(path: Path, content: Any) -> None:

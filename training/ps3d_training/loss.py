@@ -19,7 +19,8 @@ class WeightedLoss(torch.nn.Module):
 
         Args:
             output: (b, 3, z, y, x) scores before the softmax.
-            target: (b, 1 or 2, z, y, x) integers: classes, and the weights of :mod:`ps3d_training.weights`.
+            target: (b, 1 or 2, z, y, x) integers: classes, and the weights of :mod:`ps3d_training.weights`. Voxels of
+                nnU-Net's class to ignore weigh nothing.
 
         Returns:
             one number; −1 is perfect.
@@ -28,6 +29,9 @@ class WeightedLoss(torch.nn.Module):
             plain: torch.Tensor = self.plain(output, target)
             return plain
         classes, weights = target[:, :1], target[:, 1:].to(output.dtype)
+        if self.plain.ignore_label is not None:
+            known = classes != self.plain.ignore_label
+            classes, weights = torch.where(known, classes, 0), weights * known
         each = cross_entropy(output, classes[:, 0].long(), reduction="none")
         dice: torch.Tensor = self.plain.dc(output, classes, loss_mask=weights)
-        return dice + (each * weights[:, 0]).sum() / weights.sum()
+        return dice + (each * weights[:, 0]).sum() / weights.sum().clamp(min=1)

@@ -26,12 +26,17 @@ Batch = dict[str, Any]
 class InsideDataLoader(nnUNetDataLoader):
     """nnU-Net's loader, but the patch that the network gets never reaches past the volume's faces.
 
-    nnU-Net centres a patch on a voxel of the wanted class and pads what lies outside; inference pads nothing.
+    nnU-Net centres a patch on a voxel of the wanted class and pads what lies outside; inference pads nothing. Where
+    only a part of a sample is labelled, it centres every patch there; a sample that is labelled throughout lists no
+    such places, and any will do.
     """
 
-    def get_bbox(self, data_shape: Any, *args: Any, **kwargs: Any) -> tuple[list[int], list[int]]:
+    def get_bbox(
+        self, data_shape: Any, force_fg: bool, class_locations: Any, *args: Any, **kwargs: Any
+    ) -> tuple[list[int], list[int]]:
         """Start and stop of the box to read, moved back where its inner patch would stick out."""
-        starts, stops = super().get_bbox(data_shape, *args, **kwargs)
+        self.has_ignore = self.annotated_classes_key in class_locations
+        starts, stops = super().get_bbox(data_shape, force_fg, class_locations, *args, **kwargs)
         for axis, (start, stop) in enumerate(zip(starts, stops, strict=True)):
             margin = (self.patch_size[axis] - self.final_patch_size[axis]) // 2
             last = max(0, data_shape[axis] - self.final_patch_size[axis]) - margin

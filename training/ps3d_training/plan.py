@@ -21,6 +21,8 @@ DATASET_NAME = "Dataset001_particles"
 CONFIGURATION = "3d_fullres"
 PLANS_NAME = "ps3dPlans"
 LABELS = {name: value for value, name in enumerate(CLASS_NAMES)}
+IGNORE = len(LABELS)
+"""In the place of a class: nobody has labelled the voxel, and the loss leaves it out."""
 GRAY_SCHEMES = ("volume", "embedding")
 GRAY_FLOOR = -1.5
 """Of ``train prepare``. Around grains that fill two thirds of a volume the matrix lies at −1.4; darker is air."""

@@ -19,6 +19,7 @@ from ps3d_rt.core.grid import Box, PatchLattice, Zyx
 from ps3d_rt.core.metrics import Metrics, evaluate
 from ps3d_rt.stages.particles import to_instances
 from ps3d_training.augment.bank import INSTANCES
+from ps3d_training.plan import IGNORE
 
 if TYPE_CHECKING:
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
@@ -44,18 +45,19 @@ def smallest_sample(dataset: nnUNetDatasetBlosc2) -> tuple[Array, Array]:
         dataset: prepared with instances; it hands them out from now on.
 
     Returns:
-        gray values, (z, y, x) float32, and instances, (z, y, x), both on the normalized grid.
+        gray values, (z, y, x) float32, and instances, (z, y, x), −1 where nobody has labelled; both on the normalized
+        grid.
     """
     dataset.folder_with_segs_from_previous_stage = dataset.source_folder + INSTANCES
     # A case is opened here; its voxels are read when it is sliced.
-    data, _, instances, _ = min(
+    data, classes, instances, _ = min(
         (dataset.load_case(name) for name in dataset.identifiers), key=lambda case: case[0].size
     )
     middle = tuple(
         slice(max(0, side - MOST_SIDE_VOXELS) // 2, (side + min(side, MOST_SIDE_VOXELS)) // 2)
         for side in instances.shape
     )
-    return data[(0, *middle)], instances[middle]
+    return data[(0, *middle)], np.where(classes[(0, *middle)] == IGNORE, -1, instances[middle])
 
 
 def score_sample(score: Scorer, image: Array, instances: Array, patch: Zyx) -> Metrics:
@@ -64,10 +66,17 @@ def score_sample(score: Scorer, image: Array, instances: Array, patch: Zyx) -> M
     Args:
         score: the network.
         image: (z, y, x) float32, normalized.
-        instances: (z, y, x) ids, 0 is background.
+        instances: (z, y, x) ids, 0 is background; −1 is not labelled, and what lies there for the most part is not
+            counted.
         patch: what the network gets at a time, voxels.
     """
-    return evaluate(to_instances(segment(score, image, patch)), instances)
+    found = to_instances(segment(score, image, patch))
+    unknown = instances < 0
+    if unknown.any():
+        sizes = np.bincount(found.ravel())
+        outside = 2 * np.bincount(found[unknown], minlength=len(sizes)) > sizes
+        found = np.where(outside[found], 0, found)
+    return evaluate(found, np.maximum(instances, 0))
 
 
 def segment(score: Scorer, image: Array, patch: Zyx) -> Array:

@@ -1,4 +1,7 @@
-"""Labelled samples in the published layout: ``images``, ``instance_seg`` and ``metadata.json`` in one folder."""
+"""Labelled samples in the published layout: ``images``, ``instance_seg`` and ``metadata.json`` in one folder.
+
+A sample that is labelled in part has a third volume, in ``annotated``: not 0 where the labels hold, background or not.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,8 @@ class LabelledScan:
     spacing_mm: SpacingMm
     particle_size_mm: float
     """Mean diameter of the particles."""
+    annotated: Path | None = None
+    """Tells the voxels whose labels hold; None: all of them."""
 
     def read(self, on_warning: Callable[[str], object] = lambda text: None) -> tuple[NDArray[Any], NDArray[Any]]:
         """Read gray values and particle ids.
@@ -46,19 +51,45 @@ class LabelledScan:
             published tools do, come as int64.
 
         Raises:
-            InputError: if their shapes differ, or the labels are no whole numbers.
+            InputError: if their shapes differ, the labels are no whole numbers, or they hold in a part only.
+        """
+        image, instances, known = self.read_partly(on_warning)
+        if known is not None and not known.all():
+            raise InputError(
+                f"sample {self.name}: {known.mean():.1%} of its voxels are labelled, and all are needed here; finish "
+                "it, or take it out of metadata.json."
+            )
+        return image, instances
+
+    def read_partly(
+        self, on_warning: Callable[[str], object] = lambda text: None
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None]:
+        """Read what :meth:`read` does, and which voxels are labelled, (z, y, x); None: all of them.
+
+        Raises:
+            InputError: if shapes differ, or the labels are no whole numbers.
         """
         image, instances = (self._read(path, on_warning) for path in (self.image, self.instances))
         if image.shape != instances.shape:
             raise InputError(f"sample {self.name}: the image is {image.shape} voxels, its labels {instances.shape}.")
+        known = self.read_annotated()
+        if known is not None and known.shape != image.shape:
+            raise InputError(f"{self.annotated} has {known.shape} voxels, the image {image.shape}; both must agree.")
         if instances.dtype.kind in "iu":
-            return image, instances
+            return image, instances, known
         whole = instances.astype(np.int64)
         if not np.array_equal(whole, instances):
             raise InputError(
                 f"{self.instances} is {instances.dtype} with values between the labels; labels are whole numbers."
             )
-        return image, whole
+        return image, whole, known
+
+    def read_annotated(self) -> NDArray[np.bool_] | None:
+        """Read which voxels are labelled, (z, y, x); None: all of them."""
+        if self.annotated is None:
+            return None
+        known: NDArray[np.bool_] = read_whole(self.annotated) != 0
+        return known
 
     def _read(self, path: Path, on_warning: Callable[[str], object]) -> NDArray[Any]:
         with open_volume(path) as volume:
@@ -95,7 +126,9 @@ def find_samples(folder: Path) -> Iterator[LabelledScan]:
         if not (isfinite(size) and size > 0):
             raise InputError(f"{listing}: {name} has particle_size {size:g}; it is a diameter in mm, above 0.")
         image, instances = _find(folder / "images", name), _find(folder / "instance_seg", name)
-        yield LabelledScan(name, image, instances, check_spacing(spacing, f"{listing}: {name}"), size)
+        where = folder / "annotated"
+        known = _find(where, name) if where.is_dir() else None
+        yield LabelledScan(name, image, instances, check_spacing(spacing, f"{listing}: {name}"), size, known)
 
 
 def read_whole(path: Path) -> NDArray[Any]:

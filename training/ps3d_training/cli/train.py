@@ -180,7 +180,8 @@ def _say_case(case: PreparedCase) -> None:
     size = " × ".join(map(str, case.shape))
     typer.echo(
         f"{case.name}: {size} voxels, {case.particles} particles, "
-        f"core {case.core_share:.1%}, border {case.border_share:.1%}",
+        f"core {case.core_share:.1%}, border {case.border_share:.1%}"
+        + (f", labelled {case.labelled_share:.1%}" if case.labelled_share < 1 else ""),
         err=True,
     )
     warn(*case.warnings)
