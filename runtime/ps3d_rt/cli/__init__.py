@@ -27,7 +27,7 @@ from ps3d_rt.cli.view import view
 from ps3d_rt.cli.watch import watch
 from ps3d_rt.errors import InterruptedRun, Ps3dError, cannot_write
 
-MAKERS = ("model", "synth", "train", "export", "bench")
+MAKERS = ("model", "synth", "annotate", "train", "export", "bench")
 """Commands for those who make models and measure them; all others are for every day."""
 COMMANDS = "ps3d_rt.commands"
 """Entry-point group: each entry is a Typer application or a plain command function; ``model.NAME`` goes under model."""
