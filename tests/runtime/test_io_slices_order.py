@@ -37,6 +37,7 @@ PLAIN = {
     "numbers only": [f"{i}" for i in range(8, 13)],
     "a second number that rises": [f"part{1 + i // 10}_{i:04d}" for i in COUNT],
     "a date that rises": [f"2024010{1 + i // 10}.{i:04d}" for i in COUNT],
+    "a position with a sign behind the number": [f"s{i:02d}_z_{i - 10}" for i in COUNT],
     "the same number twice in a name": [f"s{i}_of_{i}" for i in COUNT],
 }
 
@@ -104,6 +105,7 @@ def test_what_looks_odd_is_said(names, remark):
         ([*PLAIN["padded"], "Kopie von rec_0003"], "Kopie von rec_0003.tif looks like a copy"),
         ([*PLAIN["padded"], "rec_0003_seg"], "rec_0003_seg.tif looks like a copy or a variant"),
         ([*PLAIN["padded"], "rec_spr"], "1 of 21 files has no number in the name (rec_spr.tif)"),
+        ([*PLAIN["padded"], "rec_0003b"], "names of several kinds: rec_0000.tif … (20 files), rec_0003b.tif … (1 files)"),
         (["scan", *PLAIN["as Windows numbers copies"]], "1 of 15 files has no number in the name (scan.tif)"),
         (
             ["top", "middle", "bottom", "x"],
@@ -177,3 +179,6 @@ def test_slices_written_later_than_the_others_are_said():
         "s9.tif was written 2 hours after the other 9 slices: if it belongs to another reconstruction, remove it."
     )
     assert written_apart(names, [3600.0 * i for i in range(10)]) is None
+    assert written_apart(["a1.tif", "a2.tif"], [0, 7200]) == (
+        "a2.tif was written 2 hours after the other 1 slice: if it belongs to another reconstruction, remove it."
+    )

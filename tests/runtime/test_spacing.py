@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ps3d_rt
+from ps3d_rt.io.spacing import StatedSpacing, contradiction, spacing_that_counts, stated_spacing
 from ps3d_rt.io.table import read_table
 from ps3d_rt.io.volume_writer import write_volume
 
@@ -122,3 +123,27 @@ def test_a_file_is_opened_once_though_its_spacing_is_compared(
         assert volume.spacing_mm == (0.01, 0.01, 0.01)
         assert ["--spacing says 0.01 mm a voxel" in text for text in volume.warnings] == [True]
     assert len(steps) == 1
+
+
+def test_ones_count_for_nothing_as_soon_as_one_axis_has_no_unit() -> None:
+    found = stated_spacing([1, 1, 1], [None, "mm", "mm"], "a.tif", usual_unit="mm")
+    assert found.spacing_mm is None
+    assert [remark.startswith("a.tif: gives 1, 1, 1 as the voxel size and no unit") for remark in found.remarks] == [
+        True
+    ]
+
+
+@pytest.mark.parametrize(("other", "differs"), [(0.01004, False), (0.00996, False), (0.0101, True), (0.0099, True)])
+def test_spacings_agree_within_half_a_percent(other: float, differs: bool) -> None:
+    found = contradiction((0.01,) * 3, "--spacing", (0.01, 0.01, other), "a.tif")
+    assert (found is not None) is differs
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), OSError("cut"), ZeroDivisionError(), KeyError("PixelSpacing")])
+def test_a_broken_statement_of_the_file_does_not_stop_who_gives_the_spacing(error: Exception) -> None:
+    def read() -> StatedSpacing:
+        raise error
+
+    assert spacing_that_counts((0.03, 0.02, 0.01), read, "a.tif") == StatedSpacing((0.03, 0.02, 0.01))
+    with pytest.raises(type(error)):
+        spacing_that_counts(None, read, "a.tif")
