@@ -153,6 +153,74 @@ def test_filters_of_plugins_are_there(tmp_path, kind):
     np.testing.assert_array_equal(open_volume(path).read(BOX), IMAGE[BOX.slices])
 
 
+def bitshuffle(path, cname, image=IMAGE, chunks=(5, 33, 50), **options):
+    plugin = pytest.importorskip("hdf5plugin")
+    return write(path, image=image, chunks=chunks, **plugin.Bitshuffle(cname=cname, **options))
+
+
+@pytest.mark.parametrize("cname", ["none", "lz4", "zstd"])
+@pytest.mark.parametrize(("chunks", "options"), [((7, 8, 9), {}), ((5, 33, 50), {"nelems": 64})])
+@pytest.mark.parametrize("dtype", [">u2", "float32"])
+def test_whole_bitshuffled_chunks_pass_the_check(tmp_path, cname, chunks, options, dtype):
+    image = (IMAGE % 200).astype(dtype)
+    path = bitshuffle(tmp_path / "scan.h5", cname, image, chunks, **options)
+    with open_volume(path) as volume:
+        np.testing.assert_array_equal(volume.read(WHOLE), image)
+        np.testing.assert_array_equal(volume.read(BOX), image[BOX.slices])
+
+
+def test_bitshuffled_chunks_that_were_left_out_or_not_shuffled_are_read(tmp_path):
+    plugin = pytest.importorskip("hdf5plugin")
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        options = plugin.Bitshuffle(cname="lz4")
+        dataset = file.create_dataset("data", IMAGE.shape, "u2", chunks=(10, 33, 50), fillvalue=7, **options)
+        dataset.id.write_direct_chunk((10, 0, 0), IMAGE[10:].tobytes(), 1)
+    voxels = open_volume(tmp_path / "scan.h5").read(WHOLE)
+    assert (voxels[:10] == 7).all()
+    np.testing.assert_array_equal(voxels[10:], IMAGE[10:])
+
+
+@pytest.mark.parametrize("cname", ["lz4", "zstd"])
+@pytest.mark.parametrize("at", [0, 7, 8, 11, 12, 15])  # the decoded size, the size of a block, the first length
+def test_damaged_lengths_of_bitshuffled_blocks_are_refused_before_the_plugin_sees_them(tmp_path, cname, at):
+    path = bitshuffle(tmp_path / "scan.h5", cname, chunks=IMAGE.shape)
+    with h5py.File(path) as file:
+        place = file["data"].id.get_chunk_info(0)
+    broken = bytearray(path.read_bytes())
+    broken[place.byte_offset + at] ^= 0x41
+    path.write_bytes(broken)
+    with open_volume(path) as volume, pytest.raises(InputError, match=r"a chunk between .* cannot be read: damaged"):
+        volume.read(BOX)
+
+
+def test_a_bitshuffled_chunk_that_ends_early_is_refused_and_the_others_are_read(tmp_path):
+    path = bitshuffle(tmp_path / "scan.h5", "lz4", chunks=(10, 33, 50))
+    with h5py.File(path, "a") as file:
+        _, chunk = file["data"].id.read_direct_chunk((0, 0, 0))
+        file["data"].id.write_direct_chunk((0, 0, 0), chunk[:-9])
+    with open_volume(path) as volume:
+        np.testing.assert_array_equal(volume.read(Box((10, 0, 0), IMAGE.shape)), IMAGE[10:])
+        with pytest.raises(InputError, match=r"the chunk at \(0, 0, 0\) does not hold the blocks that it says it has"):
+            volume.read(BOX)
+
+
+def test_settings_of_bitshuffle_that_cannot_be_are_refused(tmp_path):
+    path = bitshuffle(tmp_path / "scan.h5", "none", nelems=24)
+    settings = np.array([2, 24], "<u4").tobytes()  # bytes of a value, values of a block
+    whole = path.read_bytes()
+    assert whole.count(settings) == 1
+    path.write_bytes(whole.replace(settings, bytes(8)))
+    with open_volume(path) as volume, pytest.raises(InputError, match="name values of 0 bytes"):
+        volume.read(BOX)
+
+
+def test_a_filter_that_can_end_the_program_is_warned_of(tmp_path):
+    plugin = pytest.importorskip("hdf5plugin")
+    path = write(tmp_path / "scan.h5", image=IMAGE.astype("f4"), chunks=IMAGE.shape, **plugin.SZ3(absolute=1))
+    with open_volume(path) as volume:
+        assert ["32024 (SZ3). If a chunk is damaged" in remark for remark in volume.warnings] == [True]
+
+
 @pytest.mark.parametrize(("code", "said"), [(305, r"305 \(LZO\)"), (65000, "65000,")])
 def test_a_filter_that_nobody_has_is_named(tmp_path, code, said):
     settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)

@@ -105,7 +105,10 @@ def test_what_looks_odd_is_said(names, remark):
         ([*PLAIN["padded"], "Kopie von rec_0003"], "Kopie von rec_0003.tif looks like a copy"),
         ([*PLAIN["padded"], "rec_0003_seg"], "rec_0003_seg.tif looks like a copy or a variant"),
         ([*PLAIN["padded"], "rec_spr"], "1 of 21 files has no number in the name (rec_spr.tif)"),
-        ([*PLAIN["padded"], "rec_0003b"], "names of several kinds: rec_0000.tif … (20 files), rec_0003b.tif … (1 files)"),
+        (
+            [*PLAIN["padded"], "rec_0003b"],
+            "names of several kinds: rec_0000.tif … (20 files), rec_0003b.tif … (1 files)",
+        ),
         (["scan", *PLAIN["as Windows numbers copies"]], "1 of 15 files has no number in the name (scan.tif)"),
         (
             ["top", "middle", "bottom", "x"],

@@ -15,7 +15,8 @@ import numpy as np
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import PLANES_PER_READ, SpacingMm, Volume, planes_per_read
-from ps3d_rt.io.hdf5_filters import load_filters
+from ps3d_rt.io.hdf5_bitshuffle import bitshuffled
+from ps3d_rt.io.hdf5_filters import load_filters, risks
 from ps3d_rt.io.imaris import imaris_channel, imaris_shape, imaris_spacing
 from ps3d_rt.io.names import file_and_inside, stem_of
 from ps3d_rt.io.read_errors import read_errors
@@ -53,7 +54,7 @@ class Hdf5Volume(Volume):
             chunk=tuple(dataset.chunks[axis] for axis in axes) if dataset.chunks else None,
         )
         self.planes_per_read = planes_per_read(dataset.chunks[axes[0]]) if dataset.chunks else PLANES_PER_READ
-        self._dataset = dataset
+        self._dataset, self._bitshuffled = dataset, bitshuffled(dataset)
         self._axes = axes
 
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
@@ -66,6 +67,8 @@ class Hdf5Volume(Volume):
             where[axis] = part
         stored = sorted(self._axes)
         with read_errors(self.source, f"a chunk between {box.start} and {box.stop}"):
+            if self._bitshuffled is not None:
+                self._bitshuffled.check(tuple(where))
             # Into ``out`` as the file has it: a second copy of a slab would count against the memory promise.
             if self._axes == tuple(stored):
                 self._dataset.read_direct(out, source_sel=tuple(where))
@@ -129,7 +132,7 @@ def _open_dataset(file: h5py.File, path: Path, file_path: Path, inside: str, spa
     stated = spacing_that_counts(spacing_mm, read, str(path))
     load_filters(dataset, path)
     volume = Hdf5Volume(dataset, axes, shape, stated.spacing_mm, path)
-    volume.warn(*stated.remarks, *_rescaling(dataset, path))
+    volume.warn(*stated.remarks, *risks(dataset, path), *_rescaling(dataset, path))
     return volume
 
 
