@@ -35,7 +35,7 @@ CLASS_NAMES = ("background", "core", "border")
 GRAY_SCHEMES = ("volume", "constants", "embedding")
 LATER = frozenset(
     {"gray_floor", "gray_ceiling", "mirror_axes", "core_bias", "min_confidence", "min_diameter_voxels"}
-    | {"precisions", "gates"}
+    | {"precisions", "gates", "training_statistics"}
 )
 """Fields that the first bundles did not have: where one is missing, its default is meant."""
 NOT_IN_MANIFEST = frozenset({"path", "warnings"})
@@ -98,6 +98,9 @@ class ModelBundle:
     """What the network's three outputs mean, in order."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Where the model comes from: data, trainer, versions, scores. Free-form JSON."""
+    training_statistics: dict[str, Any] = field(default_factory=dict)
+    """What the training samples look like: :meth:`ps3d_rt.core.likeness.TrainingCloud.to_json`. Empty: not known, and
+    no scan is compared with them."""
     licence: str = "Apache-2.0"
     """SPDX identifier under which the weights may be used."""
     schema_version: int = SCHEMA_VERSION

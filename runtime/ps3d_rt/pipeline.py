@@ -20,6 +20,7 @@ from ps3d_rt.plan import PredictConfig, RunPlan, check_particle_size
 from ps3d_rt.stages.confidence import score_particles
 from ps3d_rt.stages.gray_scale import analyze_gray
 from ps3d_rt.stages.labels import write_labels
+from ps3d_rt.stages.likeness import look_at_tiles
 from ps3d_rt.stages.particle_size import SizeSearch, estimate_particle_size
 from ps3d_rt.stages.particles import find_particles
 from ps3d_rt.stages.prediction import KnownSize, Prediction, identity_before_plan, size_key
@@ -141,6 +142,7 @@ def run_stages(prediction: Prediction, storage: RunStorage, on_event: Listener =
         patches = segment_volume(run)
         particles = find_particles(run)
         measured = measure_particles(run, particles, score_particles(run, particles))
+        tiles = look_at_tiles(run, particles)
         write_labels(run, particles, measured.id_map)
     del particles  # the tables of all chunks: the sample's table takes their place in memory
-    return summarize(run, patches, measured)
+    return summarize(run, patches, measured, tiles)

@@ -101,6 +101,8 @@ class RunRecord:
     particles: int | None = None
     dropped: Facts | None = None
     """Counts of what was found and is not in the labels."""
+    likeness: Facts | None = None
+    """How the scan compares with what the model was trained on; None: the model does not say."""
     warnings: Sequence[str] | None = None
     resumed: bool | None = None
     """The run went on with the work of one that was stopped; None: it could not."""

@@ -82,6 +82,7 @@ def test_the_commands_are_these():
         "ps3d-rt train export",
         "ps3d-rt train prepare",
         "ps3d-rt train run",
+        "ps3d-rt train statistics",
         "ps3d-rt view",
         "ps3d-rt watch",
     ]

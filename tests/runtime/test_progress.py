@@ -153,6 +153,16 @@ def test_the_summary_has_sizes_with_intervals_warnings_and_the_report() -> None:
     assert run_facts(RUN, Path("out"))["d80_by_volume_mm"] == 1.35
 
 
+def test_the_summary_says_when_a_scan_is_unlike_the_training_and_no_more() -> None:
+    def said(**run: Any) -> tuple[Any, Any]:
+        rows = {name: value for name, value, _ in run_rows(RUN | run, Path("out"))}
+        return rows.get("Model"), run_facts(RUN | run, Path("out")).get("unlike_training")
+
+    assert said() == (None, None)
+    assert said(likeness={"unlike": False}) == (None, False)
+    assert said(likeness={"unlike": True}) == ("the scan is unlike its training samples", True)
+
+
 def test_people_get_rows_and_scripts_json(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     def print_it(*, as_json: bool) -> str:
         print_result({"particles": 9}, lambda: [("Particles", "9", "none dropped")], as_json=as_json)

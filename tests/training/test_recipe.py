@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ps3d_training import recipe
 from ps3d_training.dataset import names_in
 from ps3d_training.plan import DATASET_NAME
-from ps3d_training.recipe import SOURCES, Source, TrainingRecipe, follow
+from ps3d_training.recipe import TrainingRecipe, follow
+from ps3d_training.recipe_sources import SOURCES, Source
 from ps3d_training.synth.physics import PhysicsSpec, random_physics_spec
 from ps3d_training.synth.spec import SampleSpec
 from ps3d_training.synth.truth import contrast_to_noise
@@ -90,6 +90,6 @@ def test_contrast_to_noise_of_a_known_image() -> None:
 
 
 def test_all_sources_draw_specs() -> None:
-    kinds = {type(source.spec(source.first_seed)).__name__ for source in recipe.SOURCES}
+    kinds = {type(source.spec(source.first_seed)).__name__ for source in SOURCES}
     assert kinds == {"SampleSpec", "PhysicsSpec"}
     assert partial(random_physics_spec, kind="dense")(1) == random_physics_spec(1, kind="dense")

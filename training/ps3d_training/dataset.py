@@ -27,7 +27,7 @@ from ps3d_rt.core.fragments import BORDER, CORE
 from ps3d_rt.core.label_check import LabelCheck
 from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, gray_scale, network_input, normalized_shape, size_zoom
 from ps3d_rt.core.outside import SampledVoxels, leave_out_constant
-from ps3d_rt.core.resample import resample, resample_labels
+from ps3d_rt.core.resample import Zoom, resample, resample_labels
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.samples import LabelledScan, find_samples
 from ps3d_training.augment.bank import Listing, read_listing, save_instances, save_listing
@@ -178,20 +178,16 @@ def _prepare_case(sample: LabelledScan, plan: TrainingPlan, folder: Path) -> tup
     check = LabelCheck(sample.name, instances.dtype)
     check.add(instances)
     zoom = size_zoom(sample.spacing_mm, sample.particle_size_mm, plan.target_size_voxels)
-    shape = normalized_shape(image.shape, zoom)
-    image, scale = _scaled(image, plan)
-    normalized = network_input(resample(image, shape, zoom=zoom, lowpass=plan.lowpass), scale)
-    # resample_labels goes from normalized to source; labels come the other way here.
-    z, y, x = zoom
-    labels = resample_labels(instances, shape, zoom=(1 / z, 1 / y, 1 / x))
+    normalized, labels = normalize(image, instances, zoom, plan)
     border_core = to_border_core(labels, plan.border_thickness_voxels)
     if known is not None and not known.all():
-        seen = resample_labels(known.astype(np.uint8), shape, zoom=(1 / z, 1 / y, 1 / x)) != 0
+        z, y, x = zoom
+        seen = resample_labels(known.astype(np.uint8), normalized.shape, zoom=(1 / z, 1 / y, 1 / x)) != 0
         leave_out(labels, border_core, seen)
     _save_case(folder / sample.name, normalized, border_core, plan)
     case = PreparedCase(
         sample.name,
-        shape,
+        normalized.shape,
         len(np.setdiff1d(labels, [0])),
         float(np.mean(border_core == CORE)),
         float(np.mean(border_core == BORDER)),
@@ -211,6 +207,26 @@ def leave_out(labels: Array, border_core: Array, known: Array) -> None:
     """
     unknown = ~known | np.isin(labels, np.setdiff1d(labels[~known], [0]))
     labels[unknown], border_core[unknown] = 0, IGNORE
+
+
+def normalize(image: Array, instances: Array, zoom: Zoom, plan: TrainingPlan) -> tuple[Array, Array]:
+    """Bring a sample to the grid and the gray scale of a plan, as inference would.
+
+    Args:
+        image: (z, y, x) gray values of the scan.
+        instances: the same shape, particle ids.
+        zoom: normalized voxels per voxel of the scan.
+        plan: knows the gray scale.
+
+    Returns:
+        gray values, float32, and ids, on the normalized grid.
+    """
+    shape = normalized_shape(image.shape, zoom)
+    image, scale = _scaled(image, plan)
+    # resample_labels goes from normalized to source; labels come the other way here.
+    z, y, x = zoom
+    labels = resample_labels(instances, shape, zoom=(1 / z, 1 / y, 1 / x))
+    return network_input(resample(image, shape, zoom=zoom, lowpass=plan.lowpass), scale), labels
 
 
 def _scaled(image: Array, plan: TrainingPlan) -> tuple[Array, GrayScale | EmbeddingScale]:

@@ -10,48 +10,20 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from ps3d_rt.model import ModelBundle
-from ps3d_training import dataset, to_bundle, training
+from ps3d_training import dataset, likeness, to_bundle, training
 from ps3d_training.plan import TrainingPlan
+from ps3d_training.recipe_sources import LEAST_CONTRAST, SOURCES, Source
 from ps3d_training.schedule import Epoch, Schedule
 from ps3d_training.synth.folder import LISTING, read_metadata, sample_name, write_samples
-from ps3d_training.synth.kinds import of_kind
-from ps3d_training.synth.physics import PhysicsSpec, random_physics_spec
+from ps3d_training.synth.physics import PhysicsSpec
 from ps3d_training.synth.spec import SampleSpec
 from ps3d_training.training import TrainingRun
 
 GROUP = 20
 """Samples that are made and prepared at once."""
-LEAST_CONTRAST = 1.5
-"""Over the noise of 2×2×2 voxels; what stands out less teaches to see things."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Samples of one kind."""
-
-    spec: Callable[[int], SampleSpec | PhysicsSpec]
-    """Of a seed."""
-    share: float
-    """Of all samples."""
-    first_seed: int
-
-
-SOURCES = (
-    Source(partial(random_physics_spec, kind="dense"), 0.2, 1_000_000),
-    Source(partial(random_physics_spec, kind="wide"), 0.15, 1_100_000),
-    Source(partial(random_physics_spec, kind="loose"), 0.15, 1_200_000),
-    Source(random_physics_spec, 0.1, 1_300_000),
-    Source(partial(of_kind, "loose"), 0.1, 1_400_000),
-    Source(partial(of_kind, "touching"), 0.14, 1_500_000),
-    Source(partial(of_kind, "small"), 0.06, 1_600_000),
-    Source(partial(of_kind, "minerals"), 0.08, 1_700_000),
-    Source(partial(of_kind, "spacers"), 0.02, 1_800_000),
-)
-
 
 _PLAN = TrainingPlan(gray_scheme="embedding", gray_ceiling=None, norm="batch")
 _SCHEDULE = Schedule(steps_per_epoch=100, validate_every=0, freeze_norm=10, weighted=True, augmentation="gentle")
@@ -122,7 +94,10 @@ def follow(
             on_epoch,
         )
     assert trained is not None, "a recipe has a training"
-    return to_bundle.export(trained, bundle, settings=recipe.settings, overwrite=True)
+    written = to_bundle.export(trained, bundle, settings=recipe.settings, overwrite=True)
+    if not likeness.are_enough(prepared):
+        return written
+    return likeness.write_statistics(written.path, list(likeness.prepared_statistics(prepared)))
 
 
 def _groups(recipe: TrainingRecipe) -> Iterator[list[SampleSpec | PhysicsSpec]]:

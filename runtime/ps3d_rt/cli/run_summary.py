@@ -20,6 +20,7 @@ def run_facts(run: Mapping[str, Any], out: Path) -> dict[str, Any]:
         "particles": run["particles"],
         "dropped": run["dropped"]["particles"],
         **{name: value for name, value in lengths.items() if value is not None},
+        **({"unlike_training": likeness["unlike"]} if (likeness := run.get("likeness")) else {}),
         "warnings": list(run.get("warnings") or []),
         "seconds": run["seconds"]["all"],
         "output": out.as_posix(),
@@ -39,9 +40,16 @@ def run_rows(run: Mapping[str, Any], out: Path) -> list[Row]:
         ("Particles", count(run["particles"]), gone if dropped["particles"] else "none dropped"),
         *_size_rows(run.get("size_distribution") or {}),
         ("Warnings", str(len(warnings)) if warnings else "none", "look at them in the report" if warnings else ""),
+        *_likeness_rows(run.get("likeness") or {}),
         ("Report", str(out / "report.html"), ""),
         ("Time", duration(run["seconds"]["all"]), ""),
     ]
+
+
+def _likeness_rows(likeness: Mapping[str, Any]) -> list[Row]:
+    if not likeness.get("unlike"):
+        return []
+    return [("Model", "the scan is unlike its training samples", "ps3d-rt train adapt, or train update")]
 
 
 def _size_rows(sizes: Mapping[str, Any]) -> list[Row]:

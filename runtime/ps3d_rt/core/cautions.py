@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ps3d_rt.core.distribution import DETECTION_LIMIT_VOXELS
+from ps3d_rt.core.likeness import SCALES
 from ps3d_rt.core.merge_scores import LISTED
 from ps3d_rt.core.sample_table import NO_PARTICLES, SampleTable
 from ps3d_rt.core.size_trials import SETTLED, is_mismatch
@@ -38,6 +39,7 @@ FEW_FOR_ESTIMATE = 30
 """Whole particles; their mean diameter is then known to 10 % where sizes spread by half."""
 
 SIZE_MISMATCH = "size mismatch"
+UNLIKE = "unlike the training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def find_cautions(facts: Mapping[str, Any], table: SampleTable, sizes: Mapping[s
     diameters_mm = table.equivalent_diameter_mm
     return [
         *_about_the_size(facts, diameters_mm),
+        *_about_likeness(facts),
         *_about_the_network(table),
         *_about_wholeness(table),
         *_about_the_gray_values(facts, table),
@@ -92,6 +95,25 @@ def _about_the_size(facts: Mapping[str, Any], diameters_mm: Any) -> Iterator[Cau
             f"by {off - 1:.0%}: it is unsure. Measure some on a slice and pass --particle-size with their mean "
             "diameter in mm.",
         )
+
+
+def _about_likeness(facts: Mapping[str, Any]) -> Iterator[Caution]:
+    likeness = _part(facts, "likeness")
+    if not likeness.get("unlike"):
+        return
+    values = _part(likeness, "statistics")
+    apart = [
+        f"{SCALES[name][1]} {values[name]:.2g} (in training {low:.2g} to {high:.2g})"
+        for name, (low, high) in _part(likeness, "apart").items()
+        if name in SCALES and name in values
+    ]
+    yield Caution(
+        UNLIKE,
+        f"This scan is unlike those that the model was trained on: {likeness['distance']:.1f} from their middle, where "
+        f"{likeness['limit']:.1f} is the most that counts as alike{': ' if apart else ''}{', '.join(apart)}. Look at "
+        "the slices; if particles are wrong there, let the scan teach the model (ps3d-rt train adapt), or correct a "
+        "few patches of it (ps3d-rt train update).",
+    )
 
 
 def _about_the_network(table: SampleTable) -> Iterator[Caution]:

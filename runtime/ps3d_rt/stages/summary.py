@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,9 +11,11 @@ from ps3d_rt.core.distribution import facts_by
 from ps3d_rt.core.dropped import DroppedParticles
 from ps3d_rt.core.planes import Slices
 from ps3d_rt.core.sample_table import SampleTable
+from ps3d_rt.core.scan_statistics import TileSums
 from ps3d_rt.core.size_trials import is_mismatch
 from ps3d_rt.events import SizeMismatch, Warned
 from ps3d_rt.run_record import ModelRecord, PatchRecord, RunRecord, ScanRecord, SizeRecord
+from ps3d_rt.stages.likeness import training_likeness
 from ps3d_rt.stages.prediction import Prediction
 from ps3d_rt.stages.run import Run
 from ps3d_rt.stages.segment import PatchCount
@@ -32,7 +35,7 @@ class Outcome:
     """For the report; None if none were asked for."""
 
 
-def summarize(run: Run, patches: PatchCount, measured: Measured) -> Outcome:
+def summarize(run: Run, patches: PatchCount, measured: Measured, tiles: Sequence[TileSums]) -> Outcome:
     """Finish the table, and tell what a person must know before believing it."""
     prediction, plan, dropped = run.prediction, run.prediction.plan, measured.dropped
     with run.clock.stage("table writing", run.voxels):
@@ -64,6 +67,7 @@ def summarize(run: Run, patches: PatchCount, measured: Measured) -> Outcome:
         size_distribution=distribution,
         particles=len(table),
         dropped=dropped.facts(),
+        likeness=training_likeness(prediction, tiles, table),
     )
     cautions = [Caution("dropped", text) for text in dropped.warnings()]
     cautions += find_cautions(record.to_json(), table, distribution)

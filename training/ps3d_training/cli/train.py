@@ -9,6 +9,7 @@ import typer
 
 from ps3d_rt.cli.expand import expanded
 from ps3d_rt.errors import InputError
+from ps3d_training.cli.likeness import statistics
 from ps3d_training.cli.run_options import TrainingOptions
 from ps3d_training.plan import GRAY_CEILING, GRAY_FLOOR, TrainingPlan
 from ps3d_training.schedule import Epoch
@@ -172,6 +173,9 @@ def default(
         on_epoch=_say_epoch,
     )
     typer.echo(written.path)
+
+
+app.command()(statistics)
 
 
 def _say_case(case: PreparedCase) -> None:

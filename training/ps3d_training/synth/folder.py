@@ -53,7 +53,7 @@ def write_samples(
         if name in metadata:
             _check_same(metadata[name], spec, folder / name, only_gray=source is not None)
             continue
-        sample = _make(spec, source)
+        sample = make(spec, source)
         arrays = {"images": sample.image, "instance_seg": sample.labels, "phases": sample.phases}
         for kind, array in arrays.items():
             if array is None:
@@ -73,7 +73,8 @@ def sample_name(spec: SampleSpec | PhysicsSpec, source: LabelSource | None = Non
     return source.sample_name(spec.seed) if source else f"synth_{spec.seed:05d}"
 
 
-def _make(spec: SampleSpec | PhysicsSpec, source: LabelSource | None) -> SimulatedSample:
+def make(spec: SampleSpec | PhysicsSpec, source: LabelSource | None = None) -> SimulatedSample:
+    """Make the sample of a spec, with grains cut from ``source`` if there is one."""
     if isinstance(spec, PhysicsSpec):
         return labelled_sample(source, spec) if source else make_physics_sample(spec)
     return source.sample(spec) if source else make_sample(spec)
