@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from fake_engine import FakeEngine, fake_bundle
 from ps3d_rt.batch.engine_pool import EnginePool
 from ps3d_rt.errors import InputError, InterruptedRun
-from ps3d_rt.events import SampleFailed, Warned
+from ps3d_rt.events import SampleFailed, StageAdvanced, StageStarted, Warned
 from ps3d_rt.predict_options import PredictOptions
 from ps3d_rt.watch import service as watch_service
 from ps3d_rt.watch import states
@@ -27,6 +28,7 @@ from ps3d_rt.watch.metrics import metrics
 from ps3d_rt.watch.queue import Queue
 from ps3d_rt.watch.service import Service, name_for
 from ps3d_rt.watch.states import State
+from ps3d_rt.watch.status import StatusWriter, read_json
 
 SUPPORT = Path(__file__).parents[1] / "support"
 QUICK = Arrival(poll_seconds=0.05, stable_seconds=0, header_seconds=0)
@@ -78,6 +80,25 @@ def test_a_scan_is_done_once_and_one_that_is_bad_ends_in_quarantine_where_it_was
     text = metrics(service.queue, service.out)
     assert 'ps3d_rt_scans{state="done"} 1\n' in text
     assert "ps3d_rt_voxels_total 4096\n" in text
+    assert 'ps3d_rt_failures_total{kind="input"} 2\n' in text
+    assert "ps3d_rt_voxels_per_second 0\n" in text, "nothing runs"
+    for line in text.splitlines():
+        assert re.fullmatch(r'# (HELP|TYPE) [a-z0-9_]+ .+|[a-z0-9_]+(\{[a-z]+="[^"]*"\})? [\d.e+-]+', line), line
+
+
+def test_how_fast_the_stage_is_that_runs_and_what_is_left_of_it(service: Any) -> None:
+    write_scan(service.folder / "a.npy")
+    service.look()
+    service.look()
+    entry = service.queue.take()
+    clock = iter([0.0, 10.0, 14.0])
+    status = StatusWriter(service.queue, entry, lambda event: None, clock=lambda: next(clock))
+    status(StageStarted("network", 10, "patches", 500.0))
+    status(StageAdvanced("network", 4, resumed=4))
+    assert "ps3d_rt_voxels_per_second 0\n" in metrics(service.queue, service.out), "what was done before took no time"
+    status(StageAdvanced("network", 8, resumed=4))
+    assert read_json(service.queue, "now")["seconds_left"] == pytest.approx(14 / 4 * 2)
+    assert f"ps3d_rt_voxels_per_second {500 / (14 / 4)}\n" in metrics(service.queue, service.out)
 
 
 def test_a_scan_that_is_mended_is_taken_again(service: Any) -> None:

@@ -29,6 +29,16 @@ NOTES = ".batch"
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a sample could not be done."""
+
+    kind: str
+    """``input``, ``capability``, ``system`` or ``bug``: what people count failures by."""
+    reason: str
+    """With the cure."""
+
+
+@dataclass(frozen=True)
 class Job:
     """A sample with all that its run needs to know."""
 
@@ -119,10 +129,10 @@ def run_batch(
         on_event(SampleStarted(job.sample.name, number, len(todo)))
         if job.sample.model is None:
             pool.engine(pool.model(None))  # what is amiss with it is amiss with all samples, and ends the batch
-        problem = attempt(job, pool, overwrite=overwrite, on_event=on_event)
-        note_failure(out, job.sample.name, problem)
-        if problem is not None:
-            on_event(SampleFailed(job.sample.name, problem))
+        failure = attempt(job, pool, overwrite=overwrite, on_event=on_event)
+        note_failure(out, job.sample.name, None if failure is None else failure.reason)
+        if failure is not None:
+            on_event(SampleFailed(job.sample.name, failure.reason))
 
 
 def _split(
@@ -146,8 +156,8 @@ def _split(
     return kept, todo
 
 
-def attempt(job: Job, pool: EnginePool, *, overwrite: bool, on_event: Listener) -> str | None:
-    """Run a job; give the reason if it cannot be done, None if it is.
+def attempt(job: Job, pool: EnginePool, *, overwrite: bool, on_event: Listener) -> Failure | None:
+    """Run a job; say why if it cannot be done, None if it is.
 
     Raises:
         InterruptedRun: as :func:`run_job`.
@@ -155,15 +165,19 @@ def attempt(job: Job, pool: EnginePool, *, overwrite: bool, on_event: Listener) 
     """
     try:
         run_job(job, pool, overwrite=overwrite, on_event=on_event)
-    except (InputError, CapabilityError) as error:
-        return str(error)
+    except InputError as error:
+        return Failure("input", str(error))
+    except CapabilityError as error:
+        return Failure("capability", str(error))
     except InterruptedRun:
         raise
     except OSError as error:
-        return f"{error.filename or job.scan} cannot be used; look after it – {error.strerror or error}"
+        reason = f"{error.filename or job.scan} cannot be used; look after it – {error.strerror or error}"
+        return Failure("system", reason)
     except Exception as error:  # one scan must not end all others; its traceback is in the log
         logger.exception("%s: ps3d-rt failed", job.sample.name)
-        return f"ps3d-rt failed, by a bug; report it with the traceback in the log – {type(error).__name__}: {error}"
+        reason = f"ps3d-rt failed, by a bug; report it with the traceback in the log – {type(error).__name__}: {error}"
+        return Failure("bug", reason)
     return None
 
 

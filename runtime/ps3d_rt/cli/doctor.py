@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ps3d_rt.errors import CapabilityError, InputError
 from ps3d_rt.installing import install_command
+
+logger = logging.getLogger(__name__)
 
 PURPOSES = {
     "annotate": "look at results and labels in napari",
@@ -30,18 +35,42 @@ PURPOSES = {
 _FOR_DEVELOPERS = {"dev"}
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False) -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    bundle: Annotated[Path | None, typer.Option(help="Zip to write for whoever helps; no scan data in it.")] = None,
+    about: Annotated[
+        list[Path] | None, typer.Option(help="Output, log or watch.toml to put into it; may be repeated.")
+    ] = None,
+) -> None:
     """Say whether predict works here and how fast to expect it: machine, engines, models, extras and versions.
 
     Every engine runs one patch; on a GPU it is built first, if it has not been. Ends with exit code 3 if predict cannot
-    work here.
+    work here. With --bundle the same goes into a zip, with records and logs of what went wrong.
 
-    Example: ps3d-rt doctor
+    Example: ps3d-rt doctor --bundle support.zip --about result
     """
+    write = None if bundle is None and not about else _bundle_writer(bundle, about or [])
     found = examine()
     typer.echo(json.dumps(found, indent=2) if as_json else as_text(found))
+    if write is not None:
+        write(found)
     if not found["ready"]:
         raise CapabilityError("no engine could run a bundled model here; the sections models and engines say why.")
+
+
+def _bundle_writer(path: Path | None, about: list[Path]) -> Callable[[dict[str, Any]], object]:
+    """Collect what goes into a bundle, and give what writes it; what is amiss shows before the engines are tried."""
+    from ps3d_rt.support.bundle import SupportBundle  # noqa: PLC0415 - loads the stages
+
+    if path is None:
+        raise InputError("--about says what goes into the zip of --bundle; give its name too.")
+    bundle = SupportBundle.about(path, about)
+
+    def write(found: dict[str, Any]) -> None:
+        names = bundle.write(as_text(found), found)
+        logger.info("%s holds %s. Look through it before you send it.", path, ", ".join(names))
+
+    return write
 
 
 def examine() -> dict[str, Any]:

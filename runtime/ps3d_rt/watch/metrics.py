@@ -27,6 +27,11 @@ def _lines(queue: Queue, out: Path) -> Iterator[str]:
     yield from _head("ps3d_rt_stage_seconds_total", "counter", "Seconds of the scans that are done, by stage.")
     for stage, seconds in totals.get("seconds", {}).items():
         yield f'ps3d_rt_stage_seconds_total{{stage="{_escaped(str(stage))}"}} {seconds}'
+    yield from _head("ps3d_rt_voxels_per_second", "gauge", "Of the stage that runs; 0 if none does.")
+    yield f"ps3d_rt_voxels_per_second {now.get('voxels_per_second') or 0}"
+    yield from _head("ps3d_rt_failures_total", "counter", "Tries that failed, by kind.")
+    for kind, count in read_json(queue, "failures").items():
+        yield f'ps3d_rt_failures_total{{kind="{_escaped(str(kind))}"}} {count}'
     yield from _head("ps3d_rt_paused", "gauge", "1 if a person has paused the queue.")
     yield f"ps3d_rt_paused {int(queue.setting('paused') == '1')}"
     yield from _head("ps3d_rt_waits_for_disk", "gauge", "1 if no scan is begun for want of disk.")

@@ -252,6 +252,11 @@ class Queue:
             )
         )
 
+    def last_steps(self, most: int) -> list[tuple[float, int, str]]:
+        """List the last changes of state: seconds since 1970, number of the scan, its new state."""
+        rows = self._read("SELECT at, scan, state FROM history ORDER BY rowid DESC LIMIT ?", most)
+        return [(at, scan, state) for at, scan, state in reversed(rows)]
+
     def _setting(self, step: sqlite3.Connection, key: str) -> str | None:
         row = step.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])

@@ -17,7 +17,7 @@ import psutil
 
 from ps3d_rt.batch.engine_pool import EnginePool
 from ps3d_rt.batch.request import fingerprint, record_of
-from ps3d_rt.batch.run import Job, attempt, job_for
+from ps3d_rt.batch.run import Failure, Job, attempt, job_for
 from ps3d_rt.batch.samples import Sample, name_problem
 from ps3d_rt.batch.summary import row_of
 from ps3d_rt.errors import InputError, InterruptedRun
@@ -31,7 +31,7 @@ from ps3d_rt.watch.config import WatchConfig
 from ps3d_rt.watch.metrics import write_textfile
 from ps3d_rt.watch.queue import Entry, Queue
 from ps3d_rt.watch.states import State
-from ps3d_rt.watch.status import StatusWriter, add_totals, write_now
+from ps3d_rt.watch.status import StatusWriter, add_totals, count_failure, write_now
 
 QUARANTINE = "quarantine"
 STATE = ".watch"
@@ -72,7 +72,9 @@ class Service:
             KeyboardInterrupt: when asked to stop; the scan that ran goes on at the next start.
         """
         self.pool.model(None)
-        self.queue.recover(self._facts_if_done, self.config.retry.retries())
+        for entry in self.queue.recover(self._facts_if_done, self.config.retry.retries()):
+            if entry.progress.state is not State.DONE:
+                count_failure(self.queue, "crash")
         for entry in self.queue.entries(State.FAILED):
             self._quarantine(entry)
         self.arrivals = Arrivals(self.folder, self.config.arrival, self.queue.knows)
@@ -141,22 +143,22 @@ class Service:
             listener = StatusWriter(self.queue, entry, self.on_event)
             if job.sample.model is None:
                 self.pool.engine(self.pool.model(None))
-            problem = None if job.is_done else attempt(job, self.pool, overwrite=False, on_event=listener)
+            failure = None if job.is_done else attempt(job, self.pool, overwrite=False, on_event=listener)
         except InputError as error:
-            problem = str(error)
+            failure = Failure("input", str(error))
         except InterruptedRun as error:
             if not self._has_room():  # the scan is not to blame
                 self.queue.change(entry.id, states.stopped)
                 return
-            problem = str(error)
+            failure = Failure("interrupted", str(error))
         except BaseException:
             with suppress(states.NotAllowedError):
                 self.queue.change(entry.id, states.stopped)
             raise
-        self._note(entry, problem)
+        self._note(entry, failure)
 
-    def _note(self, entry: Entry, problem: str | None) -> None:
-        if problem is None:
+    def _note(self, entry: Entry, failure: Failure | None) -> None:
+        if failure is None:
             discard_leftover(self.out / entry.name)
             facts = facts_of(self.out / entry.name) or {}
             self.queue.change(entry.id, states.done, facts)
@@ -165,8 +167,9 @@ class Service:
                 add_totals(self.queue, record.to_json())
             return
         retries = self.config.retry.retries()
-        changed = self.queue.change(entry.id, lambda was: states.failed(was, problem, retries, time.time()))
-        self.on_event(SampleFailed(entry.name, problem))
+        changed = self.queue.change(entry.id, lambda was: states.failed(was, failure.reason, retries, time.time()))
+        count_failure(self.queue, failure.kind)
+        self.on_event(SampleFailed(entry.name, failure.reason))
         self._quarantine(changed)
 
     def _quarantine(self, entry: Entry) -> None:

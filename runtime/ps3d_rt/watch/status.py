@@ -25,6 +25,7 @@ class StatusWriter:
     clock: Callable[[], float] = time.monotonic
     _facts: dict[str, Any] = field(default_factory=dict)
     _begun: float = 0.0
+    _voxels_per_unit: float = 0.0
     _written: float = float("-inf")
 
     def __call__(self, event: Event) -> None:
@@ -34,12 +35,17 @@ class StatusWriter:
             self._facts |= {"shape": list(event.shape), "engine": event.engine}
         elif isinstance(event, StageStarted):
             self._facts |= {"stage": event.stage, "done": 0, "total": event.total, "unit": event.unit}
-            self._facts["seconds_left"] = None
+            self._facts |= {"seconds_left": None, "voxels_per_second": None}
+            self._voxels_per_unit = event.voxels_per_unit
             self._begun = now
         elif isinstance(event, StageAdvanced):
             fresh = event.done - event.resumed
-            left = (now - self._begun) * (self._facts.get("total", 0) - event.done) / fresh if fresh > 0 else None
-            self._facts |= {"done": event.done, "seconds_left": left}
+            each = (now - self._begun) / fresh if fresh > 0 else 0.0
+            self._facts |= {
+                "done": event.done,
+                "seconds_left": each * (self._facts.get("total", 0) - event.done) if fresh > 0 else None,
+                "voxels_per_second": self._voxels_per_unit / each if each > 0 else None,
+            }
         if now - self._written >= EVERY_SECONDS:
             self._written = now
             write_now(self.queue, {"scan": self.entry.id, "name": self.entry.name, **self._facts})
@@ -66,3 +72,9 @@ def add_totals(queue: Queue, run: Mapping[str, Any]) -> None:
     for stage, taken in (run.get("seconds") or {}).items():
         seconds[stage] = round(seconds.get(stage, 0) + taken, 3)
     queue.set("totals", json.dumps(totals))
+
+
+def count_failure(queue: Queue, kind: str) -> None:
+    """Count a failure: ``crash``, or a kind of :class:`ps3d_rt.batch.run.Failure`."""
+    failures = read_json(queue, "failures")
+    queue.set("failures", json.dumps(failures | {kind: failures.get(kind, 0) + 1}))
