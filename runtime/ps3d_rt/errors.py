@@ -14,12 +14,12 @@ behind a dash at its end.
 from __future__ import annotations
 
 import errno
+from typing import NamedTuple
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FULL_ON_WINDOWS = {39, 112}
-_IN_USE = {errno.EBUSY, errno.ETXTBSY}
-_IN_USE_ON_WINDOWS = {32, 33}
-"""A sharing violation, as of a table that Excel shows, and a lock."""
+
+def _numbers(*names: str) -> frozenset[int]:
+    """Give the numbers of errors that the system knows."""
+    return frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
 
 
 class Ps3dError(Exception):
@@ -70,6 +70,62 @@ class NothingFound(Ps3dError):  # noqa: N818 - the run went well
     exit_code = 5
 
 
+class _Cause(NamedTuple):
+    """What the system says of a file, and what a person can do about it."""
+
+    numbers: frozenset[int]
+    """``errno``."""
+    on_windows: frozenset[int]
+    """``winerror``."""
+    kind: type[Ps3dError]
+    words: str
+
+
+_AGAIN = "then start the same command again"
+_CAUSES = (
+    _Cause(
+        _numbers("ENOSPC", "EDQUOT", "EFBIG"),
+        frozenset({39, 112}),
+        InterruptedRun,
+        f"cannot be written: the disk is full; make room, {_AGAIN}",
+    ),
+    _Cause(
+        _numbers("EBUSY", "ETXTBSY"),
+        frozenset({32, 33}),  # a sharing violation, as of a table that Excel shows, and a lock
+        InterruptedRun,
+        f"cannot be written: another program has it open; close it there, {_AGAIN}",
+    ),
+    _Cause(
+        _numbers("EACCES", "EPERM", "EROFS"),
+        frozenset({5, 19}),
+        InputError,
+        "cannot be written: this user may not, or another program has it open; allow it, close it there, or choose "
+        "another output",
+    ),
+    _Cause(
+        _numbers(
+            *("ESTALE", "ENOTCONN", "ENODEV", "ENXIO", "ETIMEDOUT", "ECONNRESET", "ECONNABORTED", "EHOSTDOWN"),
+            *("EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENETRESET", "EREMOTEIO"),
+        ),
+        frozenset({21, 53, 55, 59, 64, 67, 121, 1167, 1231, 1236}),
+        InterruptedRun,
+        f"cannot be written: the share or drive that it is on is gone; connect it, {_AGAIN}",
+    ),
+    _Cause(
+        _numbers("ENAMETOOLONG", "ELOOP"),
+        frozenset({123, 206}),
+        InputError,
+        "cannot be used: it is no path here, or too long for this disk; choose another",
+    ),
+    _Cause(
+        _numbers("EIO"),
+        frozenset(),
+        InterruptedRun,
+        f"cannot be written: the disk reports an error; check it, {_AGAIN}",
+    ),
+)
+
+
 def cannot_write(path: object, error: OSError) -> Ps3dError:
     """Say why something cannot be written, and what to do: by what the system reports, never by a guess.
 
@@ -83,19 +139,22 @@ def cannot_write(path: object, error: OSError) -> Ps3dError:
     >>> cannot_write("out", OSError(errno.ENOSPC, "No space left on device")).exit_code
     4
     """
-    start, said = f"{path} cannot be written", f" – {error.strerror or error}"
+    said = f" – {error.strerror or error}"
+    if (cause := _cause_of(error)) is None:
+        return InputError(f"{path} cannot be written; choose another output{said}")
+    return cause.kind(f"{path} {cause.words}{said}")
+
+
+def is_of_the_machine(error: OSError) -> bool:
+    """Whether the system refuses what is right: for want of room, rights or a share, or for the length of a name.
+
+    Any other error of the system, such as a file of ours that is not there, may be a mistake of ours.
+    """
+    return _cause_of(error) is not None
+
+
+def _cause_of(error: OSError) -> _Cause | None:
+    number = errno.EACCES if isinstance(error, PermissionError) else error.errno
     on_windows = getattr(error, "winerror", None)
-    if error.errno in _FULL or on_windows in _FULL_ON_WINDOWS:
-        return InterruptedRun(f"{start}: the disk is full; make room, then start the same command again{said}")
-    if error.errno in _IN_USE or on_windows in _IN_USE_ON_WINDOWS:
-        return InterruptedRun(
-            f"{start}: another program has it open; close it there, then start the same command again{said}"
-        )
-    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        return InputError(
-            f"{start}: this user may not, or another program has it open; allow it, close it there, or choose another "
-            f"output{said}"
-        )
-    if error.errno == errno.EIO:
-        return InterruptedRun(f"{start}: the disk reports an error; check it, then start the same command again{said}")
-    return InputError(f"{start}; choose another output{said}")
+    found = (cause for cause in _CAUSES if number in cause.numbers or on_windows in cause.on_windows)
+    return next(found, None)

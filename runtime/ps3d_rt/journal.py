@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from ps3d_rt.errors import InputError, cannot_write
 from ps3d_rt.io.atomic_write import atomic_write, partial_name
+from ps3d_rt.io.json_text import read_json
 from ps3d_rt.workers import TaskMap
 
 Item = TypeVar("Item")
@@ -185,7 +186,7 @@ def read_identity(folder: Path) -> dict[str, Any]:
         ValueError: if it is damaged.
         LookupError: likewise.
     """
-    identity: dict[str, Any] = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))[_KIND]
+    identity: dict[str, Any] = read_json(folder / IDENTITY)[_KIND]
     return identity
 
 

@@ -20,6 +20,7 @@ from ps3d_rt.core.minerals.table import MineralTable, table_of
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.frames import read_frame, write_frame
+from ps3d_rt.io.json_text import read_json
 
 FOLDER = "minerals"
 TABLE = "minerals"
@@ -63,7 +64,7 @@ def read_minerals(folder: Path) -> Minerals | None:
     if not place.is_dir():
         return None
     try:
-        record = json.loads((place / RECORD).read_text(encoding="utf-8"))
+        record = read_json(place / RECORD)
         phases = PhaseList.from_json(record["phases"], str(place / RECORD))
         particles = table_of(read_frame(place / f"{TABLE}.parquet"), phases)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -9,20 +9,20 @@ import atexit
 import json
 import shutil
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from errno import EINVAL
 from hashlib import file_digest, sha256
 from importlib import resources
 from math import isfinite, pi
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
+from ps3d_rt.io.json_text import read_json
+from ps3d_rt.io.names import is_plain_name
+from ps3d_rt.io.zip_folder import unzip_folder
 
 if TYPE_CHECKING:
     from ps3d_rt.core.particle_filter import ParticleFilter
@@ -298,18 +298,17 @@ def _file_sha256(path: Path) -> str:
 
 
 def _is_plain_name(name: str) -> bool:
-    """Whether ``name`` stays inside its folder on every operating system."""
-    # Windows knows both slashes and drive letters, so what is plain there is plain everywhere.
-    return name not in ("", ".", "..", MANIFEST) and PureWindowsPath(name).name == name
+    """Whether ``name`` may be that of a file beside the manifest."""
+    return name != MANIFEST and is_plain_name(name)
 
 
 def _read_manifest(manifest: Path) -> ModelBundle:
     """Parse ``model.json``; every way it can be wrong is an InputError that names the file."""
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
+        content = read_json(manifest)
     except FileNotFoundError as error:
         raise InputError(f"{manifest.parent} has no {MANIFEST}; it is not a model bundle.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{manifest} is not valid JSON; copy or export the bundle again – {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{manifest} holds a {type(content).__name__}, not an object; export the bundle again.")
@@ -376,24 +375,5 @@ def _unpack(archive: Path) -> Path:
     atexit.register(scratch.cleanup)
     folder = Path(scratch.name) / f"{archive.stem}{SUFFIX}"
     folder.mkdir()
-    try:
-        with zipfile.ZipFile(archive) as source:
-            entries = [entry for entry in source.infolist() if not entry.is_dir()]
-            if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
-                raise InputError(f"{archive} unpacks to more than {MAX_UNPACKED_BYTES / 2**30:.0f} GiB; not a bundle.")
-            if len({PurePosixPath(entry.filename).parent for entry in entries}) != 1:
-                raise InputError(f"{archive}: a zipped bundle holds one folder of files; zip the {SUFFIX} folder.")
-            for entry in entries:
-                name = PurePosixPath(entry.filename).name  # the folder part is never used, so it cannot lead outside
-                if name != MANIFEST and not _is_plain_name(name):
-                    raise InputError(f"{archive} holds a file with an unsafe name: {entry.filename!r}.")
-                with source.open(entry) as packed, (folder / name).open("xb") as plain:
-                    shutil.copyfileobj(packed, plain)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
-        # RuntimeError: packed in an unknown way; EINVAL: its table points to a place before the file's start.
-        if isinstance(error, OSError) and error.errno != EINVAL:
-            raise
-        raise InputError(
-            f"{archive} is neither a {SUFFIX} folder nor a whole zip of one; copy the bundle again – {error}"
-        ) from error
+    unzip_folder(archive, folder, f"a {SUFFIX} folder", MAX_UNPACKED_BYTES)
     return folder

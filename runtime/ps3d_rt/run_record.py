@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.json_text import read_json
 
 Section = TypeVar("Section")
 
@@ -134,7 +135,7 @@ def read_record(path: Path) -> RunRecord:
         InputError: if it is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except ValueError as error:  # no text, or no JSON
         raise _damaged(path, _NO_SCAN) from error
     scan = content.get("scan") if isinstance(content, dict) else None

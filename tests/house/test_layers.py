@@ -36,7 +36,7 @@ LAYERS = {
     "memory": {"core", "errors"},
     "plan": {"core", "devices", "errors", "io", "memory", "model"},
     "clock": {"events"},
-    "run_record": {"errors"},
+    "run_record": {"errors", "io"},
     "stages": {
         *("clock", "core", "devices", "engines", "errors", "events", "io", "journal", "memory", "model", "plan"),
         *("prefetch", "run_record", "versions", "workers"),

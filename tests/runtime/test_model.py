@@ -267,7 +267,7 @@ def test_a_zip_cannot_write_outside(tiny_bundle: ModelBundle, tmp_path: Path) ->
     with zipfile.ZipFile(archive, "w") as target:
         target.writestr("here/model.json", b"{}")
         target.writestr("there/a.onnx", b"x")
-    with pytest.raises(InputError, match="one folder of files"):
+    with pytest.raises(InputError, match="one folder of at most"):
         load_model(archive)
 
 
@@ -276,7 +276,7 @@ def test_a_zip_that_grows_too_large_is_refused(
 ) -> None:
     archive = zip_bundle(tiny_bundle, tmp_path / "z.ps3d", "")
     monkeypatch.setattr(model_module, "MAX_UNPACKED_BYTES", 1000)
-    with pytest.raises(InputError, match="unpacks to more than"):
+    with pytest.raises(InputError, match="unpacks to"):
         load_model(archive)
 
 

@@ -103,9 +103,11 @@ def test_no_path_leads_out_of_the_output(queue: Queue, tmp_path: Path, path: str
 def test_a_link_that_leads_out_is_not_followed(queue: Queue, tmp_path: Path) -> None:
     try:
         (tmp_path / "out" / "done" / "run.json").symlink_to(tmp_path / "secret.txt")
+        (tmp_path / "out" / "done" / "particles.csv").symlink_to("particles.csv")
     except OSError:
         pytest.skip("no links here")
     assert client(queue, tmp_path).get("/results/done/run.json").status_code == 404
+    assert client(queue, tmp_path).get("/results/done/particles.csv").status_code == 404, "a link to itself"
 
 
 @pytest.mark.parametrize(

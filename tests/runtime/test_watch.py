@@ -86,6 +86,39 @@ def test_a_scan_is_done_once_and_one_that_is_bad_ends_in_quarantine_where_it_was
         assert re.fullmatch(r'# (HELP|TYPE) [a-z0-9_]+ .+|[a-z0-9_]+(\{[a-z]+="[^"]*"\})? [\d.e+-]+', line), line
 
 
+def test_nothing_is_begun_while_the_share_of_the_output_is_gone(service: Any) -> None:
+    write_scan(service.folder / "a.npy")
+    service.look()
+    service.look()
+    service.out.rename(service.out.with_name("elsewhere"))
+    service.out.mkdir()  # where it was mounted
+    assert not service.step()
+    assert not service.step()
+    told = [event.text for event in service.heard if isinstance(event, Warned)]
+    assert len(told) == 1
+    assert "it is waited for" in told[0]
+    assert service.queue.counts()[State.QUEUED] == 1, "and it is not to blame"
+    service.out.rmdir()
+    service.out.with_name("elsewhere").rename(service.out)
+    assert service.step()
+    assert service.queue.counts()[State.DONE] == 1
+
+
+def test_a_bug_in_a_look_is_logged_and_the_next_look_comes(service: Any, caplog: Any, monkeypatch: Any) -> None:
+    looks = iter([RuntimeError("a bug"), None])
+
+    def look(now: float) -> list[Any]:
+        if (error := next(looks)) is not None:
+            raise error
+        return []
+
+    monkeypatch.setattr(service.arrivals, "look", look)
+    service.look()
+    service.look()
+    assert "a bug" in caplog.text
+    assert service._looks == 2
+
+
 def test_how_fast_the_stage_is_that_runs_and_what_is_left_of_it(service: Any) -> None:
     write_scan(service.folder / "a.npy")
     service.look()

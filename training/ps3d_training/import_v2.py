@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.json_text import read_json
 from ps3d_rt.io.read_errors import words_of
 from ps3d_rt.model import CLASS_NAMES
 from ps3d_training.safe_pickle import read_torch
@@ -128,8 +128,8 @@ def _check_names(configuration: ConfigurationManager, source: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read; copy the folder again{words_of(error)}.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}, not an object; copy the folder again.")

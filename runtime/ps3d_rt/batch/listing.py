@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -13,6 +12,7 @@ from typing import Any
 from ps3d_rt.batch.samples import Length, Sample, checked
 from ps3d_rt.batch.scans_in import scans_in
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.json_text import parse_json
 from ps3d_rt.io.names import stem_of
 
 METADATA, SAMPLES, IMAGES = "metadata.json", "samples.csv", "images"
@@ -100,8 +100,8 @@ def _from_metadata(text: str, folder: Path) -> list[Sample]:
     """Read the published layout: ``{"NAME": {"spacing": mm, "particle_size": mm}}``, scans in ``images``."""
     layout = f'{METADATA} is {{"NAME": {{"spacing": mm, "particle_size": mm}}}}'
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise InputError(f"{folder / METADATA} is no JSON; {layout} – {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{folder / METADATA} holds no object; {layout}.")

@@ -18,6 +18,7 @@ from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun, cannot_w
 from ps3d_rt.events import Listener, SampleFailed, SamplesKept, SampleStarted
 from ps3d_rt.first_run import announced
 from ps3d_rt.io.atomic_write import atomic_write
+from ps3d_rt.io.json_text import read_json
 from ps3d_rt.output import check_output, predict_to_folder
 from ps3d_rt.predict_options import PredictOptions
 from ps3d_rt.run_folder import discard_leftover, recover
@@ -197,5 +198,5 @@ def note_failure(out: Path, name: str, problem: str | None) -> None:
 def failure_of(out: Path, name: str) -> str | None:
     """Read why a sample failed; None if it did not."""
     with suppress(OSError, ValueError, LookupError, TypeError):
-        return str(json.loads((out / NOTES / f"{name}.json").read_text(encoding="utf-8"))["error"])
+        return str(read_json(out / NOTES / f"{name}.json")["error"])
     return None

@@ -80,6 +80,7 @@ def name_problem(name: str) -> str | None:
         or name != name.strip(" .")
         or len(name) > _LONGEST_NAME
         or _FORBIDDEN.search(name)
+        or any("\ud800" <= sign <= "\udfff" for sign in name)  # bytes that are no text
         or _ON_WINDOWS.fullmatch(name)
         or name.lower() in RESERVED
     ):

@@ -26,10 +26,11 @@ def scans_in(folder: Path, levels: int = MOST_LEVELS) -> list[Path]:
     """List the scans in a folder and in the folders below it, sorted; none if the folder is one scan itself.
 
     A folder of slices and a zarr are one scan each. Of a description and the raw file beside it, the description is
-    listed. Hidden entries, and those with names of files that are still being copied, are left out.
+    listed. Hidden entries, and those with names of files that are still being copied, are left out. A folder below that
+    cannot be listed counts as a scan: whoever opens it says why it cannot be, and the others are found.
 
     Raises:
-        InputError: if the folder cannot be read.
+        InputError: if the folder itself cannot be read.
     """
     return [] if is_scan(folder) else list(_below(folder, levels))
 
@@ -40,7 +41,7 @@ def is_scan(path: Path) -> bool:
         return ending_of(path) is not None
     if path.suffix == ".zarr" or any((path / mark).exists() for mark in ZARR_MARKS):
         return True
-    names = [entry.name for entry in _entries(path) if entry.is_file()]
+    names = [entry.name for entry in _entries(path) if _is_file(entry)]
     endings = [_ending(name) for name in names]
     slices = [name for name, ending in zip(names, endings, strict=True) if ending in _SLICES]
     if len(slices) < 2 or any(ending in FORMATS and ending not in _SLICES for ending in endings):
@@ -50,18 +51,26 @@ def is_scan(path: Path) -> bool:
 
 def _below(folder: Path, levels: int) -> Iterator[Path]:
     entries = _entries(folder)
-    files = [folder / entry.name for entry in entries if entry.is_file() and ending_of(Path(entry.name)) is not None]
+    files = [folder / entry.name for entry in entries if _is_file(entry) and ending_of(Path(entry.name)) is not None]
     described = {stem_of(path).lower() for path in files if path.suffix.lower() in _HEADERS}
     for entry in entries:
         path = folder / entry.name
-        if entry.is_file():
+        if _is_file(entry):
             data = path.suffix.lower() in _DATA and stem_of(path).lower() in described
             if ending_of(path) is not None and not data:
                 yield path
-        elif is_scan(path):
-            yield path
-        elif levels > 1:
-            yield from _below(path, levels - 1)
+        else:
+            try:
+                yield from [path] if is_scan(path) else list(_below(path, levels - 1)) if levels > 1 else []
+            except InputError:
+                yield path
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

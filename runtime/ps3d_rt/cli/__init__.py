@@ -25,7 +25,7 @@ from ps3d_rt.cli.serve import serve
 from ps3d_rt.cli.stopping import stoppable
 from ps3d_rt.cli.view import view
 from ps3d_rt.cli.watch import watch
-from ps3d_rt.errors import InterruptedRun, Ps3dError, cannot_write
+from ps3d_rt.errors import InterruptedRun, Ps3dError, cannot_write, is_of_the_machine
 
 MAKERS = ("model", "synth", "annotate", "train", "export", "bench")
 """Commands for those who make models and measure them; all others are for every day."""
@@ -96,10 +96,9 @@ def main() -> None:
     except Ps3dError as error:
         _fail(error)
     except OSError as error:
-        known = cannot_write(error.filename2 or error.filename or "the output", error)
-        if not isinstance(known, InterruptedRun) and not isinstance(error, PermissionError):
+        if not is_of_the_machine(error):
             _fail_by_a_bug()
-        _fail(known)
+        _fail(cannot_write(error.filename2 or error.filename or "the output", error))
     except KeyboardInterrupt:
         _fail(InterruptedRun("interrupted before anything was done."))
     except Exception:  # noqa: BLE001 - whatever it is, it goes to the log too

@@ -28,11 +28,11 @@ def convert(
     from ps3d_rt.cli.progress import listening, warn  # noqa: PLC0415
     from ps3d_rt.clock import Clock  # noqa: PLC0415
     from ps3d_rt.errors import InputError  # noqa: PLC0415
-    from ps3d_rt.io.names import file_and_inside  # noqa: PLC0415
+    from ps3d_rt.io.names import file_and_inside, resolved  # noqa: PLC0415
     from ps3d_rt.io.open import open_volume  # noqa: PLC0415
     from ps3d_rt.io.volume_writer import save_volume  # noqa: PLC0415
 
-    source, target = file_and_inside(scan)[0].resolve(), out.resolve()
+    source, target = resolved(file_and_inside(scan)[0]), resolved(out)
     if target in (source, *source.parents) or source in target.parents:
         raise InputError(f"{out} is the volume that is read, or lies inside; choose another name.")
     mm, sides = options.spacing_mm(spacing), options.sides(shape)

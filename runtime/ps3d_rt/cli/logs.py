@@ -28,7 +28,9 @@ class RotatingFile:
     def __init__(self, path: Path, most_bytes: int, keep: int) -> None:
         """Open the file; what is in it stays."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._handler = RotatingFileHandler(path, maxBytes=most_bytes, backupCount=keep, encoding="utf-8")
+        self._handler = RotatingFileHandler(
+            path, maxBytes=most_bytes, backupCount=keep, encoding="utf-8", errors="backslashreplace"
+        )
         self._handler.setFormatter(logging.Formatter("%(message)s"))
 
     def write(self, line: str) -> None:
@@ -55,7 +57,7 @@ class Lines:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a", encoding="utf-8", buffering=1)
+            self._file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
         except OSError as error:
             raise cannot_write(path, error) from error
 

@@ -13,6 +13,7 @@ from ps3d_rt.batch.engine_pool import EnginePool
 from ps3d_rt.cli.logs import LINES
 from ps3d_rt.cli.progress import listening
 from ps3d_rt.errors import CapabilityError, InputError, cannot_write
+from ps3d_rt.io.names import resolved
 from ps3d_rt.watch.config import read_config
 from ps3d_rt.watch.lock import only_instance
 from ps3d_rt.watch.queue import FILE, Queue
@@ -71,7 +72,7 @@ def _page(out: Path, queue: Queue, page: str | None) -> Iterator[None]:
 def _check(folder: Path, out: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give the one that the scanner writes to.")
-    inner, outer = out.resolve(), folder.resolve()
+    inner, outer = resolved(out), resolved(folder)
     if inner == outer or outer in inner.parents:
         raise InputError(f"{out} lies in {folder}, where its results would be taken for scans; choose another output.")
     try:

@@ -23,6 +23,7 @@ from platformdirs import user_cache_dir
 from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
+from ps3d_rt.io.json_text import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class EngineCache:
         """
         path = self.folder / f"{key.digest}.engine"
         try:
-            manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            manifest = read_json(path.with_suffix(".json"))
             same = sha256(path.read_bytes()).hexdigest() == manifest["engine_sha256"]
             if same and manifest.keys() >= {"facts", "gate"}:
                 return CachedEngine(path, manifest)

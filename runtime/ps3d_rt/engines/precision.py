@@ -24,6 +24,7 @@ from ps3d_rt.core.grid import Zyx
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.cache import replace_file, user_folder
 from ps3d_rt.errors import CapabilityError, InputError
+from ps3d_rt.io.json_text import read_json
 from ps3d_rt.model import ModelBundle
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def choose(bundle: ModelBundle, cpu: Mapping[str, Any], threads: int, open_in: O
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = user_folder() / "precision" / f"{name}.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["choice"]
+        found = read_json(path)["choice"]
         return Choice(str(found["precision"]), str(found["reason"]))
     except FileNotFoundError:
         logger.info("trying %s on this CPU, once: about %.0f s", ", ".join(names), SECONDS + len(names))

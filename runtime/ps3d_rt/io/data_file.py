@@ -13,6 +13,7 @@ from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume
 from ps3d_rt.io.memory_map import map_voxels
+from ps3d_rt.io.names import resolved
 from ps3d_rt.io.slices.volume import SliceFiles, SlicesVolume
 
 _PATTERN = re.compile(r"(.*?)%(0?)(\d{0,2})d(.*?)\s+(-?\d{1,9})\s+(-?\d{1,9})\s+(-?\d{1,9})(?:\s+\d+)?")
@@ -40,9 +41,9 @@ def named_in(header: Path, name: str) -> Path:
     """
     if not name.isprintable() or not name:
         raise InputError(f"{header}: names the data file {name!r}, which is not a valid file name; correct the header.")
-    folder = header.parent.resolve()
+    folder = resolved(header.parent)
     try:
-        file = (folder / name.replace("\\", "/")).resolve()
+        file = resolved(folder / name.replace("\\", "/"))
         is_there = file.is_file()
     except OSError as error:
         raise InputError(

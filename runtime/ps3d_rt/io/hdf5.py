@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +17,7 @@ from ps3d_rt.io.base import PLANES_PER_READ, SpacingMm, Volume, planes_per_read
 from ps3d_rt.io.hdf5_bitshuffle import bitshuffled
 from ps3d_rt.io.hdf5_filters import load_filters, risks
 from ps3d_rt.io.imaris import imaris_channel, imaris_shape, imaris_spacing
+from ps3d_rt.io.json_text import parse_json
 from ps3d_rt.io.names import file_and_inside, stem_of
 from ps3d_rt.io.read_errors import read_errors
 from ps3d_rt.io.slabs import OnProgress, shard_boxes, slabs
@@ -219,7 +219,7 @@ def _axes_of(dataset: h5py.Dataset, path: Path) -> Zyx:
 
 def _tagged(tags: Any, path: Path) -> list[str]:
     try:
-        return [str(axis["key"]) for axis in json.loads(tags)["axes"]]
+        return [str(axis["key"]) for axis in parse_json(tags)["axes"]]
     except (TypeError, ValueError, LookupError) as error:
         raise InputError(f"{path}: the attribute axistags names no axes as ilastik's does; remove it.") from error
 

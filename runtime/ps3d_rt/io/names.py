@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+
+from ps3d_rt.errors import InputError
 
 FORMATS = {
     ".tif": "tiff",
@@ -39,6 +42,8 @@ FORMATS = {
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 """A folder with one of these is zarr, whatever its name."""
 
+_LONGEST_NAME_BYTES = 200
+"""File systems take 255; what is written beside a file has a longer name."""
 _INSIDE = re.compile(r"(.+\.(?:h5|hdf5|hdf|nxs|he5|ims)):(.*)", re.IGNORECASE)
 """``scan.h5:/group/data``"""
 
@@ -68,6 +73,43 @@ def stem_of(path: Path) -> str:
     >>> stem_of(Path("data/scan.01.ome.zarr")), stem_of(Path("ore.h5:/raw")), stem_of(Path("slices.v2"))
     ('scan.01', 'ore', 'slices.v2')
     """
-    path = file_and_inside(path)[0].resolve()
+    path = resolved(file_and_inside(path)[0])
     ending = ending_of(path)
     return path.name if ending is None else path.name[: -len(ending)].removesuffix(".ome")
+
+
+def resolved(path: Path) -> Path:
+    """Follow links; one that leads to itself stays as it is, where ``Path.resolve`` has an error of Python's own."""
+    return Path(os.path.realpath(path))
+
+
+def as_text(path: Path) -> str:
+    """Give a path as text that can be shown and stored, whatever bytes are in its name.
+
+    >>> print(as_text(Path("ore \\udcff.tif")))
+    ore \\udcff.tif
+    """
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path whose name is no text: tables, reports and queues could not hold it.
+
+    Raises:
+        InputError: if it is none.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"{as_text(path)}: its name is no text in UTF-8; rename it.") from error
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name stays inside its folder, and can be that of a file, on every operating system.
+
+    >>> [is_plain_name(name) for name in ("fold 0.onnx", "µ", "..", "a/b", "C:a", "a\\nb", "x" * 201)]
+    [True, True, False, False, False, False, False]
+    """
+    # Windows knows both slashes and drive letters, so what is plain there is plain everywhere.
+    plain = name not in ("", ".", "..") and PureWindowsPath(name).name == name
+    return plain and name.isprintable() and len(name.encode("utf-8", "replace")) <= _LONGEST_NAME_BYTES

@@ -12,7 +12,7 @@ import numpy as np
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume, check_spacing
-from ps3d_rt.io.names import FORMATS, ZARR_MARKS, ending_of, file_and_inside
+from ps3d_rt.io.names import FORMATS, ZARR_MARKS, check_name, ending_of, file_and_inside
 
 _PACKED = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 _PAIR = {".hdr", ".img"}
@@ -41,6 +41,7 @@ def open_volume(
         InputError: if the file is missing, broken, of an unknown format, or not a single-channel 3-D volume.
     """
     path = Path(path)
+    check_name(path)
     spacing = None if spacing_mm is None else check_spacing(spacing_mm, "spacing")
     file, _ = file_and_inside(path)
     try:

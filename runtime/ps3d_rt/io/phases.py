@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ps3d_rt.core.minerals.phases import PhaseList
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
+from ps3d_rt.io.json_text import read_json
 
 NAME = "phases.json"
 
@@ -31,7 +32,7 @@ def read_phases(path: Path) -> PhaseList:
         InputError: if the file is missing, is not JSON, or its phases make no sense.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError as error:
         raise InputError(f"{path} is not there; `ps3d-rt minerals OUT --phases auto:N` proposes phases.") from error
     except (OSError, ValueError) as error:

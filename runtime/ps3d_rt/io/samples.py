@@ -5,7 +5,6 @@ A sample that is labelled in part has a third volume, in ``annotated``: not 0 wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, check_spacing
+from ps3d_rt.io.json_text import read_json
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.spacing import contradicted
@@ -107,12 +107,12 @@ def find_samples(folder: Path) -> Iterator[LabelledScan]:
     """
     listing = folder / "metadata.json"
     try:
-        metadata = json.loads(listing.read_bytes())  # finds out the encoding
+        metadata = read_json(listing)
     except FileNotFoundError as error:
         raise InputError(f"{listing} is not there; {_LAYOUT}.") from error
     except OSError as error:
         raise InputError(f"{listing} cannot be read; check the file – {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # no text, or no JSON
+    except ValueError as error:  # no text, or no JSON
         raise InputError(f"{listing} is not JSON; {_LAYOUT} – {error}") from error
     if not isinstance(metadata, dict) or not metadata:
         raise InputError(f"{listing} names no sample; {_LAYOUT}.")
@@ -121,7 +121,7 @@ def find_samples(folder: Path) -> Iterator[LabelledScan]:
             # The published tools write one number; a scanner may differ per axis.
             spacing = np.asarray(entry["spacing"], float).tolist()
             size = float(entry["particle_size"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{listing}: {name} needs numbers spacing and particle_size, in mm.") from error
         if not (isfinite(size) and size > 0):
             raise InputError(f"{listing}: {name} has particle_size {size:g}; it is a diameter in mm, above 0.")
@@ -151,7 +151,7 @@ def simulated_note(scan: Path) -> tuple[str, ...]:
     """Say that a scan is simulated, if it lies in a folder that ``ps3d-rt synth`` made; () if not, or nobody knows."""
     listing = scan.parent.parent / "metadata.json"
     try:
-        entry = json.loads(listing.read_text(encoding="utf-8"))[scan.stem]
+        entry = read_json(listing)[scan.stem]
         simulated = "simulated" in entry
     except (OSError, ValueError, LookupError, TypeError):
         return ()

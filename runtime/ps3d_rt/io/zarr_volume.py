@@ -15,7 +15,7 @@ from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
 from ps3d_rt.io import ome
 from ps3d_rt.io.base import SpacingMm, Volume, planes_per_read
-from ps3d_rt.io.names import ZARR_MARKS, stem_of
+from ps3d_rt.io.names import ZARR_MARKS, resolved, stem_of
 from ps3d_rt.io.read_errors import read_errors, words_of
 from ps3d_rt.io.slabs import OnProgress, shard_boxes, slabs
 from ps3d_rt.io.spacing import spacing_that_counts
@@ -190,5 +190,5 @@ def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
 
 def _store_of(path: Path) -> Path:
     """Return the folder that outputs are named after: ``scan.zarr`` for ``scan.zarr/0``."""
-    path = path.resolve()
+    path = resolved(path)
     return next((folder for folder in (path, *path.parents) if folder.suffix == ".zarr"), path)

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from ps3d_rt.io.names import resolved
 from ps3d_rt.output import PREVIEW, REPORT
 from ps3d_rt.run_folder import MARK
 from ps3d_rt.serve.guard import COOKIE, REPORT_POLICY, Access, Guard
@@ -99,8 +100,8 @@ def build_app(out: Path, queue: Queue, access: Access) -> Starlette:
 
 def inside(out: Path, name: str, file: str) -> Path | None:
     """Find a file of an output; None if it is not there, or a link leads out of it."""
-    path = (out / name / file).resolve()
-    return path if path.is_file() and out.resolve() in path.parents else None
+    path = resolved(out / name / file)
+    return path if path.is_file() and resolved(out) in path.parents else None
 
 
 def _prioritize(by: int) -> Callable[[Queue, Entry], object]:

@@ -19,7 +19,7 @@ def state_of(queue: Queue) -> dict[str, Any]:
     now = read_json(queue, "now")
     return {
         "now": now,
-        "age_seconds": time.time() - now["at"] if "at" in now else None,
+        "age_seconds": max(0.0, time.time() - now["at"]) if "at" in now else None,  # the clock may be set back
         "paused": queue.setting("paused") == "1",
         "counts": {state.value: count for state, count in queue.counts().items()},
         "waiting": [{"path": path, "why": why} for path, why in list(_waiting(queue).items())[:MOST]],

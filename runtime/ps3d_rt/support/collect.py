@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 from ps3d_rt.batch.run import NOTES
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.json_text import parse_json
+from ps3d_rt.io.names import resolved
 from ps3d_rt.journal import IDENTITY
 from ps3d_rt.run_folder import MARK, work_of
 from ps3d_rt.watch.lock import read_heartbeat
@@ -51,7 +53,7 @@ def collect(path: Path) -> Iterator[tuple[str, Content]]:
     if not found:
         raise InputError(f"{path} holds nothing that ps3d-rt wrote; give the folder OUT of predict or watch.")
     for name, content in found:
-        yield f"{path.resolve().name}/{name}", content
+        yield f"{resolved(path).name}/{name}", content
 
 
 def tail(path: Path) -> str:
@@ -72,8 +74,8 @@ def _json(path: Path) -> Content:
     """Read a small file of JSON; as text if it is none."""
     text = tail(path)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         return text
 
 
@@ -82,7 +84,7 @@ def _output(folder: Path) -> Iterator[tuple[str, Content]]:
     if (folder / MARK).is_file():
         record = _json(folder / MARK)
         yield MARK, {k: v for k, v in record.items() if k != _RESULTS} if isinstance(record, dict) else record
-    work = work_of(folder.resolve())
+    work = work_of(resolved(folder))
     if (work / IDENTITY).is_file():
         records = sorted(work.glob("journal/**/*.pickle"), key=_changed)
         tasks = {path.relative_to(work / "journal").with_suffix("").as_posix(): _time(path) for path in records}

@@ -12,7 +12,7 @@ from pathlib import Path
 from ps3d_rt.batch.request import fingerprint
 from ps3d_rt.batch.scans_in import is_scan, scans_in
 from ps3d_rt.errors import CapabilityError, InputError
-from ps3d_rt.io.names import stem_of
+from ps3d_rt.io.names import as_text, check_name, stem_of
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.watch.config import Arrival
 
@@ -57,18 +57,24 @@ class Arrivals:
         arrived = []
         for path in found:
             try:
-                content = fingerprint(path, marker_of(path, self.rules))
-            except InputError as error:
-                self.waiting[str(path)] = str(error)
-                continue
-            if self.is_known(str(path), content):
-                continue
-            why = self._why_not(path, content, now)
-            if why is None:
-                arrived.append(Arrived(path, content, size_of(path)))
+                scan = self._arrived(path, now)
+            except (InputError, OSError, UnicodeError) as error:  # what is amiss with one holds no other back
+                self.waiting[as_text(path)] = str(error)
             else:
-                self.waiting[str(path)] = why
+                arrived += [] if scan is None else [scan]
         return arrived
+
+    def _arrived(self, path: Path, now: float) -> Arrived | None:
+        """Give a scan if it is complete and new; None if not, and note what it waits for."""
+        check_name(path)
+        content = fingerprint(path, marker_of(path, self.rules))
+        if self.is_known(str(path), content):
+            return None
+        why = self._why_not(path, content, now)
+        if why is not None:
+            self.waiting[str(path)] = why
+            return None
+        return Arrived(path, content, size_of(path))
 
     def _why_not(self, path: Path, content: str, now: float) -> str | None:
         """Say what a scan still lacks; None if nothing."""

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from ps3d_rt.errors import InputError, cannot_write
 from ps3d_rt.io.atomic_write import atomic_write
+from ps3d_rt.io.json_text import read_json
 
 LOCK, HEARTBEAT = "watch.lock", "heartbeat.json"
 BEAT_SECONDS = 5.0
@@ -59,7 +60,7 @@ def only_instance(
 def read_heartbeat(folder: Path) -> dict[str, Any]:
     """Give the last beat: host, pid, number; empty if there is none."""
     with suppress(OSError, ValueError):
-        found = json.loads((folder / HEARTBEAT).read_text(encoding="utf-8"))
+        found = read_json(folder / HEARTBEAT)
         if isinstance(found, dict):
             return found
     return {}

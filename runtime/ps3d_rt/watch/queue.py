@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
-from ps3d_rt.errors import InputError
+from ps3d_rt.errors import InputError, InterruptedRun
 from ps3d_rt.watch import states
 from ps3d_rt.watch.states import Progress, Retries, State
 
@@ -74,6 +74,7 @@ class Queue:
         Raises:
             InputError: if the file is none of ours, or lies where SQLite cannot work.
         """
+        self._path = folder / FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(folder / FILE, timeout=30, isolation_level=None, check_same_thread=False)
@@ -103,18 +104,29 @@ class Queue:
     @contextmanager
     def _step(self) -> Iterator[sqlite3.Connection]:
         """Do all of a block or nothing, alone among all threads and processes."""
-        with self._lock:
+        with self._lock, self._system_errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock:
+        with self._lock, self._system_errors():
             return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _system_errors(self) -> Iterator[None]:
+        """Say what SQLite meets on the disk: it is full, gone, or locked by another program."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise InterruptedRun(
+                f"{self._path} cannot be used; look after its disk, then start the same command again – {error}"
+            ) from error
 
     def add(self, path: str, content: str, name: str, size_bytes: int = 0) -> bool:
         """Take a scan in unless the same content of it is known; say whether it was new.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +33,8 @@ from ps3d_rt.watch.metrics import write_textfile
 from ps3d_rt.watch.queue import Entry, Queue
 from ps3d_rt.watch.states import State
 from ps3d_rt.watch.status import StatusWriter, add_totals, count_failure, write_now
+
+logger = logging.getLogger(__name__)
 
 QUARANTINE = "quarantine"
 STATE = ".watch"
@@ -72,6 +75,7 @@ class Service:
             KeyboardInterrupt: when asked to stop; the scan that ran goes on at the next start.
         """
         self.pool.model(None)
+        (self.out / STATE).mkdir(exist_ok=True)
         for entry in self.queue.recover(self._facts_if_done, self.config.retry.retries()):
             if entry.progress.state is not State.DONE:
                 count_failure(self.queue, "crash")
@@ -118,6 +122,8 @@ class Service:
             return
         except (InputError, OSError) as error:
             self._tell("folder", f"{error} It is looked at again and again.")
+        except Exception:  # the service goes on with what it has
+            logger.exception("%s cannot be looked at, by a bug; it is tried again and again.", self.folder)
         self._looks += 1
 
     def _keep_looking(self) -> None:
@@ -201,8 +207,9 @@ class Service:
         return facts_of(self.out / entry.name)
 
     def _has_room(self) -> bool:
-        """Whether the disk has the room that was asked for; told when it has not, once."""
+        """Whether the output is there, and its disk has the room that was asked for; told when not, once."""
         try:
+            (self.out / STATE).stat()  # an empty folder where a share was is not the output
             free = self.free_bytes(self.out)
         except OSError as error:
             self._tell("disk", f"{self.out} cannot be looked at; it is waited for – {error.strerror or error}")
