@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ps3d_rt.cluster import processes_here
 from ps3d_rt.core import measure as _measure
 from ps3d_rt.core.arrays import Array, borrowed
 from ps3d_rt.core.label_check import LabelCheck
@@ -66,8 +67,11 @@ def predict(volume: Any, *, labels_device: str = "cpu", progress: Listener | Non
     labels_on = device_named(labels_device)
     labels_on.check()
     asked = PredictOptions(**options)
-    if asked.workers != 1:
-        raise InputError(f"workers is {asked.workers}; processes share a run in a folder only: call predict_to_folder.")
+    if asked.workers != 1 or asked.cluster is not None:
+        raise InputError(
+            f"workers is {asked.workers}, cluster is {asked.cluster}; processes share a run in a folder only: call "
+            "predict_to_folder."
+        )
     with prepared(volume, asked) as (scan, bundle, engine, config):
         found = predict_volume(scan, bundle, engine, config, progress or notebook_progress())
     layout = {"shape": asked.shape, "dtype": asked.dtype, "offset_bytes": asked.offset}
@@ -159,7 +163,8 @@ def engine_for(
     Raises:
         CapabilityError: if the engine or the device is not there.
     """
-    threads, workers = options.threads, options.workers
+    threads, workers = options.threads, options.workers if options.cluster is None else 1
+    workers = max(workers, processes_here(options.cluster))
     share = threads if workers == 1 else max(1, (threads or usable_cores()) // workers)
     open_in = partial(
         open_engine,

@@ -85,7 +85,7 @@ def forecast(
     ) as advance:
         gray = analyze_gray(volume, model, embedding=config.embedding, dark=config.dark, on_progress=advance)
         volume = gray.shown(volume)
-    alone = replace(config, workers=1, chunk=WORK_SHARD[0])
+    alone = replace(config, workers=1, cluster=None, chunk=WORK_SHARD[0])
     with (
         clock.stage("trial", 0, 2, "pieces") as advance,
         tempfile.TemporaryDirectory(prefix="ps3d-rt-plan-") as folder,
@@ -105,16 +105,17 @@ def forecast(
             found = run_stages(prediction, storage)
             advance(1)
         bytes_of = {kind: _bytes_under(place / kind) for kind in ("arrays", "labels")}
+    machines = 1 if config.cluster is None or config.cluster.processes_here else config.cluster.workers
     by = {
-        "network": whole.patches / plan.patches / len(devices),
-        "particles": prod(whole.shape) / prod(plan.shape) / len(devices),
-        "confidence": prod(whole.shape) / prod(plan.shape),
-        "table": prod(whole.source) / prod(plan.source),
-        "labels": prod(whole.source) / prod(plan.source),
+        "network": whole.patches / plan.patches / len(devices) / machines,
+        "particles": prod(whole.shape) / prod(plan.shape) / len(devices) / machines,
+        "confidence": prod(whole.shape) / prod(plan.shape) / machines,
+        "table": prod(whole.source) / prod(plan.source) / machines,
+        "labels": prod(whole.source) / prod(plan.source) / machines,
         "table writing": prod(whole.source) / prod(plan.source),
         "size distribution": prod(whole.source) / prod(plan.source),
     }
-    particles = ceil(len(found.particles) * by["table"])
+    particles = ceil(len(found.particles) * by["table writing"])
     took, skipped = found.record.seconds or {}, found.patches.skipped
     seconds = {"gray scale": round(clock.seconds["gray scale"], 1)}
     if estimate_seconds is not None:
@@ -126,7 +127,7 @@ def forecast(
         memory_bytes=memory_bytes(whole, config, volume.dtype.itemsize, particles),
         gpu_memory_bytes=gpu_bytes(whole, config, engine.spec, volume.dtype.itemsize),
         work_bytes=int(bytes_of["arrays"] * prod(whole.shape) / prod(plan.shape)),
-        output_bytes=int(bytes_of["labels"] * by["labels"]),
+        output_bytes=int(bytes_of["labels"] * by["table writing"]),
         patches_skipped=round(skipped / plan.patches, 3),
     )
 

@@ -109,7 +109,7 @@ class Journal:
         except pickle.UnpicklingError as error:
             raise TypeError(f"the record of {key} could not be read back: {error}") from error
         try:
-            with atomic_write(path, overwrite=True) as unfinished:
+            with atomic_write(path, overwrite=True, shared=True) as unfinished:
                 unfinished.write_bytes(buffer.getbuffer())
         except OSError as error:
             raise cannot_write(self.folder, error) from error
@@ -199,6 +199,8 @@ class _Recorded:
 
     def __call__(self, work: tuple[str, Any]) -> Any:
         key, item = work
+        if key in self.journal:  # a worker that was lost since had come so far
+            return self.journal.load(key)
         value = self.task(item)
         self.journal.record(key, value)
         return value

@@ -43,6 +43,7 @@ from ps3d_rt.journal import Journal
 from ps3d_rt.mineral_folder import read_minerals
 from ps3d_rt.mineral_pictures import take_mineral_pictures
 from ps3d_rt.pipeline import prepare, run_stages
+from ps3d_rt.plan import PredictConfig
 from ps3d_rt.report import add_run, draw_report, preview, take_pictures, write_report
 from ps3d_rt.report.minerals import minerals_section
 from ps3d_rt.run_folder import (
@@ -64,6 +65,8 @@ REPORT = "report.html"
 PREVIEW = "preview.jpg"
 _BUDGET = "memory-bytes"
 """Of a run that goes on: with another budget it may be cut otherwise, and what is done would not fit."""
+_WORKERS = "cluster-workers"
+"""The same of how many workers of a cluster it is cut for."""
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
@@ -111,9 +114,10 @@ def predict_to_folder(
     volume, model, engine, config = opened
     config.files.check()
     began = time.perf_counter()
+    if config.cluster is not None:
+        folder = folder.absolute()  # for workers that run elsewhere
     work = work_of(folder)
-    if config.memory_by_default and (work / _BUDGET).is_file():
-        config = replace(config, memory_bytes=int((work / _BUDGET).read_text(encoding="utf-8")))
+    config = _cut_as_before(config, work)
     prediction = prepare(volume, model, engine, config, on_event, known_size(work))
     with run_folder(folder, prediction.identity()) as journal:
         if journal.resumed:
@@ -121,6 +125,8 @@ def predict_to_folder(
         if (done := published(journal, folder)) is not None:
             return done
         _write(journal.folder / _BUDGET, str(config.memory_bytes))
+        if config.cluster is not None:
+            _write(journal.folder / _WORKERS, str(config.cluster.workers))
         output, arrays = journal.folder / OUTPUT, journal.folder / "arrays"
         if not output.exists():
             _begin(journal, output, prediction)
@@ -195,6 +201,16 @@ def save_output(
         CSV_ONLY.write(unfinished, size_psd(table, labels.shape, SizeOptions.from_facts(run["size_distribution"])), run)
         write_dropped(dropped, unfinished)
         _write(unfinished / MARK, json.dumps(run, indent=2) + "\n")
+
+
+def _cut_as_before(config: PredictConfig, work: Path) -> PredictConfig:
+    """Take over what nobody asked for from the run that goes on, if one does."""
+    if config.memory_by_default and (work / _BUDGET).is_file():
+        config = replace(config, memory_bytes=int((work / _BUDGET).read_text(encoding="utf-8")))
+    if config.cluster is not None and config.cluster_by_default and (work / _WORKERS).is_file():
+        workers = int((work / _WORKERS).read_text(encoding="utf-8"))
+        config = replace(config, cluster=replace(config.cluster, workers=workers))
+    return config
 
 
 def _warned(sentences: list[str], on_event: Listener) -> list[str]:

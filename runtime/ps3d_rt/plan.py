@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
 
+from ps3d_rt.cluster import Cluster
 from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.distribution import PLAIN_SIZES, SizeOptions
 from ps3d_rt.core.gray import GrayBins
@@ -52,6 +53,10 @@ class PredictConfig:
     """Side of a chunk in which particles are put together, voxels of the normalized volume; rounded up to shards."""
     workers: int = 1
     """Processes; 1 works in this one. Never changes a label."""
+    cluster: Cluster | None = None
+    """Where the tasks go instead; then all that is said of memory and threads is of each worker."""
+    cluster_by_default: bool = False
+    """Nobody said how many workers to cut for: a run that goes on is cut as it was when it began."""
     threads: int | None = None
     """CPU threads of the run; None takes all cores."""
     memory_bytes: int = DEFAULT_BYTES
@@ -127,12 +132,13 @@ class RunPlan:
         column_bytes = _column_bytes(model.patch[0], zoom, bytes_per_voxel)
         plane_voxels = max(1, budget.sweep_bytes // column_bytes)
         chunks = ChunkGrid(shape, budget.chunk)
+        sweepers = budget.processes if config.cluster is None else config.cluster.workers
         plan = cls(
             source=source,
             zoom=zoom,
             shape=shape,
             lattice=lattice,
-            sweeps=plan_sweeps(lattice, shape, WORK_SHARD, workers=budget.processes, most_plane_voxels=plane_voxels),
+            sweeps=plan_sweeps(lattice, shape, WORK_SHARD, workers=sweepers, most_plane_voxels=plane_voxels),
             chunks=chunks,
             shard=WORK_SHARD,
             budget=budget,

@@ -8,6 +8,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
+from ps3d_rt.cluster import find_cluster
 from ps3d_rt.core.distribution import PLAIN_SIZES, SizeOptions
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.errors import InputError
@@ -77,6 +78,9 @@ class PredictOptions:
     workers: int = 1
     """Processes, for runs into a folder; 1 works in this one. A script that asks for more does its work under
     ``if __name__ == "__main__":``."""
+    cluster: str | None = None
+    """Where the tasks of a run into a folder go: address of a Dask scheduler, or ``local:N``. ``workers`` is then how
+    many the run is cut for (1: as many as there are), and memory and threads are of each."""
     chunk: int = 256
     """Side of a chunk in which particles are put together, voxels."""
 
@@ -110,6 +114,8 @@ def configure(scan: Volume, bundle: ModelBundle, options: PredictOptions) -> Pre
         raise InputError(
             f"{scan.source} does not say how large its voxels are; pass the spacing in mm (--spacing).{why}"
         )
+    cluster = None if options.cluster is None else find_cluster(options.cluster, options.workers)
+    processes = 1 if cluster is None else max(1, cluster.processes_here)
     config = PredictConfig(
         spacing_mm=spacing_mm,
         particle_size_mm=None if options.particle_size == AUTO else options.particle_size,
@@ -121,9 +127,11 @@ def configure(scan: Volume, bundle: ModelBundle, options: PredictOptions) -> Pre
         files=options.files,
         skip_empty=options.skip_empty,
         chunk=options.chunk,
-        workers=options.workers,
+        workers=options.workers if cluster is None else 1,
+        cluster=cluster,
+        cluster_by_default=options.workers == 1,
         threads=options.threads,
-        memory_bytes=default_bytes() if options.memory_gib is None else int(options.memory_gib * 2**30),
+        memory_bytes=default_bytes() // processes if options.memory_gib is None else int(options.memory_gib * 2**30),
         memory_by_default=options.memory_gib is None,
         gpu_memory_bytes=int(options.gpu_memory_gib * 2**30),
     )

@@ -48,7 +48,7 @@ def _nobody(value: object) -> None:
 
 
 _listener: ContextVar[OnProgress] = ContextVar("listener", default=_nobody)
-_map_ended: ContextVar[Event | None] = ContextVar("map_ended", default=None)
+_map_ended: ContextVar[Ended | None] = ContextVar("map_ended", default=None)
 _AGAIN = "the run was stopped; start the same command again."
 
 
@@ -80,6 +80,27 @@ class TaskMap(Protocol):
         """Apply ``task`` to every item."""
 
 
+class Mapper(Protocol):
+    """What maps tasks as :meth:`Workers.map` does."""
+
+    def map(
+        self,
+        task: Callable[[Any], Any],
+        items: Iterable[Any],
+        on_progress: OnProgress | None = None,
+        *,
+        at_once: int | None = None,
+    ) -> Iterator[Any]:
+        """Yield the results in the order of the items."""
+
+
+class Ended(Protocol):
+    """Says whether anybody still waits for a task."""
+
+    def is_set(self) -> bool:
+        """Whether nobody does."""
+
+
 class Workers:
     """Run tasks side by side.
 
@@ -99,7 +120,7 @@ class Workers:
     ) -> None:
         if processes < 1 or (threads is not None and threads < 1):
             raise InputError(f"{processes} processes and {threads} threads; 1 or more of each are needed.")
-        self._run: Callable[..., Any] = _run_here if processes == 1 else self._run_in_process
+        self._run: Callable[..., Any] = run_here if processes == 1 else self._run_in_process
         count = processes if processes > 1 else threads or usable_cores()
         self._most = count
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="ps3d-worker")
@@ -236,7 +257,8 @@ def _pass_on(news: SimpleQueue[tuple[Any, ...]], on_progress: OnProgress) -> Non
         on_progress(value)
 
 
-def _run_here(task: Callable[[Item], Found], item: Item, on_progress: OnProgress, ended: Event) -> Found:
+def run_here(task: Callable[[Item], Found], item: Item, on_progress: OnProgress, ended: Ended) -> Found:
+    """Do a task in this thread, for :func:`report_progress` and :func:`check_stop`."""
     _listener.set(on_progress)  # in the context of this thread, which does nothing but tasks
     _map_ended.set(ended)
     return task(item)
@@ -334,21 +356,20 @@ def _answer(order: bytes) -> bytes:
         task, item = pickle.loads(order)
         return pickle.dumps(("result", task(item)), protocol=5)
     except Exception as error:  # noqa: BLE001 - the parent raises it
-        return _portable(error)
+        return pickle.dumps(("error", portable(error, "In the worker process")), protocol=5)
 
 
-def _portable(error: Exception) -> bytes:
-    """Pickle an error with its traceback as a note; one that cannot travel as it is, as a :class:`Ps3dError`."""
-    note = "In the worker process:\n" + "".join(format_exception(error))
+def portable(error: Exception, where: str) -> Exception:
+    """Give an error its traceback as a note; one that cannot be pickled as it is becomes a :class:`Ps3dError`."""
+    note = f"{where}:\n" + "".join(format_exception(error))
     error.add_note(note)
     try:
-        message = pickle.dumps(("error", error), protocol=5)
-        pickle.loads(message)
+        pickle.loads(pickle.dumps(error, protocol=5))
     except Exception:  # noqa: BLE001 - whatever an error's own pickling raises, the error itself must arrive
         plain = Ps3dError(f"{type(error).__name__}: {error}")
         plain.add_note(note)
-        message = pickle.dumps(("error", plain), protocol=5)
-    return message
+        return plain
+    return error
 
 
 def _die_with_parent() -> None:

@@ -16,7 +16,7 @@ PURE = {"numpy", "scipy", "numba"}
 """Third-party packages that core may import."""
 ON_USE = {"cupy", "cupyx"}
 """Those it may import inside a function: a CPU installation has none of them."""
-EXTRAS = {"IPython", "napari", "pydicom", "starlette", "uvicorn", "xlsxwriter"}
+EXTRAS = {"IPython", "distributed", "napari", "pydicom", "starlette", "uvicorn", "xlsxwriter"}
 """Those that the rest of the runtime may import inside a function, from an extra or where they run already."""
 OUTSIDE = {"io", "logging", "os", "pathlib", "shutil", "socket", "subprocess", "sys", "tempfile"}
 """Standard modules that reach files, processes or the terminal."""
@@ -34,12 +34,14 @@ LAYERS = {
     "engines": {"core", "devices", "errors", "io", "model", "workers"},
     "journal": {"core", "errors", "io", "workers"},
     "memory": {"core", "errors"},
-    "plan": {"core", "devices", "errors", "io", "memory", "model"},
+    "plan": {"cluster", "core", "devices", "errors", "io", "memory", "model"},
     "clock": {"events"},
     "run_record": {"errors", "io"},
+    "cluster": {"clock", "cluster_worker", "core", "errors", "events", "workers"},
+    "cluster_worker": {"errors", "versions", "workers"},
     "stages": {
-        *("clock", "core", "devices", "engines", "errors", "events", "io", "journal", "memory", "model", "plan"),
-        *("prefetch", "run_record", "versions", "workers"),
+        *("clock", "cluster", "core", "devices", "engines", "errors", "events", "io", "journal", "memory", "model"),
+        *("plan", "prefetch", "run_record", "versions", "workers"),
     },
     "pipeline": {"clock", "core", "engines", "errors", "events", "io", "model", "plan", "stages"},
 }

@@ -15,7 +15,7 @@ import numpy as np
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import CapabilityError
 from ps3d_rt.journal import Journal
-from ps3d_rt.workers import Workers, report_progress
+from ps3d_rt.workers import Workers, check_stop, report_progress
 
 TASKS = 40
 
@@ -66,6 +66,37 @@ def count_to(item):
     for k in range(item):
         report_progress((item, k))
     return item
+
+
+def advance(item):
+    """Report as many steps, one by one."""
+    for _ in range(item):
+        report_progress(1)
+    return item
+
+
+AT_WORK = {"now": 0, "most": 0}
+"""Tasks of :func:`be_counted` in this process."""
+
+
+def be_counted(_item):
+    AT_WORK["now"] += 1
+    AT_WORK["most"] = max(AT_WORK.values())
+    time.sleep(0.02)
+    AT_WORK["now"] -= 1
+
+
+def work_until_stopped(folder, item):
+    """Return at once for item 0; the others leave a file when they begin and when they are stopped."""
+    if item == 0:
+        return
+    (folder / f"began-{item}").touch()
+    try:
+        while True:
+            time.sleep(0.01)
+            check_stop()
+    finally:
+        (folder / f"ended-{item}").touch()
 
 
 def report_pid_and_wait(item):

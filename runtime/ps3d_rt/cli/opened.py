@@ -53,6 +53,7 @@ def read_options(typed: RunOptions, **more: Any) -> PredictOptions:
         gpu_memory_gib=typed.gpu_memory,
         threads=typed.threads,
         workers=typed.workers,
+        cluster=typed.cluster,
         chunk=typed.chunk,
         **more,
     )

@@ -53,4 +53,8 @@ class RunOptions:
     gpu_memory: Annotated[float, about_speed(help="Memory of a GPU that the run may take, GiB.")] = 12
     threads: Annotated[int | None, about_speed(help="CPU threads; default: all cores.", min=1)] = None
     workers: Annotated[int, about_speed(help="Processes; 1 works in this one.", min=1)] = 1
+    cluster: Annotated[
+        str | None,
+        about_speed(help="Address of a Dask scheduler, or local:N: the tasks go to its workers (docs/cluster.md)."),
+    ] = None
     chunk: Annotated[int, about_speed(help="Side of a chunk in which particles are put together, voxels.")] = 256

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
+from ps3d_rt.core.arrays import gpu_index
 from ps3d_rt.devices import Device, GpuDevice, device_named
 from ps3d_rt.devices.budget import DeviceBudget, RunBudget
-from ps3d_rt.devices.several import ONLY_GPU, gpu_processes
-from ps3d_rt.workers import Workers
-
-
-class Mapper(Protocol):
-    """What maps tasks as :meth:`ps3d_rt.workers.Workers.map` does."""
-
-    def map(
-        self,
-        task: Callable[[Any], Any],
-        items: Iterable[Any],
-        on_progress: Callable[[Any], object] | None = None,
-        *,
-        at_once: int | None = None,
-    ) -> Iterator[Any]:
-        """Yield the results in the order of the items."""
+from ps3d_rt.devices.several import ONLY_GPU, GpuProcesses, gpu_processes
+from ps3d_rt.workers import Mapper, Workers
 
 
 @dataclass(frozen=True)
@@ -86,3 +72,18 @@ def placed(devices: tuple[str, ...], workers: Workers, run: RunLimits) -> Iterat
         device.chunk_workers(workers, run.chunks_at_once, run.threads) as chunks,
     ):
         yield Placement(device, sweeps, chunks)
+
+
+def placed_on_cluster(device: str, workers: Mapper, alone: Mapper, gpu_bytes: int) -> Placement:
+    """Place a run on workers of a cluster.
+
+    Args:
+        device: of every worker: ``cpu``, or its own GPU.
+        workers: does tasks that share a worker.
+        alone: does tasks that need all of a worker's cores, or its GPU.
+        gpu_bytes: that a run may take of a GPU.
+    """
+    if gpu_index(device) is None:
+        return Placement(device_named(device), alone, workers)
+    processes = GpuProcesses(alone, gpu_bytes)
+    return Placement(GpuDevice(ONLY_GPU), processes, processes)

@@ -12,7 +12,7 @@ from ps3d_rt.core.arrays import gpu_index
 from ps3d_rt.devices import gpus
 from ps3d_rt.devices.gpu import GpuDevice
 from ps3d_rt.errors import InputError
-from ps3d_rt.workers import Workers
+from ps3d_rt.workers import Mapper, Workers
 
 ONLY_GPU = "cuda:0"
 """The GPU of a process that was started to work on one of several: it sees no other."""
@@ -66,7 +66,7 @@ def environment_of(device: str, visible: str | None) -> dict[str, str]:
 class GpuProcesses:
     """Processes that have a GPU each, under the name :data:`ONLY_GPU`; CuPy's memory stays within a limit there."""
 
-    workers: Workers
+    workers: Mapper
     limit_bytes: int
 
     def map(

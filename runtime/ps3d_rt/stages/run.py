@@ -12,15 +12,17 @@ from math import prod
 from typing import Any
 
 from ps3d_rt.clock import Advance, Clock, Resumed
+from ps3d_rt.cluster import OneAtATime, cluster_workers
 from ps3d_rt.core.planes import PlaneChoice
 from ps3d_rt.devices import device_named
-from ps3d_rt.devices.placement import Mapper, Placement, RunLimits, placed
+from ps3d_rt.devices.placement import Placement, RunLimits, placed, placed_on_cluster
+from ps3d_rt.errors import Ps3dError
 from ps3d_rt.events import Listener, RunStarted, Warned
-from ps3d_rt.journal import Journal
+from ps3d_rt.journal import IDENTITY, Journal
 from ps3d_rt.stages.boxes import SourceGrid
 from ps3d_rt.stages.prediction import Prediction
 from ps3d_rt.stages.storage import DeviceStore, RunStorage, Store
-from ps3d_rt.workers import Workers
+from ps3d_rt.workers import Mapper, Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +65,13 @@ class Run:
     prediction: Prediction
     storage: RunStorage
     clock: Clock
-    workers: Workers
+    workers: Mapper
     """Do what is computed on the CPU."""
     placement: Placement
     """Where the network and the particles are computed."""
     began: datetime
-    warnings: tuple[str, ...]
-    """Of the scan and the model."""
+    warnings: list[str]
+    """Of the scan and the model, and of what happens on the way."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     @property
@@ -135,15 +137,19 @@ def started(prediction: Prediction, storage: RunStorage, on_event: Listener) -> 
     volume, config, plan, spec = prediction.volume, prediction.config, prediction.plan, prediction.engine.spec
     why = f" ({spec.reason})" if spec.reason else ""
     engine = f"{spec.name} {spec.precision} on {', '.join(plan.devices)}{why}"
-    processes = max(config.workers, len(plan.devices))
-    began, warnings = datetime.now(UTC), (*volume.warnings, *prediction.model.warnings, *spec.warnings)
+    processes = max(config.workers, len(plan.devices)) if config.cluster is None else config.cluster.workers
+    began, warnings = datetime.now(UTC), [*volume.warnings, *prediction.model.warnings, *spec.warnings]
     on_event(RunStarted(volume.name, plan.source, plan.shape, plan.patches, engine, processes))
     for text in warnings:
         on_event(Warned(text))
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        on_event(Warned(text))
+
     with (
         device_named(spec.device).limited(config.gpu_memory_bytes),
-        Workers(config.workers, threads=config.threads) as workers,
-        placed(plan.devices, workers, _limits(prediction)) as placement,
+        _hired(prediction, storage, warn) as (workers, placement),
     ):
         yield Run(
             prediction=prediction,
@@ -154,3 +160,22 @@ def started(prediction: Prediction, storage: RunStorage, on_event: Listener) -> 
             began=began,
             warnings=warnings,
         )
+
+
+@contextmanager
+def _hired(
+    prediction: Prediction, storage: RunStorage, warn: Callable[[str], None]
+) -> Iterator[tuple[Mapper, Placement]]:
+    """Give what does the tasks of a run, in general and where the network is."""
+    config, devices = prediction.config, prediction.plan.devices
+    if config.cluster is None:
+        with (
+            Workers(config.workers, threads=config.threads) as workers,
+            placed(devices, workers, _limits(prediction)) as placement,
+        ):
+            yield workers, placement
+        return
+    if storage.journal is None:
+        raise Ps3dError("a run on a cluster has a journal that its workers share.")
+    with cluster_workers(config.cluster, storage.journal.folder / IDENTITY, warn) as cluster:
+        yield cluster, placed_on_cluster(devices[0], cluster, OneAtATime(cluster), config.gpu_memory_bytes)

@@ -112,7 +112,7 @@ def _parameters(prediction: Prediction) -> dict[str, Any]:
         "min_confidence": model.min_confidence,
         "min_diameter_voxels": model.min_diameter_voxels,
         "core_bias": model.core_bias,
-        "workers": config.workers,
+        "workers": config.workers if config.cluster is None else config.cluster.workers,
         "memory_bytes": config.memory_bytes,
         "chunk_voxels": plan.chunks.chunk,
     }
