@@ -53,6 +53,7 @@ def parse(line: str) -> None:
 
 def test_the_commands_are_these():
     assert sorted(COMMANDS) == [
+        "ps3d-rt annotate open",
         "ps3d-rt annotate pick",
         "ps3d-rt bench accuracy",
         "ps3d-rt bench scaling",

@@ -142,3 +142,4 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(editor: LabelEditor,
 
 def test_the_particle_under_most_of_a_stroke(editor: LabelEditor) -> None:
     assert editor.at(np.array([[12.0, 10, 10], [12, 10, 22], [12, 10, 42], [12, 30, 5], [-3, 0, 0]])) == 1
+    assert editor.under(np.array([[12.0, 2, 16], [12, 18, 16]])) == 1, "both ends lie outside"

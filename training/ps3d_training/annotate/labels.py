@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,15 @@ class LabelEditor:
         if not found.any():
             raise InputError("there is no particle here; choose a place inside one.")
         return int(np.bincount(found[found > 0]).argmax())
+
+    def under(self, stroke: Points) -> int:
+        """Tell the particle that most of a stroke crosses; its ends may lie outside.
+
+        Raises:
+            InputError: if it crosses none.
+        """
+        between = [np.linspace(a, b, int(2 * np.abs(b - a).max()) + 2) for a, b in pairwise(stroke)]
+        return self.at(np.concatenate([stroke[:1], *between]))
 
     def split(self, label: int, stroke: Points, marks: Points | None = None) -> Edit:
         """Part a particle along a border drawn in one slice: :func:`split_by_stroke`."""

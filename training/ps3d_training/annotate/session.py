@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ps3d_rt.core.grid import Zyx
 from ps3d_rt.io.samples import read_whole
 from ps3d_training.annotate.edits import Edit, Labels
 from ps3d_training.annotate.folder import (
@@ -54,6 +55,12 @@ class Session:
         """Number of the item that is looked at; −1: none yet."""
         self.listeners: list[Callable[[], None]] = []
         """Called after every change of labels or of what is left."""
+
+    @property
+    def patch_shape(self) -> Zyx:
+        """Voxels of the patch."""
+        z, y, x = self.image.shape
+        return z, y, x
 
     @property
     def items(self) -> list[Item]:

@@ -63,3 +63,25 @@ def pick(
         for name, facts in picking.pick(volume, out, wanted, None if result is None else read_result(result)):
             sys.stderr.write(f"{name}: {json.dumps(asdict(facts))}\n")
     typer.echo(out)
+
+
+@app.command("open")
+def open_patch(
+    folder: Annotated[Path, typer.Argument(help="Annotation folder, made by: ps3d-rt annotate pick.")],
+    name: Annotated[str | None, typer.Argument(help="Patch; without it, the first that is not complete.")] = None,
+) -> None:
+    """Correct the labels of a patch in napari. Every step is saved as it is made.
+
+    Example: ps3d-rt annotate open annotation
+    """
+    from ps3d_rt.view.napari_layers import open_viewer, run_viewer  # noqa: PLC0415 - needs an extra
+    from ps3d_training.annotate.folder import find_patch  # noqa: PLC0415
+
+    patch = find_patch(folder, name)
+    viewer = open_viewer(f"{patch.name} – ps3d-rt annotate")
+    from ps3d_training.annotate.plugin.panels import ReviewPanel, ScribblePanel  # noqa: PLC0415 - needs a screen
+
+    review = ReviewPanel(viewer, folder, patch.name)
+    viewer.window.add_dock_widget(review, name="Review and correct particles")
+    viewer.window.add_dock_widget(ScribblePanel(viewer), name="Find particles from scribbles", tabify=True)
+    run_viewer()
