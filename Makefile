@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST ?= $(BIN)/pytest
 INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
 
-.PHONY: demo test lint bench gpu-check
+.PHONY: demo test lint bench fuzz gpu-check
 
 demo: .venv/.base
 	$(BIN)/ps3d-rt demo --overwrite
@@ -22,6 +22,12 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/ps3d-rt bench accuracy --cache work/bench --out benchmarks/results/accuracy.json
+
+# make fuzz SECONDS=600: so long over damaged scans, and as long over texts and requests; what fails stays in fuzz-findings.
+SECONDS ?= 60
+fuzz: .venv/.dev
+	$(BIN)/python benchmarks/fuzz_readers.py $(SECONDS) --keep fuzz-findings/readers
+	$(BIN)/python benchmarks/fuzz_texts.py $(SECONDS) --keep fuzz-findings/texts
 
 # On a machine with an NVIDIA card; docs/gpu-check.md.
 gpu-check: .venv/.dev

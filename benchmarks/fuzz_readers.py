@@ -27,7 +27,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from multiprocessing import get_context
@@ -72,6 +72,19 @@ NRRD = "NRRD0004\ntype: ushort\ndimension: 3\nsizes: 20 18 12\nspacings: 10 20 3
 MHD = "NDims = 3\nDimSize = 20 18 12\nElementSpacing = .01 .02 .03\nElementType = MET_USHORT\nElementDataFile = "
 Make = Callable[[Path], tuple[Path, Path]]
 """Makes a good file in a folder: what is opened, and the file or folder to damage."""
+Trial = Callable[[Path], str | None]
+"""Opens a file; returns what is wrong with how that ended, None if nothing."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is damaged, and how it is tried."""
+
+    name: str
+    """Of the script."""
+    about: str
+    seeds: Mapping[str, Make]
+    trial: Trial
 
 
 def written(name: str) -> Make:
@@ -153,10 +166,10 @@ class Good:
     content: dict[Path, bytes]
 
 
-def made(name: str, folder: Path) -> Good:
-    """Make the good file ``name`` in ``folder``."""
+def made(make: Make, folder: Path) -> Good:
+    """Make a good file in ``folder``."""
     folder.mkdir(parents=True)
-    opened, target = SEEDS[name](folder)
+    opened, target = make(folder)
     files = [target] if target.is_file() else sorted(path for path in target.rglob("*") if path.is_file())
     return Good(opened, {path: path.read_bytes() for path in files})
 
@@ -186,14 +199,24 @@ def damaged(good: bytes, chance: random.Random) -> bytes:
     return bytes(found)
 
 
-def trial(opened: Path) -> str | None:
-    """Open a file and read all of it; return what is wrong with how that ended, None if nothing."""
+def read_volume(opened: Path) -> str:
+    """Open a volume and read all of it; return its warnings."""
+    with open_volume(opened) as volume:
+        volume.read(Box.of_shape(tuple(min(n, 64) for n in volume.shape)))  # type: ignore[arg-type]
+        return " ".join(volume.warnings)
+
+
+def trial(opened: Path, read: Callable[[Path], str] = read_volume) -> str | None:
+    """Read a file; return what is wrong with how that ended, None if nothing.
+
+    Args:
+        opened: the file.
+        read: how; returns what it says.
+    """
     faulthandler.dump_traceback_later(HANGS_AFTER_S, exit=True)
     began = time.process_time()
     try:
-        with open_volume(opened) as volume:
-            volume.read(Box.of_shape(tuple(min(n, 64) for n in volume.shape)))  # type: ignore[arg-type]
-            said, wrong = " ".join(volume.warnings), ""
+        said, wrong = read(opened), ""
     except Ps3dError as error:
         said = str(error)
         names = {opened.name, *(path.name for path in opened.parent.rglob("*"))}
@@ -209,7 +232,7 @@ def trial(opened: Path) -> str | None:
     return f"{wrong}{said}" if wrong else None
 
 
-def one(good: Good, others: list[bytes], chance: random.Random) -> str | None:
+def one(good: Good, others: list[bytes], chance: random.Random, attempt: Trial = trial) -> str | None:
     """Damage one file of ``good``, try it, and leave it damaged if something is wrong."""
     target = chance.choice(list(good.content))
     content = damaged(good.content[target], chance)
@@ -219,23 +242,24 @@ def one(good: Good, others: list[bytes], chance: random.Random) -> str | None:
         content = good.content[target][: chance.randrange(len(good.content[target]) + 1)] + chance.choice(others)
     target.unlink()  # never written into: a reader may have it mapped still
     target.write_bytes(content)
-    wrong = trial(good.opened)
+    wrong = attempt(good.opened)
     if wrong is None:
         target.unlink()
         target.write_bytes(good.content[target])
     return wrong
 
 
-def try_files(names: list[str], seed: int, folder: Path, news: Connection) -> None:
+def try_files(program_of: Callable[[], Program], names: list[str], seed: int, folder: Path, news: Connection) -> None:
     """Try damaged files for ever, in a process that may die of it, and send what was tried and found."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    chance, goods = random.Random(seed), {name: made(name, folder / name) for name in names}
+    program, chance = program_of(), random.Random(seed)
+    goods = {name: made(program.seeds[name], folder / name) for name in names}
     others = [content for good in goods.values() for content in good.content.values()]
     before = limited_memory()
     for name in itertools.cycle(names):
         news.send((name, None))  # where it is, should it die there
-        wrong = one(goods[name], others, chance)
+        wrong = one(goods[name], others, chance, program.trial)
         if wrong is None and (peak := peak_bytes()) > before + MOST_BYTES:
             wrong, before = f"{(peak - before) / 2**30:.1f} GiB of memory", peak
         if wrong is not None:
@@ -278,11 +302,15 @@ class Findings:
             print(f"{place}: {wrong}", flush=True)
 
 
-def watched(names: list[str], seed: int, ends: float, work: Path, found: Findings) -> Counter[str]:
+Work = tuple[Callable[[], Program], list[str], int]
+"""What makes the program in another process, the names of its seeds to try, and the seed of chance."""
+
+
+def watched(work_of: Work, ends: float, work: Path, found: Findings) -> Counter[str]:
     """Have one process try files until it dies or ``ends`` has come; count what it tried."""
-    tried, name = Counter[str](), names[0]
+    tried, name = Counter[str](), work_of[1][0]
     near, far = get_context("spawn").Pipe()
-    process = get_context("spawn").Process(target=try_files, args=(names, seed, work, far), daemon=True)
+    process = get_context("spawn").Process(target=try_files, args=(*work_of, work, far), daemon=True)
     process.start()
     far.close()
     try:
@@ -302,32 +330,38 @@ def watched(names: list[str], seed: int, ends: float, work: Path, found: Finding
     return tried
 
 
-def add_result(path: Path, run: dict[str, Any]) -> None:
+def add_result(path: Path, benchmark: str, run: dict[str, Any]) -> None:
     """Add a run to those in ``path``, and count the files of all."""
     earlier = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
     runs = [*earlier, run]
     totals = {name: sum(one[name] for one in runs) for name in ("files", "findings")}
-    write_result(path, {"benchmark": "fuzz_readers", **totals, "runs": runs})
+    write_result(path, {"benchmark": benchmark, **totals, "runs": runs})
 
 
-def main(arguments: list[str]) -> int:
+def readers() -> Program:
+    """Give what this script tries."""
+    return Program("fuzz_readers", __doc__ or "", SEEDS, trial)
+
+
+def main(arguments: list[str], program_of: Callable[[], Program] = readers) -> int:
     """Run until the time is up."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    program = program_of()
+    parser = argparse.ArgumentParser(description=program.about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seconds", type=float)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default=",".join(SEEDS), help="formats, with commas")
+    parser.add_argument("--only", default=",".join(program.seeds), help="kinds, with commas")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"), help="folder for the files that show one")
     parser.add_argument("--out", type=Path, help="file for the result")
     said = parser.parse_args(arguments)
-    where = environment(["python", "benchmarks/fuzz_readers.py", *arguments], PACKAGES)
+    where = environment(["python", f"benchmarks/{program.name}.py", *arguments], PACKAGES)
     tried, found, names = Counter[str](), Findings(said.keep, Counter()), said.only.split(",")
     seeds, ends = itertools.count(said.seed), time.monotonic() + said.seconds
     while time.monotonic() < ends:
         with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as work:
-            tried += watched(names, next(seeds), ends, Path(work), found)
+            tried += watched((program_of, names, next(seeds)), ends, Path(work), found)
     counts = {"files": tried.total(), "findings": found.count.total(), "kinds_of_findings": len(found.count)}
     if said.out is not None:
-        add_result(said.out, where | {"seconds": said.seconds, **counts, "files_of": dict(tried)})
+        add_result(said.out, program.name, where | {"seconds": said.seconds, **counts, "files_of": dict(tried)})
     print(f"{counts['files']} files of {len(tried)} kinds, {counts['findings']} findings of {len(found.count)} kinds")
     return 1 if found.count else 0
 

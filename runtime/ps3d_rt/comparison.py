@@ -258,6 +258,8 @@ def _listed(row: dict[str, str | None], path: Path) -> Listed:
             mass = float("nan")
         if not (isfinite(mass) and mass > 0):
             raise InputError(f"{path}: {values['output']} has the mass {values['mass']!r}; give a number above 0.")
+    if "\0" in values["output"]:
+        raise InputError(f"{path}: the output {values['output']!r} is no path; give the folder that predict wrote.")
     output = path.parent / values["output"]
     return Listed(output, values["sample"] or output.name, values["role"].lower(), mass)
 

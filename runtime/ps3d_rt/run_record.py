@@ -141,9 +141,7 @@ def read_record(path: Path) -> RunRecord:
     scan = content.get("scan") if isinstance(content, dict) else None
     if not isinstance(scan, dict) or _SCAN_FIELDS - scan.keys():
         raise _damaged(path, _NO_SCAN)
-    for name in _SECTIONS.keys() & content.keys():
-        if not isinstance(content[name], dict):
-            raise _damaged(path, f"{name} is {content[name]!r} where an object is needed")
+    _check_kinds(content, path)
     for section, names in _OLD_NAMES.items():
         if isinstance(found := content.get(section), dict):
             content[section] = {names.get(name, name): value for name, value in found.items()}
@@ -161,9 +159,33 @@ _SECTIONS: dict[str, type[Any]] = {
 }
 
 
+_FACTS = frozenset({"engine", "gray", "parameters", "seconds", "versions", "size_distribution", "dropped"})
+"""Fields that are an object, or nothing."""
+_SIDES = ("shape", "spacing_mm")
 _OLD_NAMES = {"particle_size": {"looks": "trials"}, "gray": {"doubts": "warnings"}}
 _NO_SCAN = "it does not say which scan was segmented"
 _SCAN_FIELDS = {f.name for f in fields(ScanRecord) if f.default is MISSING and f.default_factory is MISSING}
+
+
+def _check_kinds(content: Facts, path: Path) -> None:
+    """Refuse a record in which another kind of value stands where all who read it take one for granted."""
+    for name in sorted((_SECTIONS.keys() | _FACTS) & content.keys()):
+        if not isinstance(content[name], dict) and (content[name] is not None or name in _SECTIONS):
+            raise _damaged(path, f"{name} is {_shown(content[name])} where an object is needed")
+    for name in _SIDES:
+        sides = content["scan"][name]
+        if not (isinstance(sides, list) and len(sides) == 3 and all(map(_is_number, sides))):
+            raise _damaged(path, f"scan.{name} is {_shown(sides)} where three numbers are needed")
+    if not isinstance(content.get("warnings") or [], list):
+        raise _damaged(path, f"warnings is {_shown(content['warnings'])} where a list is needed")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80]
 
 
 def _damaged(path: Path, what: str) -> InputError:

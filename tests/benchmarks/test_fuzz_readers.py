@@ -41,7 +41,7 @@ def no_limits(monkeypatch):
 
 @pytest.mark.parametrize("name", fuzz.SEEDS)
 def test_the_files_are_good_before_they_are_damaged(tmp_path, name):
-    good = fuzz.made(name, tmp_path / "good")
+    good = fuzz.made(fuzz.SEEDS[name], tmp_path / "good")
     assert all(path.read_bytes() == content for path, content in good.content.items())
     if name != "nhdr pattern":  # names files that are not there
         assert fuzz.trial(good.opened) is None
@@ -52,7 +52,7 @@ def test_the_files_are_good_before_they_are_damaged(tmp_path, name):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", fuzz.SEEDS)
 def test_a_few_damaged_files_are_read_or_refused_in_our_words(tmp_path, name):
-    chance, good = random.Random(5), fuzz.made(name, tmp_path / "good")
+    chance, good = random.Random(5), fuzz.made(fuzz.SEEDS[name], tmp_path / "good")
     assert [fuzz.one(good, [b"another file"], chance) for _ in range(5)] == [None] * 5
     assert all(path.read_bytes() == content for path, content in good.content.items()), "whole again"
 
@@ -83,7 +83,7 @@ def test_a_process_tells_where_it_is_and_what_it_found_and_goes_on(tmp_path, mon
     monkeypatch.setattr(fuzz, "WORDS", fuzz.re.compile("is empty"))
     news = News(6)
     with pytest.raises(Enough):
-        fuzz.try_files(["npy", "nhdr"], 0, tmp_path, news)
+        fuzz.try_files(fuzz.readers, ["npy", "nhdr"], 0, tmp_path, news)
     assert [name for name, _ in news.sent] == ["npy", "npy", "nhdr", "nhdr", "npy", "npy"]
     assert [wrong is None for _, wrong in news.sent] == [True, False] * 3
     assert (tmp_path / "npy" / "a.npy").stat().st_size > 0, "mended for the next trial"
@@ -91,7 +91,7 @@ def test_a_process_tells_where_it_is_and_what_it_found_and_goes_on(tmp_path, mon
 
 @pytest.mark.usefixtures("no_limits")
 def test_too_much_memory_and_computing_are_findings(tmp_path, monkeypatch):
-    good = fuzz.made("npy", tmp_path / "good")
+    good = fuzz.made(fuzz.SEEDS["npy"], tmp_path / "good")
     seconds = iter([0.0, 11.0])
     monkeypatch.setattr(fuzz.time, "process_time", lambda: next(seconds))
     assert fuzz.trial(good.opened) == "11 s of computing"
@@ -100,10 +100,10 @@ def test_too_much_memory_and_computing_are_findings(tmp_path, monkeypatch):
     monkeypatch.setattr(fuzz, "limited_memory", lambda: next(peaks))
     monkeypatch.setattr(fuzz, "peak_bytes", lambda: next(peaks))
     monkeypatch.setattr(fuzz.logging, "disable", lambda level: None)
-    monkeypatch.setattr(fuzz, "one", lambda good, others, chance: None)
+    monkeypatch.setattr(fuzz, "one", lambda good, others, chance, attempt: None)
     news = News(3)
     with pytest.raises(Enough):
-        fuzz.try_files(["npy"], 0, tmp_path / "work", news)
+        fuzz.try_files(fuzz.readers, ["npy"], 0, tmp_path / "work", news)
     assert news.sent == [("npy", None), ("npy", "3.0 GiB of memory"), ("npy", None)]
 
 
@@ -119,7 +119,7 @@ def test_a_kind_is_printed_and_kept_once(tmp_path, capsys):
 
 def test_runs_are_added_up(tmp_path):
     for files in (70, 7):
-        fuzz.add_result(tmp_path / "out.json", {"files": files, "findings": files // 70, "command": str(files)})
+        fuzz.add_result(tmp_path / "out.json", "fuzz", {"files": files, "findings": files // 70, "command": str(files)})
     written = fuzz.json.loads((tmp_path / "out.json").read_text())
     assert (written["files"], written["findings"]) == (77, 1)
     assert [run["command"] for run in written["runs"]] == ["70", "7"]

@@ -157,6 +157,8 @@ def test_what_people_write_is_not_too_deep_and_a_flood_is_not_read(
     assert json_text.parse_json(nested(json_text.MOST_LEVELS)) is not None
     with pytest.raises(ValueError, match="deep"):
         json_text.parse_json(nested(json_text.MOST_LEVELS + 1))
+    with pytest.raises(ValueError, match="thousands of digits"):
+        json_text.parse_json("9" * 5000)
     with pytest.raises(ValueError, match="deep"):
         json_text.parse_json('{"a":' * 70 + "1" + "}" * 70)
     (tmp_path / "a.json").write_text("[1, 2, 3]")

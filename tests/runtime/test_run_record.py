@@ -102,6 +102,23 @@ def test_a_section_that_is_none_is_named(tmp_path: Path, section: str, value: An
         read_record(written(tmp_path / "run.json", {"scan": SCAN, section: value}))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"size_distribution": [1]}, r"size_distribution is \[1\] where an object"),
+        ({"engine": "openvino"}, "engine is 'openvino' where an object"),
+        ({"warnings": 3}, "warnings is 3 where a list"),
+        ({"scan": SCAN | {"shape": [4, 5]}}, r"scan\.shape is \[4, 5\] where three numbers"),
+        ({"scan": SCAN | {"spacing_mm": [1, "2", 3]}}, r"scan\.spacing_mm is .* where three numbers"),
+    ],
+)
+def test_another_kind_of_value_than_readers_take_for_granted_is_named(
+    tmp_path: Path, wrong: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        read_record(written(tmp_path / "run.json", {"scan": SCAN} | wrong))
+
+
 @pytest.mark.parametrize("text", ["", "{", "\x00", '{"scan": '])
 def test_what_is_no_json_is_damaged(tmp_path: Path, text: str) -> None:
     path = tmp_path / "run.json"

@@ -117,6 +117,7 @@ def test_a_link_that_leads_out_is_not_followed(queue: Queue, tmp_path: Path) -> 
         {"x-ps3d-csrf": "guessed"},
         {**ASKED, "origin": "http://evil.example"},
         {**ASKED, "origin": "null"},
+        {**ASKED, "origin": "http://[::1"},
         {**ASKED, "sec-fetch-site": "cross-site"},
         {**ASKED, "sec-fetch-site": "same-site"},
     ],
@@ -126,7 +127,7 @@ def test_another_site_cannot_press_a_button(queue: Queue, tmp_path: Path, header
     assert queue.setting("paused") is None
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.0.5", "", "a@b"])
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.0.5", "", "a@b", "[::1", "[x]"])
 def test_a_name_that_was_made_to_lead_here_is_refused(queue: Queue, tmp_path: Path, host: str) -> None:
     assert client(queue, tmp_path).get("/state", headers={"host": host}).status_code == 421
 

@@ -81,7 +81,7 @@ def parse_csv(text: str, folder: Path, source: str) -> list[Sample]:
 
 def _from_row(columns: Sequence[str], row: Sequence[str], folder: Path, where: str) -> Sample:
     cells = dict(zip(columns, (cell.strip() for cell in row), strict=False))
-    name = cells.get("name") or stem_of(Path(cells.get("path") or "sample"))
+    name = cells.get("name") or stem_of(Path((cells.get("path") or "sample").replace("\0", "")))
     try:
         if len(row) != len(columns):
             raise InputError(f"it has {len(row)} cells and the heading {len(columns)}; mend the line.")

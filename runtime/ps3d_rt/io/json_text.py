@@ -25,6 +25,10 @@ def parse_json(text: str | bytes) -> Any:
         found = json.loads(text)
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
+    except ValueError as error:
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+            raise
+        raise ValueError("a whole number in it has thousands of digits") from error
     level = [found]
     for _ in range(MOST_LEVELS):
         level = [inner for outer in level for inner in _inside(outer)]

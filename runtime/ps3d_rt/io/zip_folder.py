@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ps3d_rt.errors import InputError, InterruptedRun, cannot_write
 from ps3d_rt.io.names import is_plain_name
+from ps3d_rt.io.read_errors import words_of
 
 MOST_FILES = 1000
 MOST_RATIO = 100
@@ -44,12 +45,14 @@ def unzip_folder(archive: Path, folder: Path, what: str, most_bytes: int) -> Non
             raise full from error
         if isinstance(error, PermissionError):
             raise InputError(f"{archive} cannot be read: this user may not; allow it – {error.strerror}") from error
-        raise InputError(f"{archive} is neither {what} nor a whole zip of one; copy it again – {error}") from error
+        raise InputError(
+            f"{archive} is neither {what} nor a whole zip of one; copy it again{words_of(error)}."
+        ) from error
 
 
 def _checked(archive: Path, source: zipfile.ZipFile, most_bytes: int) -> dict[str, zipfile.ZipInfo]:
     """Give the files by their names, if all of them may be unpacked."""
-    entries = [entry for entry in source.infolist() if not entry.is_dir()]
+    entries = [entry for entry in source.infolist() if not entry.filename.endswith("/")]
     if len(entries) > MOST_FILES or len({PurePosixPath(entry.filename).parent for entry in entries}) != 1:
         raise InputError(f"{archive} must hold one folder of at most {MOST_FILES} files; zip that folder alone.")
     unpacked, packed = sum(entry.file_size for entry in entries), archive.stat().st_size

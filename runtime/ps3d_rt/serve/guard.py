@@ -95,7 +95,10 @@ def same_origin(request: Request) -> bool:
     origin = request.headers.get("origin")
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
+    try:
+        return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
+    except ValueError:
+        return False
 
 
 class Guard:
@@ -132,7 +135,7 @@ class Guard:
         await (refused or self._app)(scope, read, with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
-        path = request.url.path
+        path = request.scope["path"]  # request.url would take the host apart, which may be none
         if len(request.scope["raw_path"]) + len(request.scope["query_string"]) > _MOST_PATH:
             return PlainTextResponse("The address is too long.", 414)
         if not self._access.host_is_ours(request.headers.get("host", "")):

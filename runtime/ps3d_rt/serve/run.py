@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from socket import socket
 from threading import Thread
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ps3d_rt.errors import InputError
@@ -73,15 +75,19 @@ class ImpatientProtocol(H11Protocol):
             self.transport.close()
 
 
-def server_for(out: Path, queue: Queue, address: Address, token: str | None) -> uvicorn.Server:
-    """Make the server.
+def serving(app: Starlette, address: Address, listening: socket | None = None) -> tuple[uvicorn.Server, Thread]:
+    """Serve in a thread of its own, which ends some time after ``should_exit`` of the server is set.
+
+    Args:
+        app: the page.
+        address: where.
+        listening: a socket that listens there already; None: one is opened.
 
     Raises:
-        InputError: if the address needs a token.
+        InputError: if the address is taken.
     """
-    address.check(token)
     config = uvicorn.Config(
-        build_app(out, queue, Access(token)),
+        app,
         host=address.host,
         port=address.port,
         http=ImpatientProtocol,
@@ -95,7 +101,17 @@ def server_for(out: Path, queue: Queue, address: Address, token: str | None) -> 
         timeout_keep_alive=5,
         h11_max_incomplete_event_size=16384,
     )
-    return uvicorn.Server(config)
+    if listening is None:
+        try:
+            listening = config.bind_socket()
+        except SystemExit as error:
+            raise InputError(
+                f"{address.host}:{address.port} is taken, or is none of this machine; choose another."
+            ) from error
+    server = uvicorn.Server(config)
+    thread = Thread(target=server.run, args=([listening],), daemon=True, name="page")
+    thread.start()
+    return server, thread
 
 
 @contextmanager
@@ -105,18 +121,10 @@ def served(out: Path, queue: Queue, address: Address, token: str | None) -> Iter
     Raises:
         InputError: if the address needs a token, or is taken.
     """
-    server = server_for(out, queue, address, token)
-    try:
-        listening = server.config.bind_socket()
-    except SystemExit as error:
-        raise InputError(
-            f"{address.host}:{address.port} is taken, or is none of this machine; choose another."
-        ) from error
-    thread = Thread(target=server.run, args=([listening],), daemon=True, name="page")
-    thread.start()
+    address.check(token)
+    server, thread = serving(build_app(out, queue, Access(token)), address)
     try:
         yield
     finally:
         server.should_exit = True
         thread.join(timeout=5)
-        listening.close()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.read_errors import words_of
 from ps3d_rt.predict_options import PredictOptions
 from ps3d_rt.watch.states import Retries
 
@@ -101,7 +102,7 @@ def read_config(path: Path | None) -> WatchConfig:
     except OSError as error:
         raise InputError(f"{path} cannot be read; look after it – {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # no text, or no TOML
-        raise InputError(f"{path} is no TOML in UTF-8; mend it – {error}") from error
+        raise InputError(f"{path} is no TOML in UTF-8; mend it{words_of(error)}.") from error
     return parse_config(content, str(path))
 
 
@@ -130,6 +131,9 @@ def parse_config(content: dict[str, Any], source: str) -> WatchConfig:
     ):
         if not value >= least or value == float("inf"):
             raise InputError(f"{source}: {key} is {value}; give a number of at least {least}.")
+    for key, path in (("state", config.state), ("metrics", config.metrics)):
+        if path and not path.isprintable():
+            raise InputError(f"{source}: {key} is {path!r}, which is no path; give one.")
     if "/" in config.arrival.marker or "\\" in config.arrival.marker:
         raise InputError(f"{source}: arrival.marker is {config.arrival.marker!r}; give the name of a file alone.")
     return config
