@@ -4,24 +4,29 @@
     python benchmarks/fuzz_texts.py 60 --only watch.toml,request --seed 7
 
 The same as fuzz_readers.py, whose loop it is, over model.json, zipped bundles, watch.toml, samples.csv, metadata.json,
-phases.json, run.json, the state of a run and of a watch, and requests. A request goes through a socket to the server of
-the page, in the process that tries them; there a finding is also an answer of 500 and above, none in 10 s, one without
-the headers against framing, and one that shows a file from outside of the output.
+phases.json, run.json, the state of a run and of a watch, and requests. A request goes to the server of the page as the
+bytes of a connection, in the process that tries them; there a finding is also an answer of 500 and above, none in 10 s,
+one without the headers against framing, and one that shows a file from outside of the output.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
-import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
+
+import anyio.to_thread
+import h11
+import uvicorn
+from uvicorn.server import ServerState
 
 from fuzz_readers import Make, Program, main, trial
 from ps3d_rt.batch.listing import list_samples
@@ -36,7 +41,7 @@ from ps3d_rt.run_folder import known_precision
 from ps3d_rt.run_record import read_record
 from ps3d_rt.serve.app import build_app
 from ps3d_rt.serve.guard import Access
-from ps3d_rt.serve.run import Address, serving
+from ps3d_rt.serve.run import Address, ImpatientProtocol, config_for
 from ps3d_rt.watch.config import read_config
 from ps3d_rt.watch.lock import read_heartbeat
 from ps3d_rt.watch.queue import Queue
@@ -247,30 +252,80 @@ READ: dict[str, Callable[[Path], str]] = {
 }
 
 
+class Wire(asyncio.Transport):
+    """The server's end of a connection that leads nowhere: keeps what is answered."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 5), "sockname": ("127.0.0.1", 8765)})
+        self.answer, self.closed = b"", False
+
+    def write(self, data: Any) -> None:
+        self.answer += bytes(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page of an output with one scan, beside a secret, in an event loop of its own."""
+
+    config: uvicorn.Config
+    loop: asyncio.AbstractEventLoop
+    state: ServerState
+
+    def ask(self, asked: bytes) -> bytes:
+        """Give the whole answer to what a client sends before it hangs up; empty if there is none."""
+        return self.loop.run_until_complete(self._answer(asked))
+
+    async def _answer(self, asked: bytes) -> bytes:
+        protocol, wire = ImpatientProtocol(self.config, self.state, {}, self.loop), Wire()
+        protocol.connection_made(wire)
+        protocol.data_received(asked)
+        # What is asked to its end is answered; for the rest of a body the server would wait.
+        while self.state.tasks and not wire.closed and protocol.conn.their_state is not h11.SEND_BODY:
+            await self._wait()
+        protocol.connection_lost(None)
+        while self.state.tasks:
+            await self._wait()
+        return wire.answer
+
+    async def _wait(self) -> None:
+        if not (await asyncio.wait(self.state.tasks, timeout=ANSWER_SECONDS))[0]:
+            raise AssertionError(f"no answer in {ANSWER_SECONDS:g} s")
+
+
+async def at_once(function: Callable[..., Any], *args: Any, **_: Any) -> Any:
+    """Call a function where another thread would."""
+    return function(*args)
+
+
 @cache
-def page(folder: Path) -> int:
-    """Serve an output with one scan below ``folder`` for the rest of the process; give the port."""
+def page(folder: Path) -> Page:
+    """Make an output with one scan below ``folder``, and its page."""
     (folder / "out" / "done").mkdir(parents=True)
     (folder / "out" / "done" / "report.html").write_text("<html>a report</html>")
     (folder / "secret.txt").write_text(SECRET)
     queue = Queue(folder / "out" / ".watch")
     queue.add("in/done.npy", "1", "done")
-    listening = socket.create_server(("127.0.0.1", 0))
-    serving(build_app(folder / "out", queue, Access(csrf=CSRF)), Address(), listening)
-    return int(listening.getsockname()[1])
-
-
-def answer_to(asked: bytes, port: int) -> bytes:
-    """Send a request, and read the answer to its end; empty if the server only closes the connection."""
-    answer = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as web:
-        with suppress(ConnectionError):  # it need not listen to the end
-            web.sendall(asked)
-            web.shutdown(socket.SHUT_WR)
-        with suppress(ConnectionError):
-            while more := web.recv(65536):
-                answer += more
-    return answer
+    anyio.to_thread.run_sync = at_once  # type: ignore[assignment] # threads only cost time where one asks at a time
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    config = config_for(build_app(folder / "out", queue, Access(csrf=CSRF)), Address())
+    config.load()
+    return Page(config, loop, ServerState())
 
 
 def wrong_with(answer: bytes) -> str | None:
@@ -286,7 +341,7 @@ def wrong_with(answer: bytes) -> str | None:
 
 def ask(path: Path) -> str:
     """Send a request to the page; what is wrong with the answer is an error that is none of ours."""
-    if (wrong := wrong_with(answer_to(path.read_bytes(), page(path.parent.parent / "page")))) is not None:
+    if (wrong := wrong_with(page(path.parent.parent / "page").ask(path.read_bytes()))) is not None:
         raise AssertionError(wrong)
     return ""
 

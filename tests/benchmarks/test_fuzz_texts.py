@@ -23,8 +23,12 @@ def test_what_is_damaged_was_good_and_is_refused_in_our_words(tmp_path: Path, na
 
 
 def test_good_requests_are_answered_and_what_they_must_not_see_is_a_finding(tmp_path: Path) -> None:
-    seen = fuzz_texts.answer_to(fuzz_texts.REQUESTS[0].encode(), fuzz_texts.page(tmp_path))
+    seen = fuzz_texts.page(tmp_path).ask(fuzz_texts.REQUESTS[0].encode())
     assert seen.startswith(b"HTTP/1.1 200 OK")
+    assert b"report" in fuzz_texts.page(tmp_path).ask(fuzz_texts.REQUESTS[2].replace("Range", "X").encode())
+    assert fuzz_texts.page(tmp_path).ask(b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\ntok") == b"", (
+        "hung up"
+    )
     assert fuzz_texts.wrong_with(seen) is None
     assert fuzz_texts.wrong_with(seen + fuzz_texts.SECRET.encode()) is not None
     assert fuzz_texts.wrong_with(seen.replace(b"DENY", b"ALLOW")) is not None

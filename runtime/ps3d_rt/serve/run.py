@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 from threading import Thread
 
 import uvicorn
@@ -75,18 +74,19 @@ class ImpatientProtocol(H11Protocol):
             self.transport.close()
 
 
-def serving(app: Starlette, address: Address, listening: socket | None = None) -> tuple[uvicorn.Server, Thread]:
-    """Serve in a thread of its own, which ends some time after ``should_exit`` of the server is set.
-
-    Args:
-        app: the page.
-        address: where.
-        listening: a socket that listens there already; None: one is opened.
+def server_for(out: Path, queue: Queue, address: Address, token: str | None) -> uvicorn.Server:
+    """Make the server.
 
     Raises:
-        InputError: if the address is taken.
+        InputError: if the address needs a token.
     """
-    config = uvicorn.Config(
+    address.check(token)
+    return uvicorn.Server(config_for(build_app(out, queue, Access(token)), address))
+
+
+def config_for(app: Starlette, address: Address) -> uvicorn.Config:
+    """Say how the page is served: little at a time, to clients that make haste."""
+    return uvicorn.Config(
         app,
         host=address.host,
         port=address.port,
@@ -101,17 +101,6 @@ def serving(app: Starlette, address: Address, listening: socket | None = None) -
         timeout_keep_alive=5,
         h11_max_incomplete_event_size=16384,
     )
-    if listening is None:
-        try:
-            listening = config.bind_socket()
-        except SystemExit as error:
-            raise InputError(
-                f"{address.host}:{address.port} is taken, or is none of this machine; choose another."
-            ) from error
-    server = uvicorn.Server(config)
-    thread = Thread(target=server.run, args=([listening],), daemon=True, name="page")
-    thread.start()
-    return server, thread
 
 
 @contextmanager
@@ -121,10 +110,18 @@ def served(out: Path, queue: Queue, address: Address, token: str | None) -> Iter
     Raises:
         InputError: if the address needs a token, or is taken.
     """
-    address.check(token)
-    server, thread = serving(build_app(out, queue, Access(token)), address)
+    server = server_for(out, queue, address, token)
+    try:
+        listening = server.config.bind_socket()
+    except SystemExit as error:
+        raise InputError(
+            f"{address.host}:{address.port} is taken, or is none of this machine; choose another."
+        ) from error
+    thread = Thread(target=server.run, args=([listening],), daemon=True, name="page")
+    thread.start()
     try:
         yield
     finally:
         server.should_exit = True
         thread.join(timeout=5)
+        listening.close()
