@@ -79,11 +79,13 @@ def test_the_commands_are_these():
         "ps3d-rt report",
         "ps3d-rt serve",
         "ps3d-rt synth",
+        "ps3d-rt train adapt",
         "ps3d-rt train default",
         "ps3d-rt train export",
         "ps3d-rt train prepare",
         "ps3d-rt train run",
         "ps3d-rt train statistics",
+        "ps3d-rt train update",
         "ps3d-rt view",
         "ps3d-rt watch",
     ]

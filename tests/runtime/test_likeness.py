@@ -43,7 +43,13 @@ def test_what_never_changes_says_nothing_and_what_goes_together_is_judged_togeth
 def test_training_samples_and_others_like_them_are_alike() -> None:
     cloud = learn_cloud(rows())
     assert not any(compare(row, cloud).is_unlike for row in rows())
-    assert sum(compare(row, cloud).is_unlike for row in rows(200, seed=1)) <= 2
+    assert sum(compare(row, cloud).is_unlike for row in rows(200, seed=1)) <= 4
+
+
+def test_one_odd_training_sample_does_not_move_the_limit() -> None:
+    usual, odd = learn_cloud(rows(60)), learn_cloud([*rows(60), {"noise": 30.0, "level_p50": 9.0, "fill": 0.3}])
+    assert odd.limit == pytest.approx(usual.limit, rel=0.3)
+    assert compare({"noise": 60.0, "level_p50": 2.0}, odd).is_unlike
 
 
 def test_the_farthest_statistic_is_named_first() -> None:

@@ -77,7 +77,7 @@ def follow(
     prepared = work / "prepared"
     groups = list(_groups(recipe))
     for done, specs in enumerate(groups):
-        _prepare(specs, work / "samples", prepared, recipe.plan)
+        prepare_group(specs, work / "samples", prepared, recipe.plan)
         on_group(done + 1, len(groups))
     trained: Path | None = None
     for patch, epochs in zip(recipe.patches, recipe.epochs, strict=True):
@@ -107,7 +107,7 @@ def _groups(recipe: TrainingRecipe) -> Iterator[list[SampleSpec | PhysicsSpec]]:
             yield [source.spec(seed) for seed in seeds[start : start + GROUP]]
 
 
-def _prepare(specs: Sequence[SampleSpec | PhysicsSpec], folder: Path, prepared: Path, plan: TrainingPlan) -> None:
+def prepare_group(specs: Sequence[SampleSpec | PhysicsSpec], folder: Path, prepared: Path, plan: TrainingPlan) -> None:
     """Make, prepare and delete a group, unless that was done; leave out samples in which nothing is to be seen."""
     done = prepared / "groups.txt"
     names = ",".join(sample_name(spec) for spec in specs)

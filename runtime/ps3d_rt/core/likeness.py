@@ -2,7 +2,8 @@
 
 The statistics of the training samples are taken for one cloud: a mean and a covariance, of numbers on scales on which
 clouds are round (:data:`SCALES`). How far a scan lies from it is its Mahalanobis distance, per root of the numbers that
-are known: about 1 for a training sample. Unlike is what lies farther than any training sample from the others.
+are known: about 1 for a training sample. Unlike is what lies a third farther than nearly all training samples do from
+the others.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ SCALES: dict[str, tuple[Callable[[float], float], str]] = {
 }
 """Statistic → the scale that it is compared on, and what it is called."""
 LEAST_SAMPLES = 8
-MARGIN = 1.2
-"""How much farther than the farthest training sample a scan may lie: the next sample would lie a little outside."""
+USUAL, MARGIN = 0.95, 1.35
+"""Share of the training samples, and how much farther from the others than these a scan may lie: odd ones among the
+training samples do not move the limit."""
 TOLD = 3
 """Statistics that are named where a scan is unlike, at most."""
 
@@ -147,7 +149,7 @@ def learn_cloud(rows: Sequence[Statistics]) -> TrainingCloud:
         covariance=covariance,
         low=np.array([min(values) for values in measured]),
         high=np.array([max(values) for values in measured]),
-        limit=MARGIN * max(_distance(row, *_moments(np.delete(table, k, 0))) for k, row in enumerate(table)),
+        limit=MARGIN * float(np.quantile(_from_the_others(table), USUAL)),
         samples=len(rows),
     )
 
@@ -192,6 +194,11 @@ def _moments(table: Floats) -> tuple[Floats, Floats]:
     covariance = filled.T @ filled / len(table)
     shrink = table.shape[1] / (table.shape[1] + len(table))
     return mean, (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance))
+
+
+def _from_the_others(table: Floats) -> list[float]:
+    """Give the distance of every row from all the others."""
+    return [_distance(row, *_moments(np.delete(table, k, 0))) for k, row in enumerate(table)]
 
 
 def _distance(row: Floats, mean: Floats, covariance: Floats) -> float:

@@ -9,10 +9,11 @@ import typer
 
 from ps3d_rt.cli.expand import expanded
 from ps3d_rt.errors import InputError
+from ps3d_training.cli.adapting import adapt, update
+from ps3d_training.cli.epochs import say_epoch
 from ps3d_training.cli.likeness import statistics
 from ps3d_training.cli.run_options import TrainingOptions
 from ps3d_training.plan import GRAY_CEILING, GRAY_FLOOR, TrainingPlan
-from ps3d_training.schedule import Epoch
 
 if TYPE_CHECKING:
     from ps3d_training.dataset import PreparedCase
@@ -91,7 +92,7 @@ def run(
         device=run_options.device,
         threads=run_options.threads,
     )
-    typer.echo(training.train(run, _say_epoch))
+    typer.echo(training.train(run, say_epoch))
 
 
 @app.command()
@@ -170,12 +171,14 @@ def default(
         bundle,
         threads=threads,
         on_group=lambda done, of: typer.echo(f"samples: {done} of {of} groups prepared", err=True),
-        on_epoch=_say_epoch,
+        on_epoch=say_epoch,
     )
     typer.echo(written.path)
 
 
 app.command()(statistics)
+app.command()(update)
+app.command()(adapt)
 
 
 def _say_case(case: PreparedCase) -> None:
@@ -189,14 +192,3 @@ def _say_case(case: PreparedCase) -> None:
         err=True,
     )
     warn(*case.warnings)
-
-
-def _say_epoch(epoch: Epoch) -> None:
-    core, border = epoch.dice
-    particles = "" if epoch.f1_instance is None else f"F1_instance {epoch.f1_instance:.4f}  "
-    typer.echo(
-        f"epoch {epoch.number}/{epoch.of}  loss {epoch.train_loss:.4f}  validation {epoch.validation_loss:.4f}  "
-        f"dice core {core:.4f} border {border:.4f}  {particles}{epoch.seconds:.1f} s  "
-        f"{epoch.step_seconds:.3f} s/step  waited {epoch.data_wait_seconds:.1f} s  lr {epoch.learning_rate:.2e}",
-        err=True,
-    )

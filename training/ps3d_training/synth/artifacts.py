@@ -9,8 +9,8 @@ from ps3d_rt.core.arrays import Array
 from ps3d_training.synth.noise import effect_rng, smooth_noise, view_noise
 from ps3d_training.synth.spec import SampleSpec
 
-_RESIN_COUNTS = 9000
-_AIR_COUNTS = 2500
+GRAY_OF_RESIN = 9000
+GRAY_OF_AIR = 2500
 
 
 def scan(ideal: Array, spec: SampleSpec, rng: np.random.Generator) -> Array:
@@ -28,7 +28,7 @@ def scan(ideal: Array, spec: SampleSpec, rng: np.random.Generator) -> Array:
         noise *= np.clip(1 + spec.noise_gray / contrast * (image - spec.matrix_gray), 0.2, 3).astype(np.float32)
     image += np.float32(spec.noise * abs(contrast)) * noise
     _add_textures(image, spec)
-    counts = image * (_RESIN_COUNTS - _AIR_COUNTS) + _AIR_COUNTS
+    counts = image * (GRAY_OF_RESIN - GRAY_OF_AIR) + GRAY_OF_AIR
     if spec.clipped or spec.bits < 16:
         _export(counts, spec)
     clipped: Array = np.clip(np.rint(counts), 0, 65535)
