@@ -293,7 +293,8 @@ class Page:
     async def _answer(self, asked: bytes) -> bytes:
         protocol, wire = ImpatientProtocol(self.config, self.state, {}, self.loop), Wire()
         protocol.connection_made(wire)
-        protocol.data_received(asked)
+        if asked:  # no connection tells of nothing, and h11 takes it for the end
+            protocol.data_received(asked)
         # What is asked to its end is answered; for the rest of a body the server would wait.
         while self.state.tasks and not wire.closed and protocol.conn.their_state is not h11.SEND_BODY:
             await self._wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,23 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chromium import chromium
 from ps3d_rt.core.measure import measure
 from ps3d_rt.report import take_pictures, write_report
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser to look with")
 SHAPE = (24, 40, 32)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)
-        installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-        if not own.exists() and installed is None:
-            pytest.skip("no Chromium: `playwright install chromium` gets one")
-        browser = playwright.chromium.launch(executable_path=None if own.exists() else installed)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ PURPOSES = {
     "train": "train on your own material",
 }
 """What the extras are for."""
-_FOR_DEVELOPERS = {"dev"}
+_FOR_DEVELOPERS = {"dev", "docs"}
 
 
 def doctor(

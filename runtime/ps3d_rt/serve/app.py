@@ -87,6 +87,7 @@ def build_app(out: Path, queue: Queue, access: Access) -> Starlette:
             Route("/login", login),
             Route("/login", log_in, methods=["POST"]),
             Route("/page.js", lambda _: Response(_static("page.js"), media_type="text/javascript")),
+            Route("/icon.svg", lambda _: Response(_static("icon.svg"), media_type="image/svg+xml")),
             Route("/page.css", lambda _: Response(_static("page.css"), media_type="text/css")),
             Route("/state", state),
             Route("/metrics", figures),

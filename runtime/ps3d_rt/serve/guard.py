@@ -140,7 +140,7 @@ class Guard:
             return PlainTextResponse("The address is too long.", 414)
         if not self._access.host_is_ours(request.headers.get("host", "")):
             return PlainTextResponse("This host is not served; ask for the address that ps3d-rt printed.", 421)
-        if path in ("/login", "/page.css"):
+        if path in ("/login", "/page.css", "/icon.svg"):
             return None if same_origin(request) else PlainTextResponse("From another site.", 403)
         if not self._access.knows(request):
             wants_page = request.method == "GET" and path == "/"
