@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ps3d_rt.clock import Clock
 from ps3d_rt.cluster import processes_here
 from ps3d_rt.core import measure as _measure
 from ps3d_rt.core.arrays import Array, borrowed
@@ -21,7 +22,7 @@ from ps3d_rt.devices.gpu_volume import array_volume
 from ps3d_rt.engines import DeviceLimits, open_engine
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.errors import CapabilityError, InputError
-from ps3d_rt.events import Listener
+from ps3d_rt.events import Listener, ignore
 from ps3d_rt.first_run import announced
 from ps3d_rt.io import open as _open
 from ps3d_rt.io.base import ArrayVolume, Volume, check_spacing
@@ -72,8 +73,9 @@ def predict(volume: Any, *, labels_device: str = "cpu", progress: Listener | Non
             f"workers is {asked.workers}, cluster is {asked.cluster}; processes share a run in a folder only: call "
             "predict_to_folder."
         )
-    with prepared(volume, asked) as (scan, bundle, engine, config):
-        found = predict_volume(scan, bundle, engine, config, progress or notebook_progress())
+    heard = progress or notebook_progress()
+    with prepared(volume, asked, on_event=heard) as (scan, bundle, engine, config):
+        found = predict_volume(scan, bundle, engine, config, heard)
     layout = {"shape": asked.shape, "dtype": asked.dtype, "offset_bytes": asked.offset}
     return Result(
         labels=labels_on.upload(found.labels),
@@ -110,41 +112,50 @@ def predict_to_folder(
     from ps3d_rt import output  # noqa: PLC0415 - loads the writers
 
     output.check_output(Path(folder), overwrite=overwrite)
-    with prepared(volume, PredictOptions(**options), Path(folder)) as opened:
-        heard = progress or notebook_progress()
+    heard = progress or notebook_progress()
+    with prepared(volume, PredictOptions(**options), Path(folder), on_event=heard) as opened:
         return output.predict_to_folder(opened, Path(folder), overwrite=overwrite, on_event=heard)
 
 
 @contextmanager
 def prepared(
-    volume: Any, options: PredictOptions, folder: Path | None = None, ready: Engine | None = None
+    volume: Any,
+    options: PredictOptions,
+    folder: Path | None = None,
+    ready: Engine | None = None,
+    on_event: Listener = ignore,
 ) -> Iterator[Opened]:
-    """Open everything that a run needs, the engine last: it takes longest. A file is closed again.
+    """Open everything that a run needs, the engine last: most often it takes longest. A file is closed again.
 
     Args:
         volume: as for :func:`predict`.
         options: what was asked for.
         folder: the output; a run to it that was stopped has chosen the precision.
         ready: engine of the model, if it is open already; it stays open.
+        on_event: called with the events of two stages, for a large compressed scan is unpacked first.
 
     Raises:
         InputError: if the volume, the model or an option cannot be used.
         CapabilityError: if the engine or the device is not there.
     """
     bundle = options.model if isinstance(options.model, ModelBundle) else load_model(options.model)
+    clock = Clock(on_event)
     with ExitStack() as files:
         layout = {"shape": options.shape, "dtype": options.dtype, "offset_bytes": options.offset}
-        whole = _scan_of(volume, files, options.spacing, **layout)
-        if isinstance(volume, str | Path):
-            whole.warn(*simulated_note(Path(volume)))
-        scan = select(whole, options.roi, None if options.mask is None else _scan_of(options.mask, files))
+        with clock.stage("opening", 0):
+            whole = _scan_of(volume, files, options.spacing, **layout)
+            if isinstance(volume, str | Path):
+                whole.warn(*simulated_note(Path(volume)))
+            scan = select(whole, options.roi, None if options.mask is None else _scan_of(options.mask, files))
         config = configure(scan, bundle, options)
         if ready is not None:
             yield scan, bundle, ready, config
             return
         known = None if folder is None or options.precision != AUTO else known_precision(work_of(folder), bundle)
         device = whole.device_for(options.device)
-        with engine_for(bundle, options, device, config.network_bytes, known) as engine, announced():
+        with clock.stage("engine", 0):
+            engine = engine_for(bundle, options, device, config.network_bytes, known)
+        with engine, announced():
             yield scan, bundle, engine, config
 
 

@@ -101,7 +101,7 @@ def test_the_log_file_holds_all_with_times_whatever_is_shown(cli: Any, tmp_path:
 
 def test_errors_are_json_lines_too(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, err = cli("measure", tmp_path / "none.tif", tmp_path / "out", "--log-json")
-    line = json.loads(err)
+    line = json.loads(err.splitlines()[-1])
     assert (code, out, line["event"], line["exit_code"]) == (2, "", "Failed", 2)
     assert "there is no such file" in line["text"]
     assert datetime.fromisoformat(line["time"]).tzinfo is not None
@@ -111,6 +111,30 @@ def test_errors_are_json_lines_too(cli: Any, tmp_path: Path, monkeypatch: pytest
     assert "ZeroDivisionError" in json.loads(err)["text"]
     code, _, err = cli("model", "list")
     assert (code, err.splitlines()[0]) == (1, "Traceback (most recent call last):")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("measure", "--log-json", "--spacin", "3"), "--spacin"),
+        (("predict", "--spacin", "3", "--log-json"), "--spacin"),
+        (("predict", "scan.tif", "--log-json"), "OUT"),
+        (("demo", "--size", "many", "--log-json"), "--size"),
+        (("demo", "--size", "3", "--log-json"), "--size"),
+        (("predct", "--log-json"), "predct"),
+    ],
+)
+def test_what_was_mistyped_is_a_json_line_too(cli: Any, typed: tuple[str, ...], said: str) -> None:
+    code, out, err = cli(*typed)
+    line = json.loads(err)
+    assert (code, out, line["event"], line["exit_code"]) == (2, "", "Failed", 2)
+    assert said in line["text"]
+    assert "--help" in line["text"]
+
+
+def test_json_lines_change_nothing_of_how_a_command_ends(cli: Any, tmp_path: Path) -> None:
+    assert cli("model", "list", "--log-json")[:2] == cli("model", "list")[:2]
+    assert cli("predict", "--help", "--log-json")[0] == 0
 
 
 def test_a_log_file_that_cannot_be_written_is_one_message(cli: Any, tmp_path: Path) -> None:

@@ -23,6 +23,16 @@ def test_synth_writes_the_layout_that_training_reads(cli: Any, tmp_path: Path) -
     assert "synth_00041" in err
 
 
+def test_synth_says_how_far_it_is_and_does_not_count_what_is_there_as_done_now(cli: Any, tmp_path: Path) -> None:
+    options = ("--seed", 40, "--shape", "32", "--particle-size", 10, "--log-json")
+    cli("synth", tmp_path, "--count", 1, *options)
+    _, _, err = cli("synth", tmp_path, "--count", 3, *options)
+    events = [json.loads(line) for line in err.splitlines()]
+    advanced = [(event["done"], event["resumed"]) for event in events if event["event"] == "StageAdvanced"]
+    assert advanced == [(1, 1), (2, 1), (3, 1)]
+    assert [event["name"] for event in events if event["event"] == "SampleMade"] == ["synth_00041", "synth_00042"]
+
+
 def test_synth_refuses_what_cannot_be(cli: Any, tmp_path: Path) -> None:
     code, _, err = cli("synth", tmp_path / "samples", "--touching", 1.5)
     assert (code, "touching is 1.5" in err) == (2, True)

@@ -88,7 +88,7 @@ def run_job(job: Job, pool: EnginePool, *, overwrite: bool, on_event: Listener) 
     may_replace = overwrite or (before is not None and before.request is not None)
     check_output(job.folder, overwrite=may_replace)
     engine = pool.engine(pool.model(job.sample.model))
-    with prepared(job.scan, job.options, job.folder, engine) as opened, announced():
+    with prepared(job.scan, job.options, job.folder, engine, on_event) as opened, announced():
         return predict_to_folder(opened, job.folder, overwrite=may_replace, on_event=on_event, request=job.request)
 
 

@@ -27,7 +27,9 @@ def compare(
 
     Example: ps3d-rt compare result-a result-b --out comparison
     """
-    from ps3d_rt.comparison import PAGE, Listed, read_list  # noqa: PLC0415 - what loads arrays is loaded on use
+    from ps3d_rt.cli.progress import listening  # noqa: PLC0415 - what loads arrays is loaded on use
+    from ps3d_rt.clock import Clock  # noqa: PLC0415
+    from ps3d_rt.comparison import PAGE, Listed, read_list  # noqa: PLC0415
     from ps3d_rt.comparison import compare as compared  # noqa: PLC0415
     from ps3d_rt.errors import InputError  # noqa: PLC0415
 
@@ -40,8 +42,9 @@ def compare(
     else:
         one_name = len({folder.name for folder in outputs}) == len(outputs)
         listed = [Listed(folder, folder.name if one_name else str(folder)) for folder in outputs]
-    found = compared(listed, edge_correction=edge_correction)
-    found.write(out, overwrite=overwrite)
+    with listening() as on_event, Clock(on_event).stage("compare", 0):
+        found = compared(listed, edge_correction=edge_correction)
+        found.write(out, overwrite=overwrite)
     verdicts = [
         {"sample": sample.name, "different": test.different, "chance": round(test.chance, 4)}
         for sample, test in zip(found.samples[1:], found.tests, strict=True)

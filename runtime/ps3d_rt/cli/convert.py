@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from math import prod
 from pathlib import Path
 from typing import Annotated
@@ -36,13 +37,13 @@ def convert(
     if target in (source, *source.parents) or source in target.parents:
         raise InputError(f"{out} is the volume that is read, or lies inside; choose another name.")
     mm, sides = options.spacing_mm(spacing), options.sides(shape)
-    with open_volume(scan, spacing_mm=mm, shape=sides, dtype=dtype, offset_bytes=offset) as volume:
+    with listening() as on_event, ExitStack() as files:
+        with Clock(on_event).stage("opening", 0):
+            opened = open_volume(scan, spacing_mm=mm, shape=sides, dtype=dtype, offset_bytes=offset)
+        volume = files.enter_context(opened)
         warn(*volume.warnings)
         voxels = prod(volume.shape)
-        with (
-            listening() as on_event,
-            Clock(on_event).stage("convert", voxels, total=voxels, unit="voxels") as advance,
-        ):
+        with Clock(on_event).stage("convert", voxels, total=voxels, unit="voxels") as advance:
             save_volume(volume, out, overwrite=overwrite, on_progress=advance)
         facts = {"out": str(out), "shape": volume.shape, "dtype": volume.dtype.name, "spacing_mm": volume.spacing_mm}
     if out.suffix.lower() == ".npy" and volume.spacing_mm is not None:

@@ -42,7 +42,8 @@ def compare(prediction: Path, reference: Path) -> Metrics:
     Raises:
         InputError: if one cannot be read, or their shapes differ.
     """
-    from math import prod  # noqa: PLC0415 - what loads arrays is loaded on use
+    from contextlib import ExitStack  # noqa: PLC0415 - what loads arrays is loaded on use
+    from math import prod  # noqa: PLC0415
 
     from ps3d_rt.cli.progress import listening, warn  # noqa: PLC0415
     from ps3d_rt.clock import Clock  # noqa: PLC0415
@@ -52,7 +53,9 @@ def compare(prediction: Path, reference: Path) -> Metrics:
     from ps3d_rt.io.open import open_volume  # noqa: PLC0415
     from ps3d_rt.io.spacing import contradiction  # noqa: PLC0415
 
-    with open_volume(prediction) as found, open_volume(reference) as true:
+    with listening() as on_event, ExitStack() as files:
+        with Clock(on_event).stage("opening", 0):
+            found, true = (files.enter_context(open_volume(path)) for path in (prediction, reference))
         if found.shape != true.shape:
             raise InputError(
                 f"{prediction} has shape {found.shape}, {reference} has {true.shape}; both must cover the same voxels."
@@ -63,10 +66,7 @@ def compare(prediction: Path, reference: Path) -> Metrics:
             warn(f"{said}: voxels are compared, whatever their size; check that both are of one scan.")
         one, other = (LabelCheck(volume.source, volume.dtype) for volume in (found, true))
         boxes = list(z_slabs(true.shape, READ_VOXELS))
-        with (
-            listening() as on_event,
-            Clock(on_event).stage("evaluate", prod(true.shape), len(boxes), "slabs") as advance,
-        ):
+        with Clock(on_event).stage("evaluate", prod(true.shape), len(boxes), "slabs") as advance:
 
             def slabs() -> Iterator[tuple[Any, Any]]:
                 for box in boxes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from ps3d_rt.cli.logs import LINES, set_level
-from ps3d_rt.errors import InterruptedRun
+from ps3d_rt.errors import InputError, InterruptedRun
 
 _VALUES = {str: "TEXT", int: "N", float: "X", Path: "PATH"}
 """What the help calls the value of an option; a switch has none."""
@@ -24,6 +25,25 @@ class CommandGroup(TyperGroup):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         _finish(self, _common_options())
+
+    def main(self, *arguments: Any, **given: Any) -> Any:
+        """Run a command line; where JSON lines are wanted, a mistyped one is one of them too.
+
+        Raises:
+            InputError: if an option or argument is refused, and JSON lines are wanted.
+        """
+        # It is looked for here, because what is refused may stand in front of it.
+        if "--log-json" not in sys.argv:
+            return super().main(*arguments, **given)
+        LINES.as_json = True
+        try:
+            sys.exit(super().main(*arguments, **(given | {"standalone_mode": False})))
+        except Exception as error:
+            refused = getattr(error, "format_message", None)  # Typer has no public name for all that it refuses
+            if refused is None:
+                raise
+            command = getattr(getattr(error, "ctx", None), "command_path", "ps3d-rt")
+            raise InputError(f"{refused()} `{command} --help` lists what there is.") from error
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for.

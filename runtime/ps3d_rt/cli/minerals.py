@@ -45,6 +45,7 @@ def minerals(
     Example: ps3d-rt minerals result --phases auto:3 --names quartz,pyrite,galena
     """
     from ps3d_rt.cli.progress import listening  # noqa: PLC0415 - what loads arrays is loaded on use
+    from ps3d_rt.clock import Clock  # noqa: PLC0415
     from ps3d_rt.core.distribution import SizeOptions  # noqa: PLC0415
     from ps3d_rt.mineralogy import ReadOptions, minerals_of, phases_for, propose, usual_by_name  # noqa: PLC0415
     from ps3d_rt.output import report_again  # noqa: PLC0415
@@ -68,6 +69,7 @@ def minerals(
             return
         given = phases_for(out, None if phases is None else Path(phases))
         result = minerals_of(out, given, edge_correction=edge_correction, options=how)
-    report_again(out, image, sizes=SizeOptions(edge_correction=edge_correction))
+        with Clock(listener).stage("report", 0):
+            report_again(out, image, sizes=SizeOptions(edge_correction=edge_correction))
     composition = {name: column.tolist() for name, column in result.frames["composition"].items()}
     typer.echo(json.dumps({"minerals": str(out / "minerals"), "composition": composition}, indent=2))

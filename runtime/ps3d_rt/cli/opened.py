@@ -10,19 +10,20 @@ from typing import Any
 from ps3d_rt.api import prepared
 from ps3d_rt.cli import options
 from ps3d_rt.cli.run_options import RunOptions
+from ps3d_rt.events import Listener
 from ps3d_rt.predict_options import PredictOptions
 from ps3d_rt.stages.prediction import Opened
 
 
 @contextmanager
-def opened(scan: Path, typed: RunOptions, out: Path | None = None, **more: Any) -> Iterator[Opened]:
+def opened(scan: Path, typed: RunOptions, on_event: Listener, out: Path | None = None, **more: Any) -> Iterator[Opened]:
     """Open everything as :func:`ps3d_rt.api.prepared` does; ``more`` are other fields of its options.
 
     Raises:
         InputError: if an option, the scan or the model cannot be used.
         CapabilityError: if the engine or the device is not there.
     """
-    with prepared(scan, read_options(typed, **more), out) as ready:
+    with prepared(scan, read_options(typed, **more), out, on_event=on_event) as ready:
         yield ready
 
 

@@ -30,7 +30,7 @@ def plan(
     from ps3d_rt.pipeline import prepare  # noqa: PLC0415
     from ps3d_rt.plan import RunPlan  # noqa: PLC0415
 
-    with opened(scan, run_options) as (volume, bundle, ready, config), listening() as on_event:
+    with listening() as on_event, opened(scan, run_options, on_event) as (volume, bundle, ready, config):
         warn(*volume.warnings)
         seconds = None
         if config.particle_size_mm is None:

@@ -87,5 +87,5 @@ def predict_scan(scan: Path, out: Path, run_options: RunOptions, *, overwrite: b
     from ps3d_rt.output import check_output, predict_to_folder  # noqa: PLC0415
 
     check_output(out, overwrite=overwrite)
-    with listening() as on_event, opened(scan, run_options, out, **more) as (volume, bundle, ready, config):
-        return predict_to_folder((volume, bundle, ready, config), out, overwrite=overwrite, on_event=on_event)
+    with listening() as on_event, opened(scan, run_options, on_event, out, **more) as ready:
+        return predict_to_folder(ready, out, overwrite=overwrite, on_event=on_event)

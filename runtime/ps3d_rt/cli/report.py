@@ -25,7 +25,11 @@ def report(
 
     Example: ps3d-rt report result --sieve
     """
+    from ps3d_rt.cli.progress import listening  # noqa: PLC0415
+    from ps3d_rt.clock import Clock  # noqa: PLC0415
     from ps3d_rt.output import report_again  # noqa: PLC0415 - loads the stages
 
     sizes, files = table_options.sizes(), table_options.files()
-    typer.echo(str(report_again(out, image, dtype=dtype, sizes=sizes, files=files)))
+    with listening() as on_event, Clock(on_event).stage("report", 0):
+        page = report_again(out, image, dtype=dtype, sizes=sizes, files=files)
+    typer.echo(str(page))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -56,8 +55,11 @@ def synth(
     Example: ps3d-rt synth samples --count 80 --seed 1000 --vary
     """
     from ps3d_rt.cli import options  # noqa: PLC0415 - heavy
+    from ps3d_rt.cli.logs import LINES, is_quiet  # noqa: PLC0415
+    from ps3d_rt.cli.progress import listening  # noqa: PLC0415
+    from ps3d_rt.clock import Clock, Resumed  # noqa: PLC0415
     from ps3d_rt.errors import InputError  # noqa: PLC0415
-    from ps3d_training.synth.folder import write_samples  # noqa: PLC0415
+    from ps3d_training.synth.folder import read_metadata, sample_name, write_samples  # noqa: PLC0415
     from ps3d_training.synth.from_labels import open_labels  # noqa: PLC0415
 
     packing: dict[str, Any] = {"touching": touching, "fill": fill}
@@ -79,8 +81,13 @@ def synth(
         if kind is not None and (vary or fixed.keys() - ({"spacing_mm"} if labels else set())):
             raise InputError("--kind draws size, shape, noise and packing itself; leave out the options that fix them.")
         specs = [_by_formula(s, cut, kind, fixed, vary=vary) for s in seeds]
-    for name, facts in write_samples(out, specs, cut):
-        sys.stderr.write(f"{name}: {json.dumps(facts)}\n")
+    with listening() as on_event, Clock(on_event).stage("samples", 0, count, "samples") as advance:
+        known = read_metadata(out)
+        advance(Resumed(sum(sample_name(spec, cut) in known for spec in specs)))
+        for name, facts in write_samples(out, specs, cut):
+            said = {"event": "SampleMade", "name": name, "facts": facts}
+            LINES.say(f"{name}: {json.dumps(facts)}", said, seen=not is_quiet())
+            advance(1)
     typer.echo(out)
 
 
