@@ -28,7 +28,7 @@ from ps3d_bench.environment import write_result
 from ps3d_bench.script import result_head, run_script, script_parser
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.measure import ParticleTable, measure, with_scores
+from ps3d_rt.core.measure import ParticleTable, look_in, measure, with_scores
 from ps3d_rt.core.merge_scores import LISTED
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.samples import find_samples
@@ -89,7 +89,9 @@ def judged(
     joined, which = join_pairs(predicted, draw, single)
     yield "predictions", counted(measure(joined, (1, 1, 1)), np.union1d(which, merged(joined, truth)), which)
     # Measured anew, whatever version of ps3d-rt predicted; the network's margins are in its table alone.
-    table = with_scores(replace(measure(predicted, (1, 1, 1)), contact_margin=table.contact_margin))
+    whole = [(Box.of_shape(predicted.shape), lambda: predicted)]
+    measured = replace(measure(predicted, (1, 1, 1)), contact_margin=table.contact_margin)
+    table = with_scores(measured, look_in(whole))
     found = counted(table, wrong)
     if table.split_score is not None:
         listed, parts = table.label[table.split_score >= LISTED], split(predicted, truth)

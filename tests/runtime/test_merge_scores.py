@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 from scipy.spatial import ConvexHull
 
 from ps3d_rt.core.cautions import find_cautions
+from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.distribution import size_facts
-from ps3d_rt.core.measure import ParticleTable, measure, with_scores
-from ps3d_rt.core.merge_scores import LISTED, TypicalSolidity, merged_scores, split_scores
+from ps3d_rt.core.grid import Box
+from ps3d_rt.core.measure import ParticleTable, look_in, measure, with_scores
+from ps3d_rt.core.merge_scores import LISTED, TypicalSolidity, split_scores, spreads_below
+from ps3d_rt.core.neck import neck_ratio
 from ps3d_rt.io.spilled_rows import SpilledRows
 from ps3d_rt.report.highlights import highlighted
 
@@ -65,6 +69,50 @@ def test_one_voxel_and_a_plate_have_a_solidity() -> None:
         assert 0.3 < solidity_of(np.ones(shape, np.uint8)) <= 1
 
 
+@pytest.mark.parametrize("apart", [6, 10, 14])
+def test_the_neck_of_two_balls_is_as_wide_as_where_they_meet(apart: int) -> None:
+    inside = balls(20, 20 + apart) > 0
+    meet = np.sqrt(RADIUS**2 - (apart / 2) ** 2)  # radius of the circle in which two balls meet
+    assert neck_ratio(inside) == pytest.approx(meet / RADIUS, abs=0.12)
+    assert neck_ratio(np.moveaxis(inside, 2, 0)) == pytest.approx(neck_ratio(inside), rel=1e-9)
+
+
+def test_what_has_no_neck() -> None:
+    assert (
+        neck_ratio(balls(20) > 0) == neck_ratio(np.ones((3, 4, 40), bool)) == neck_ratio(np.ones((1, 1, 1), bool)) == 1
+    )
+    corner = balls(20, 26) > 0
+    corner[8:12, 8:12, 34:40] = True
+    assert neck_ratio(corner) > 0.8, "a hill of less than 0.4 of the height is a corner"
+
+
+@pytest.mark.parametrize("tile", [(20, 20, 64), (7, 20, 9), (64, 64, 64)])
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_neck_does_not_change_with_the_cutting(tile: tuple[int, int, int], times: int) -> None:
+    labels = np.kron(balls(15, 29), np.ones((times,) * 3, np.uint8)) * np.uint32(7)
+    labels[:3, :, -9:] = 8
+    table = measure(labels, (1, 1, 1)).take(np.array([0]))
+    tiles = [(box, partial(labels.__getitem__, box.slices)) for box in ChunkGrid(labels.shape, tile).boxes]
+    step = max(1, round(table.volume_voxels[0] ** (1 / 3)) // 24)
+    assert step == {1: 1, 4: 2}[times], "large ones are looked at in every second voxel"
+    z, y, x = (
+        slice(*(int(getattr(table, f"box_{a}_{end}_voxels")[0]) for end in ("start", "stop")), step) for a in "zyx"
+    )
+    assert look_in(tiles)(table).tolist() == [neck_ratio(labels[z, y, x] == 7)]
+
+
+def test_only_the_parts_that_hold_a_particle_are_read(sample: np.ndarray) -> None:
+    table, read = measure(sample, (1, 1, 1)), list[Box]()
+
+    def ids(box: Box) -> np.ndarray:
+        read.append(box)
+        return sample[box.slices]
+
+    boxes = ChunkGrid(sample.shape, (20, 20, 64)).boxes
+    look_in([(box, partial(ids, box)) for box in boxes])(table.take(np.flatnonzero(table.label == 21)))
+    assert read == [boxes[0]]
+
+
 @pytest.fixture(scope="module")
 def sample() -> np.ndarray:
     """Twenty balls, and two pairs of balls that are one particle each; labels 21 and 22."""
@@ -98,7 +146,8 @@ def test_rows_on_disk_are_scored_against_the_whole_sample(tmp_path: Path, sample
     for part in np.array_split(np.arange(len(whole)), 5):
         rows.add(plain.take(part), part * 64)
     (tmp_path / "out").mkdir()
-    found = rows.finish(np.arange(len(whole) + 1))
+    tiles = [(box, partial(sample.__getitem__, box.slices)) for box in ChunkGrid(sample.shape, (16, 32, 48)).boxes]
+    found = rows.finish(np.arange(len(whole) + 1), look_in(tiles))
     assert whole.merged_score is not None
     assert found.merged_score is not None
     assert found.merged_score.tobytes() == whole.merged_score.tobytes()
@@ -109,7 +158,7 @@ def test_rows_on_disk_are_scored_against_the_whole_sample(tmp_path: Path, sample
 def test_a_small_sample_is_compared_with_typical_particles() -> None:
     few = TypicalSolidity.of([np.full(7, 0.3)])
     assert few == TypicalSolidity()
-    assert merged_scores(np.array([0.3]), few)[0] > 0.99
+    assert spreads_below(np.array([0.3]), few)[0] == pytest.approx(11)
 
 
 def test_the_spread_of_a_sample_stays_between_its_limits() -> None:

@@ -16,7 +16,7 @@ from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.confidence import ParticleConfidence
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import Box
-from ps3d_rt.core.measure import PartialSums, ParticleTable, measure, partial_sums
+from ps3d_rt.core.measure import PartialSums, ParticleTable, look_in, measure, partial_sums
 from ps3d_rt.core.open_sums import OpenSums
 from ps3d_rt.errors import Ps3dError
 from ps3d_rt.io import spilled_rows
@@ -69,7 +69,8 @@ def test_streamed_rows_are_those_of_the_renumbered_labels(seed: int, shape: tupl
     parts, last = parts_of(labels, image, side)
     rows, confidence = RowsInMemory(), scores(last.size - 1)
     id_map = stream_rows(parts, last, labels.shape, SPACING, confidence, rows)
-    found = rows.finish(id_map)
+    whole = [(Box.of_shape(shape), lambda: id_map[labels])]
+    found = rows.finish(id_map, look_in(whole))
     want = measure(id_map[labels], SPACING, image, BINS)
     assert want.label.tolist() == list(range(1, len(want) + 1))
     ids, first_index = np.unique(id_map[labels], return_index=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from math import prod
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,8 @@ def measure(
 
     Example: ps3d-rt measure labels.tif out --spacing 0.01 --image scan.tif
     """
-    from ps3d_rt.cli.progress import warn  # noqa: PLC0415 - what loads arrays is loaded on use
+    from ps3d_rt.cli.progress import listening, warn  # noqa: PLC0415 - what loads arrays is loaded on use
+    from ps3d_rt.clock import Clock  # noqa: PLC0415
     from ps3d_rt.core.distribution import facts_by  # noqa: PLC0415
     from ps3d_rt.core.gray import GrayBins  # noqa: PLC0415
     from ps3d_rt.core.label_check import SPLIT, LabelCheck  # noqa: PLC0415
@@ -51,9 +53,10 @@ def measure(
     wanted, files, ends = table_options.sizes(), table_options.files(), parse_gray_bins(gray_bins)
     bins = None if ends is None else GrayBins.between(*ends)
     free_targets(out, overwrite=overwrite)
-    with ExitStack() as open_files:
-        ids = open_files.enter_context(open_volume(labels, spacing_mm=options.spacing_mm(spacing)))
-        gray = None if image is None else open_files.enter_context(open_volume(image))
+    with listening() as on_event, ExitStack() as open_files:
+        with Clock(on_event).stage("opening", 0):
+            ids = open_files.enter_context(open_volume(labels, spacing_mm=options.spacing_mm(spacing)))
+            gray = None if image is None else open_files.enter_context(open_volume(image))
         warn(*ids.warnings)
         if gray is not None:
             warn(*gray.warnings, *contradicted(ids.spacing_mm, ids.source, gray.spacing_mm, gray.source))
@@ -61,8 +64,10 @@ def measure(
         if spacing_mm is None:
             raise InputError(f"{labels} does not say how large a voxel is; pass --spacing with its side in mm.")
         check = LabelCheck(ids.source, ids.dtype, SPLIT)
-        slabs = split_slabs(ids) if split else checked_slabs(ids, check)
-        table = measure_slabs(slabs, ids, spacing_mm, gray, bins)
+        with Clock(on_event).stage("measure", prod(ids.shape), ids.shape[0], "planes") as advance:
+            slabs = split_slabs(ids) if split else checked_slabs(ids, check)
+            counted = ((box, found) for box, found in slabs if advance(box.shape[0]) is None)
+            table = measure_slabs(counted, ids, spacing_mm, gray, bins, (lambda: split_slabs(ids)) if split else None)
         if not split:
             warn(*check.warnings())
     sizes = facts_by(table, ids.shape, wanted)

@@ -15,10 +15,10 @@ What every column means, and where its formula comes from, is in docs/particle-t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from math import isfinite, pi, prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,8 @@ from ps3d_rt.core.edge_weights import box_weights
 from ps3d_rt.core.feret import LONGEST_AXIS, feret_mm
 from ps3d_rt.core.gray import GrayBins, quantiles, statistics
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.merge_scores import TypicalSolidity, merged_scores, split_scores
+from ps3d_rt.core.merge_scores import SUSPECT, TypicalSolidity, merged_scores, split_scores, spreads_below
+from ps3d_rt.core.neck import Part, find_necks
 from ps3d_rt.core.run_sums import Columns, sum_gray, sum_places
 from ps3d_rt.core.runs import as_ids, check_volume, z_slabs
 from ps3d_rt.core.shape import covariances, principal_axes, sphericity
@@ -202,7 +203,12 @@ def measure(
     (array([3], dtype=uint64), array([4.]), array([4.]))
     """
     shape = check_volume(labels, image)
-    return with_scores(to_table(partial_sums(labels, image, bins=bins), shape, spacing_mm))
+    table = to_table(partial_sums(labels, image, bins=bins), shape, spacing_mm)
+    return with_scores(table, look_in([(Box.of_shape(shape), lambda: labels)]))
+
+
+Look: TypeAlias = "Callable[[ParticleTable], NDArray[np.float64]]"
+"""Measures the necks of some particles of a sample, (n,), by their labels."""
 
 
 def partial_sums(
@@ -385,17 +391,34 @@ def to_table(
     )
 
 
-def with_scores(table: ParticleTable, typical: TypicalSolidity | None = None) -> ParticleTable:
+def look_in(parts: Iterable[Part]) -> Look:
+    """Look at particles in labels, which come in parts that tile their volume."""
+
+    def look(some: ParticleTable) -> NDArray[np.float64]:
+        of = some.columns()
+        starts, stops = (np.stack([of[f"box_{a}_{end}_voxels"] for a in "zyx"], axis=1) for end in ("start", "stop"))
+        return find_necks(some.label, some.volume_voxels, starts, stops, parts)
+
+    return look
+
+
+def with_scores(
+    table: ParticleTable, look: Look | None = None, typical: TypicalSolidity | None = None
+) -> ParticleTable:
     """Add how much each particle looks merged or split, once the whole sample is known.
 
     Args:
         table: all particles of a sample, or some.
+        look: measures the necks of those that need it; None if the labels are not at hand: then none has a neck.
         typical: of the whole sample; None if the table is all of it.
     """
     if table.solidity is None:
         return table
-    typical = typical or TypicalSolidity.of([table.solidity])
-    scores: dict[str, Any] = {"merged_score": merged_scores(table.solidity, typical)}
+    below = spreads_below(table.solidity, typical or TypicalSolidity.of([table.solidity]))
+    necks, suspects = np.ones(len(table)), np.flatnonzero(below >= SUSPECT)
+    if look is not None and suspects.size:
+        necks[suspects] = look(table.take(suspects))
+    scores: dict[str, Any] = {"merged_score": merged_scores(below, necks, table.sphericity, table.volume_voxels)}
     if table.contact_margin is not None:
         label, _, faces = table.contact_pairs.sides(table.label)
         widest = np.zeros(len(table), np.int64)

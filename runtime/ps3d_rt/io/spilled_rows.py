@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ps3d_rt.core.contacts import Contacts
 from ps3d_rt.core.grid import Zyx
-from ps3d_rt.core.measure import ParticleTable, with_scores
+from ps3d_rt.core.measure import Look, ParticleTable, with_scores
 from ps3d_rt.core.merge_scores import TypicalSolidity
 from ps3d_rt.core.rows import relabelled
 from ps3d_rt.io.csv_table import COMMA, CsvDialect
@@ -70,20 +70,20 @@ class SpilledRows:
             _append(self._folder / f"rows-{number:05d}", records[file == number])
             _append(self._folder / f"contacts-{number:05d}", sides[touching == number])
 
-    def finish(self, id_map: NDArray[Any]) -> StoredTable:
+    def finish(self, id_map: NDArray[Any], look: Look | None = None) -> StoredTable:
         """Write ``particles.parquet`` and the CSV files, and remove the rows."""
-        write_tables(self._tables(id_map), self._output, overwrite=True, dialect=self._dialect)
+        write_tables(self._tables(id_map, look), self._output, overwrite=True, dialect=self._dialect)
         shutil.rmtree(self._folder)
         return StoredTable(self._output)
 
-    def _tables(self, id_map: NDArray[Any]) -> Iterator[ParticleTable]:
+    def _tables(self, id_map: NDArray[Any], look: Look | None) -> Iterator[ParticleTable]:
         if self._like is None:
             raise ValueError("no rows were added; a volume has at least one part.")
         like = self._like
         there = [n for n in range(self._files) if (self._folder / f"rows-{n:05d}").exists()]
         typical = TypicalSolidity.of(self._records(like, number)["solidity"] for number in there)
         for number in there:
-            yield with_scores(relabelled(self._table(like, number), id_map), typical)
+            yield with_scores(relabelled(self._table(like, number), id_map), look, typical)
         if not there:
             yield with_scores(like)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import numpy as np
 
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.gray import GrayBins
-from ps3d_rt.core.grid import Box
+from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.label_check import LabelCheck
 from ps3d_rt.core.label_components import MOST, ComponentsBySlab, number_components
-from ps3d_rt.core.measure import ParticleTable, Spacing, merge_sums, partial_sums, to_table, with_scores
+from ps3d_rt.core.measure import ParticleTable, Spacing, look_in, merge_sums, partial_sums, to_table, with_scores
+from ps3d_rt.core.neck import Part
 from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
@@ -37,6 +39,7 @@ def measure_slabs(
     spacing_mm: Spacing,
     gray: Volume | None = None,
     bins: GrayBins | None = None,
+    again: Callable[[], Iterable[tuple[Box, Array]]] | None = None,
 ) -> ParticleTable:
     """Measure the particles of a label volume, slab by slab, and score them.
 
@@ -46,6 +49,7 @@ def measure_slabs(
         spacing_mm: side of a voxel, z, y, x.
         gray: scan of the same voxels, or None.
         bins: of the gray histograms; None chooses them from the scan.
+        again: gives the slabs once more, to look at some particles; None if their ids are those of ``labels``.
 
     Raises:
         InputError: if the scan has another shape, or the labels are not ids.
@@ -61,7 +65,20 @@ def measure_slabs(
         partial_sums(ids, None if gray is None else gray.read(box), box=box, shape=labels.shape, bins=bins)
         for box, ids in slabs
     )
-    return with_scores(to_table(sums, labels.shape, spacing_mm))
+    return with_scores(to_table(sums, labels.shape, spacing_mm), look_in(_parts(labels, again)))
+
+
+def _parts(labels: Volume, again: Callable[[], Iterable[tuple[Box, Array]]] | None) -> Iterator[Part]:
+    """Give the labels once more, when they are asked for."""
+    if again is None:
+        yield from ((box, partial(labels.read, box)) for box in z_slabs(labels.shape, READ_VOXELS))
+    else:
+        yield from (_without_around(box, ids, labels.shape) for box, ids in again())
+
+
+def _without_around(box: Box, ids: Array, shape: Zyx) -> Part:
+    around = box.grow(1, Box.of_shape(shape))
+    return box, lambda: ids[box.relative_to(around).slices]
 
 
 def split_slabs(labels: Volume, slab_voxels: int = SLAB_VOXELS) -> Iterator[tuple[Box, Array]]:

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from ps3d_rt.core.arrays import asnumpy
 from ps3d_rt.core.chunks import ChunkGrid, ChunkLabels
 from ps3d_rt.core.grid import Box, Zyx
-from ps3d_rt.core.measure import ParticleTable, with_scores
+from ps3d_rt.core.measure import Look, ParticleTable, with_scores
 from ps3d_rt.core.rows import joined, relabelled
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.core.stitch import relabel
@@ -119,6 +119,9 @@ class LabelLevels(LabelsTarget, Protocol):
     def coarsen(self, level: int, box: Box) -> None:
         """Fill a box of a level from the level before it."""
 
+    def read(self, box: Box) -> NDArray[Any]:
+        """Read labels of the finest level."""
+
 
 class LabelsInMemory:
     """Labels on the source grid as one array."""
@@ -140,6 +143,10 @@ class LabelsInMemory:
     def coarsen(self, level: int, box: Box) -> None:
         """Do nothing: there is one level."""
 
+    def read(self, box: Box) -> NDArray[Any]:
+        """View the labels of ``box``."""
+        return self.array[box.slices]
+
 
 class Rows(Protocol):
     """Where finished rows go."""
@@ -147,8 +154,8 @@ class Rows(Protocol):
     def add(self, rows: ParticleTable, first_index: NDArray[np.int64]) -> None:
         """Keep rows; ``first_index`` are the raster indices of their first voxels, (n,)."""
 
-    def finish(self, id_map: NDArray[Any]) -> SampleTable:
-        """Give the particles their final ids, ``id_map[id]``, and the rows their order."""
+    def finish(self, id_map: NDArray[Any], look: Look | None = None) -> SampleTable:
+        """Give the particles their final ids, ``id_map[id]``, and scores, and the rows their order."""
 
 
 class RowsInMemory:
@@ -164,9 +171,9 @@ class RowsInMemory:
         """Keep rows."""
         self._rows.append(rows)
 
-    def finish(self, id_map: NDArray[Any]) -> ParticleTable:
+    def finish(self, id_map: NDArray[Any], look: Look | None = None) -> ParticleTable:
         """Put the rows together, as :attr:`table`."""
-        self.table = with_scores(relabelled(joined(self._rows), id_map))
+        self.table = with_scores(relabelled(joined(self._rows), id_map), look)
         self._rows.clear()
         return self.table
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from ps3d_rt.core.cautions import SIZE_MISMATCH, Caution, find_cautions
 from ps3d_rt.core.distribution import facts_by
 from ps3d_rt.core.dropped import DroppedParticles
+from ps3d_rt.core.measure import look_in
 from ps3d_rt.core.planes import Slices
 from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.core.scan_statistics import TileSums
@@ -39,7 +41,9 @@ def summarize(run: Run, patches: PatchCount, measured: Measured, tiles: Sequence
     """Finish the table, and tell what a person must know before believing it."""
     prediction, plan, dropped = run.prediction, run.prediction.plan, measured.dropped
     with run.clock.stage("table writing", run.voxels):
-        table = measured.rows.finish(measured.id_map)
+        labels = run.storage.labels
+        parts = [(box, partial(labels.read, box)) for box in labels.boxes(0)]
+        table = measured.rows.finish(measured.id_map, look_in(parts))
     with run.clock.stage("size distribution", run.voxels):
         size, distribution = _size(prediction, table), facts_by(table, plan.source, prediction.config.sizes)
     volume, spec, config = prediction.volume, prediction.engine.spec, prediction.config
