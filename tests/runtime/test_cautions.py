@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,10 +15,11 @@ import pytest
 
 import fake_engine
 import ps3d_rt
+from ps3d_rt.core import cautions
 from ps3d_rt.core.cautions import find_cautions
 from ps3d_rt.core.distribution import size_facts
 from ps3d_rt.core.measure import ParticleTable, measure
-from ps3d_rt.events import Event, Warned
+from ps3d_rt.events import Event, SizeMismatch, Warned
 from ps3d_rt.io.volume_writer import write_volume
 from ps3d_rt.plan import particle_size_warnings
 
@@ -86,9 +88,54 @@ def test_a_sample_made_for_a_caution_has_it_alone(
     assert kinds(changed(good), GOOD | facts) == [kind]
 
 
+def test_every_caution_in_the_code_is_fired_by_one_of_these_tests() -> None:
+    here, there = (ast.parse(Path(path).read_text(encoding="utf-8")) for path in (__file__, cautions.__file__))
+    calls = [c for c in ast.walk(there) if isinstance(c, ast.Call) and getattr(c.func, "id", "") == "Caution"]
+    made = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+    named = {node.value for node in ast.walk(here) if isinstance(node, ast.Constant)}
+    assert len(made) >= 9
+    assert made <= named
+
+
+BALLS = {"pitch": 16, "across": 14, "noise": 20.0, "cut": 0}
+"""125 balls in a cube, none of which a face cuts."""
+
+
+def packed(pitch: int, across: int, noise: float, cut: int) -> np.ndarray:
+    """Balls ``across`` wide, of gray value 9000, in 1000; ``cut`` voxels less along y and x."""
+    at = (np.indices((5 * pitch,) * 3) % pitch) - (pitch - 1) / 2
+    inside = (at**2).sum(axis=0) <= (across / 2) ** 2
+    scan = np.where(inside, 9000.0, 1000.0)
+    noisy = scan + np.random.default_rng(1).normal(0, noise, scan.shape)
+    return noisy.clip(0).astype(np.uint16)[:, cut:, cut:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "options"),
+    [
+        (None, {}, {}),
+        ("noise", {"noise": 4500.0}, {}),
+        ("few voxels", {"pitch": 12, "across": 9}, {"particle_size": 0.09}),
+        ("size mismatch", {}, {"particle_size": 0.4}),
+        ("few whole particles", {"cut": 16}, {}),
+        ("many at the boundary", {"cut": 8}, {}),
+    ],
+)
+def test_a_scan_made_for_a_caution_has_it_in_its_run(
+    kind: str | None, changed: dict[str, Any], options: dict[str, Any]
+) -> None:
+    heard: list[Event] = []
+    given = {"spacing": 0.01, "particle_size": 0.14, "engine": "fake"} | options
+    ps3d_rt.predict(packed(**(BALLS | changed)), progress=heard.append, **given)
+    said = ["size mismatch" for event in heard if isinstance(event, SizeMismatch)]
+    said += [event.kind for event in heard if isinstance(event, Warned) and event.kind]
+    assert said == [] if kind is None else kind in said
+
+
 def test_cut_and_tiny_particles(good: ParticleTable) -> None:
     cut = replace(good, touches_edge=first(40, good.touches_edge, True))
     assert kinds(cut, GOOD) == ["many at the boundary"]
+    assert kinds(good.take(np.arange(0)), GOOD) == ["no particle"]
     tiny = replace(good, volume_voxels=first(16, good.volume_voxels, 14))
     assert kinds(tiny, GOOD) == ["below detection limit"]
 
