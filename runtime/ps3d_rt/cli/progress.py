@@ -214,7 +214,8 @@ class _Lines:
             self._stage, self._since, self._said = event, now, now
         elif isinstance(event, StageAdvanced) and self._stage is not None and now - self._said > _LOG_EVERY_SECONDS:
             self._said = now
-            line = _how_far(self._stage, event, now - self._since)
+            if event.done < self._stage.total:  # else it is done, which is the next line
+                line = _how_far(self._stage, event, now - self._since)
         _say(event, line)
 
 

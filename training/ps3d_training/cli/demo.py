@@ -14,7 +14,7 @@ from ps3d_rt.cli.run_options import RunOptions
 
 def demo(
     out: Annotated[Path, typer.Argument(help="Folder to write: sample and result.")] = Path("demo-output"),
-    size: Annotated[int, typer.Option(help="Side of the sample, voxels.", min=48)] = 160,
+    size: Annotated[int, typer.Option(help="Side of the sample, voxels.", min=48)] = 200,
     seed: Annotated[int, typer.Option(help="Of the sample.", min=0)] = 7,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")] = False,
     open_report: Annotated[bool, typer.Option("--open", help="Open the report in a browser at the end.")] = False,
