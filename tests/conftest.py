@@ -58,4 +58,4 @@ def _fake_engine_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 def _installed_with_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let messages name pip, whatever installed the environment of the tests."""
     monkeypatch.setattr(installing, "_tool", lambda: "pip")
-    monkeypatch.setattr(installing, "_checkout", lambda: None)
+    monkeypatch.setattr(installing, "checkout", lambda: None)

@@ -27,9 +27,9 @@ def install_command(requirement: str) -> str:
         return f"pipx install --force {quoted}" if ours else f"pipx inject {NAME} {quoted}"
     if tool == "uv tool":
         return f"uv tool install {quoted}" if ours else f"uv tool install --with {quoted} {NAME}"
-    checkout = _checkout()
-    if ours and checkout is not None:
-        quoted = f'-e "{checkout}{requirement.removeprefix(NAME)}"'
+    source = checkout()
+    if ours and source is not None:
+        quoted = f'-e "{source}{requirement.removeprefix(NAME)}"'
     if tool == "conda":
         return f"python -m pip install {quoted}"  # the environment's own pip, whichever comes first on the path
     return f"{tool} install {quoted}"
@@ -48,8 +48,8 @@ def _tool() -> str:
     return "pip" if find_spec("pip") else "uv pip"
 
 
-def _checkout() -> Path | None:
-    """Find the folder that ps3d-rt was installed from with ``-e``."""
+def checkout() -> Path | None:
+    """Find the folder that ps3d-rt was installed from with ``-e``; None if it was not."""
     try:
         facts = json.loads(distribution(NAME).read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, ValueError):

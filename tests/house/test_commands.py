@@ -59,6 +59,7 @@ def test_the_commands_are_these():
         "ps3d-rt bench scaling",
         "ps3d-rt bench stages",
         "ps3d-rt bench throughput",
+        "ps3d-rt bundle-offline",
         "ps3d-rt compare",
         "ps3d-rt convert",
         "ps3d-rt demo",

@@ -76,6 +76,16 @@ def test_too_many_files_and_too_many_bytes_are_refused(tmp_path: Path, monkeypat
         unzip_folder(archive, tmp_path / "out", "a model", GIB)
 
 
+def test_a_name_in_an_archive_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    archive = packed(tmp_path / "a.ps3d", {"ä.onnx": b"1"})
+    whole = archive.read_bytes()
+    at = whole.index("ä".encode())
+    archive.write_bytes(whole[:at] + b"\xad" + whole[at + 1 :])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="neither a model nor a whole zip"):
+        unzip_folder(archive, tmp_path / "out", "a model", GIB)
+
+
 def test_a_link_in_an_archive_is_the_text_that_it_holds(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("a.onnx")
     link.external_attr = 0o120777 << 16

@@ -36,7 +36,7 @@ def test_each_kind_of_environment_has_its_command(
     folder = tmp_path / prefix
     (folder / "conda-meta" if "conda" in prefix else folder).mkdir(parents=True)
     monkeypatch.setattr(sys, "prefix", str(folder))
-    monkeypatch.setattr(installing, "_checkout", lambda: None)
+    monkeypatch.setattr(installing, "checkout", lambda: None)
     monkeypatch.setattr(installing, "find_spec", lambda name: object())
     assert (install_command("ps3d-rt[gpu]"), install_command("napari")) == (extra, package)
 
@@ -45,7 +45,7 @@ def test_without_pip_it_is_uv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.undo()
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(installing, "find_spec", lambda name: None)
-    monkeypatch.setattr(installing, "_checkout", lambda: Path("/src/ps3d-rt"))
+    monkeypatch.setattr(installing, "checkout", lambda: Path("/src/ps3d-rt"))
     assert install_command("ps3d-rt[gpu]") == f'uv pip install -e "{Path("/src/ps3d-rt")}[gpu]"'
 
 

@@ -69,6 +69,7 @@ def test_buttons_move_scans_and_refuse_what_cannot_be(queue: Queue, tmp_path: Pa
     assert web.post(f"/scans/{ids['wait']}/remove", headers=ASKED).status_code == 200
     assert web.post(f"/scans/{ids['done']}/remove", headers=ASKED).status_code == 409
     assert web.post("/scans/999/retry", headers=ASKED).status_code == 404
+    assert web.post(f"/scans/{2**64}/up", headers=ASKED).status_code == 404
     assert web.post(f"/scans/{ids['done']}/explode", headers=ASKED).status_code == 404
     web.post("/queue/pause", headers=ASKED)
     assert queue.take() is None

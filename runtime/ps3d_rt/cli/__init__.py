@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ps3d_rt.cli.bundle_offline import bundle_offline
 from ps3d_rt.cli.compare import compare
 from ps3d_rt.cli.convert import convert
 from ps3d_rt.cli.doctor import doctor
@@ -44,8 +45,24 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(root)
-    ours = (predict, plan, report, view, measure, minerals, compare, evaluate, convert, doctor, watch, serve)
-    commands: dict[str, Any] = {command.__name__: command for command in ours} | {"model": model_app()}
+    ours = (
+        predict,
+        plan,
+        report,
+        view,
+        measure,
+        minerals,
+        compare,
+        evaluate,
+        convert,
+        doctor,
+        watch,
+        serve,
+        bundle_offline,
+    )
+    commands: dict[str, Any] = {command.__name__.replace("_", "-"): command for command in ours} | {
+        "model": model_app()
+    }
     for entry in sorted(entry_points(group=COMMANDS), key=lambda e: e.name):
         group, _, name = entry.name.rpartition(".")
         if group:

@@ -39,8 +39,8 @@ def unzip_folder(archive: Path, folder: Path, what: str, most_bytes: int) -> Non
             for name, entry in entries.items():
                 with source.open(entry) as packed, (folder / name).open("xb") as plain:
                     shutil.copyfileobj(packed, plain)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
-        # RuntimeError: encrypted. OSError without a number, or EINVAL: its table points outside of the file.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, UnicodeError, OSError) as error:
+        # RuntimeError: encrypted. UnicodeError: a name. OSError without a number, or EINVAL: its table leads elsewhere.
         if isinstance(error, OSError) and isinstance(full := cannot_write(folder, error), InterruptedRun):
             raise full from error
         if isinstance(error, PermissionError):

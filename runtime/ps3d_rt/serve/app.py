@@ -71,7 +71,7 @@ def build_app(out: Path, queue: Queue, access: Access) -> Starlette:
             return PlainTextResponse("There is no such action.", 404)
         try:
             step(queue, queue.get(request.path_params["scan"]))
-        except LookupError:
+        except (LookupError, OverflowError):  # a number that SQLite does not have
             return PlainTextResponse("There is no such scan.", 404)
         except states.NotAllowedError as error:
             return PlainTextResponse(str(error), 409)
