@@ -24,7 +24,7 @@ from ps3d_rt.core.minerals.sample import LIBERATION, MineralSample, statistics_o
 from ps3d_rt.core.minerals.table import MineralTable
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
-from ps3d_rt.mineralogy import scale_of_volume
+from ps3d_rt.mineralogy.measured import scale_of_volume
 from ps3d_rt.stages.minerals import MineralSource, find_minerals, propose_phases
 from ps3d_training.synth.physics import PhysicsSpec, ScanSettings, make_physics_sample
 from ps3d_training.synth.sample import SimulatedSample

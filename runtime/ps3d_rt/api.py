@@ -26,6 +26,8 @@ from ps3d_rt.events import Listener, ignore
 from ps3d_rt.first_run import announced
 from ps3d_rt.io import open as _open
 from ps3d_rt.io.base import ArrayVolume, Volume, check_spacing
+from ps3d_rt.io.phases import NAME as PHASES
+from ps3d_rt.io.phases import read_phases
 from ps3d_rt.io.samples import simulated_note
 from ps3d_rt.io.selected import select
 from ps3d_rt.model import ModelBundle, load_model
@@ -43,7 +45,7 @@ from ps3d_rt.workers import usable_cores
 if TYPE_CHECKING:
     from ps3d_rt.comparison import Comparison
     from ps3d_rt.core.metrics import Metrics
-    from ps3d_rt.mineral_folder import Minerals
+    from ps3d_rt.mineralogy.folder import Minerals
 
 
 @with_options
@@ -73,6 +75,8 @@ def predict(volume: Any, *, labels_device: str = "cpu", progress: Listener | Non
             f"workers is {asked.workers}, cluster is {asked.cluster}; processes share a run in a folder only: call "
             "predict_to_folder."
         )
+    if asked.phases is not None:
+        raise InputError("minerals are found in the folder of a run only: call predict_to_folder, or leave phases out.")
     heard = progress or notebook_progress()
     with prepared(volume, asked, on_event=heard) as (scan, bundle, engine, config):
         found = predict_volume(scan, bundle, engine, config, heard)
@@ -318,7 +322,7 @@ def _warn_of(labels: Array, name: str) -> None:
 
 
 def minerals(folder: str | Path, phases: str | Path | None = None, *, edge_correction: bool = True) -> Minerals:
-    """Find the minerals of an output of ``predict`` and write them into it, as ``ps3d-rt minerals`` does.
+    """Find the minerals of an output of ``predict`` and write them into it and its report: ``ps3d-rt minerals``.
 
     Args:
         folder: the output; minerals that it has are replaced.
@@ -332,11 +336,10 @@ def minerals(folder: str | Path, phases: str | Path | None = None, *, edge_corre
     Raises:
         InputError: if the folder is no output, its scan is not there, or the phases do not fit.
     """
-    from ps3d_rt import mineralogy  # noqa: PLC0415 - loads the writers
+    from ps3d_rt.mineralogy.of_output import ReadOptions, minerals_of  # noqa: PLC0415 - loads the writers
 
-    options = mineralogy.ReadOptions(overwrite=True)
-    given = mineralogy.phases_for(Path(folder), None if phases is None else Path(phases))
-    return mineralogy.minerals_of(Path(folder), given, edge_correction=edge_correction, options=options)
+    given = read_phases(Path(folder) / PHASES if phases is None else Path(phases))
+    return minerals_of(Path(folder), given, edge_correction=edge_correction, options=ReadOptions(overwrite=True))
 
 
 def compare(*outputs: str | Path, edge_correction: bool = True) -> Comparison:
@@ -355,9 +358,5 @@ def compare(*outputs: str | Path, edge_correction: bool = True) -> Comparison:
     """
     from ps3d_rt import comparison  # noqa: PLC0415 - loads the report
 
-    paths = [Path(output) for output in outputs]
-    if len(paths) == 1 and paths[0].suffix.lower() == ".csv":
-        listed = comparison.read_list(paths[0])
-    else:
-        listed = [comparison.Listed(path, str(path)) for path in paths]
+    listed = comparison.listed([Path(output) for output in outputs])
     return comparison.compare(listed, edge_correction=edge_correction)

@@ -20,7 +20,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.frames import write_frame
 from ps3d_rt.io.table import read_table
-from ps3d_rt.mineral_folder import read_minerals
+from ps3d_rt.mineralogy.folder import read_minerals
 from ps3d_rt.report.comparison import ComparisonPage, Pair, render_comparison
 from ps3d_rt.run_folder import MARK
 from ps3d_rt.run_record import RunRecord, read_record
@@ -96,21 +96,21 @@ class Comparison:
             (partial / PAGE).write_text(self.page(), encoding="utf-8", newline="\n")
 
 
-def compare(listed: Sequence[Listed], *, edge_correction: bool = True) -> Comparison:
+def compare(outputs: Sequence[Listed], *, edge_correction: bool = True) -> Comparison:
     """Compare outputs.
 
     Args:
-        listed: the outputs, two samples or more; the feed, or else the first, is what the others are compared with.
+        outputs: listed, two samples or more; the feed, or else the first, is what the others are compared with.
         edge_correction: leave out particles that a face cuts, and weigh the others for them.
 
     Raises:
         InputError: if an output is none, they have different spacings, models or minerals, or roles make no sense.
     """
-    names = list(dict.fromkeys(entry.sample for entry in listed))
+    names = list(dict.fromkeys(entry.sample for entry in outputs))
     if len(names) < 2:
         raise InputError(f"{len(names)} sample is given; give at least two to compare.")
-    roles = _roles(listed)
-    read = [_read(entry, edge_correction) for entry in listed]
+    roles = _roles(outputs)
+    read = [_read(entry, edge_correction) for entry in outputs]
     _check_alike(read)
     notes = _checked_minerals(read)
     pooled = {name: ComparedSample.pooled([r.sample for r in read if r.listed.sample == name]) for name in names}
@@ -122,9 +122,9 @@ def compare(listed: Sequence[Listed], *, edge_correction: bool = True) -> Compar
     return Comparison(
         samples=samples,
         statistics=drawn,
-        differences=tuple(difference(drawn[0], drawn[k], (len(samples[0]), len(samples[k]))) for k in rest),
+        differences=tuple(difference(drawn[0], drawn[k]) for k in rest),
         tests=tuple(two_sample_test(samples[0], samples[k]) for k in rest),
-        separation=_separated(listed, roles, pooled),
+        separation=_separated(outputs, roles, pooled),
         notes=notes,
     )
 
@@ -228,6 +228,18 @@ def _separated(listed: Sequence[Listed], roles: dict[str, str], pooled: dict[str
     if feed is None and given is None:
         return None
     return separate(feed, pooled[roles["concentrate"]], pooled[roles["tailings"]], given)
+
+
+def listed(outputs: Sequence[Path]) -> list[Listed]:
+    """List outputs, named after their folders if these have different names; a single CSV file is read as a list.
+
+    Raises:
+        InputError: as :func:`read_list`.
+    """
+    if len(outputs) == 1 and outputs[0].suffix.lower() == ".csv":
+        return read_list(outputs[0])
+    different = len({folder.name for folder in outputs}) == len(outputs)
+    return [Listed(folder, folder.name if different else str(folder)) for folder in outputs]
 
 
 def read_list(path: Path) -> list[Listed]:

@@ -40,12 +40,13 @@ from ps3d_rt.io.table import read_table, write_csv, write_dropped, write_table
 from ps3d_rt.io.table_files import CSV_ONLY, TableFiles
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import Journal
-from ps3d_rt.mineral_folder import read_minerals
-from ps3d_rt.mineral_pictures import take_mineral_pictures
+from ps3d_rt.mineralogy.folder import read_minerals
+from ps3d_rt.mineralogy.measured import LabelledScan
+from ps3d_rt.mineralogy.pictures import draw_minerals
+from ps3d_rt.mineralogy.step import add_minerals
 from ps3d_rt.pipeline import prepare, run_stages
 from ps3d_rt.plan import PredictConfig
 from ps3d_rt.report import add_run, draw_report, preview, take_pictures, write_report
-from ps3d_rt.report.minerals import minerals_section
 from ps3d_rt.run_folder import (
     MARK,
     OUTPUT,
@@ -145,11 +146,16 @@ def predict_to_folder(
         record = replace(found.record, resumed=journal.resumed, request=request, warnings=told)
         table = found.particles
         clock = Clock(on_event, dict(record.seconds or {}))
+        with open_volume(labels.path) as ids:
+            given = LabelledScan(labels=ids, scan=volume, table=table, record=record)
+            edge = config.sizes.edge_correction
+            record, section = add_minerals(given, config.phases, output, clock, edge_correction=edge)
         with clock.stage("report", prod(volume.shape), 3) as advance:
             remove_unfinished(output)
             write_dropped(found.dropped, output)
             advance(1)
             pictures = take_pictures(volume.read, labels.read, volume.shape, table, found.slices)
+            pictures = replace(pictures, minerals=section)
             advance(1)
             page = draw_report(record.to_json(), table, pictures)
             (output / PREVIEW).write_bytes(preview(pictures.slices))
@@ -260,8 +266,7 @@ def report_again(
         distribution, psd = facts_by(table, labels.shape, sizes), size_psd(table, labels.shape, sizes)
         pictures = take_pictures(None if scan is None else scan.read, labels.read, labels.shape, table)
         if (minerals := read_minerals(folder)) is not None and len(minerals.particles) == len(table):
-            shown = {} if scan is None else take_mineral_pictures(labels, scan, table, minerals)
-            pictures = replace(pictures, minerals=minerals_section(minerals.particles, minerals.frames, shown))
+            pictures = replace(pictures, minerals=draw_minerals(minerals, labels, scan, table))
     record = replace(output.record, size_distribution=distribution)
     write_report(folder / REPORT, record.to_json(), table, pictures)
     if files is not None:

@@ -11,6 +11,7 @@ from ps3d_rt.core.chunks import ChunkGrid
 from ps3d_rt.core.distribution import PLAIN_SIZES, SizeOptions
 from ps3d_rt.core.gray import GrayBins
 from ps3d_rt.core.grid import PatchLattice, Sweep, Zyx, plan_sweeps
+from ps3d_rt.core.minerals.phases import PhasesAsked
 from ps3d_rt.core.normalize import normalized_shape, size_zoom
 from ps3d_rt.core.resample import Zoom
 from ps3d_rt.devices.budget import DeviceBudget, RunBudget
@@ -47,6 +48,8 @@ class PredictConfig:
     """Of the size distribution. Never changes a label."""
     files: TableFiles = CSV_ONLY
     """Of the table, for other programs, if the run goes into a folder."""
+    phases: PhasesAsked | None = None
+    """Of the minerals, if the run goes into a folder and they are wanted. Never changes a label."""
     skip_empty: bool = True
     """Leave out patches without contrast; the labels are the same, the run is shorter."""
     chunk: int = 256

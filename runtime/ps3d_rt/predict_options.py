@@ -11,8 +11,10 @@ from typing import Any, Final, Literal, TypeVar
 from ps3d_rt.cluster import find_cluster
 from ps3d_rt.core.distribution import PLAIN_SIZES, SizeOptions
 from ps3d_rt.core.gray import GrayBins
+from ps3d_rt.core.minerals.phases import PhasesAsked
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume, check_spacing, spacing_warnings
+from ps3d_rt.io.phases import phases_asked
 from ps3d_rt.io.selected import Roi
 from ps3d_rt.io.spacing import contradicted
 from ps3d_rt.io.table_files import CSV_ONLY, TableFiles
@@ -66,6 +68,8 @@ class PredictOptions:
     """Of the size distribution."""
     files: TableFiles = CSV_ONLY
     """Of the table, for other programs, in the folder of a run."""
+    phases: str | Path | PhasesAsked | None = None
+    """Minerals to find, in the folder of a run: a file of phases, or ``auto:N`` to propose at most N of them."""
     shape: Sequence[int] | None = None
     """Of a raw file, as for :func:`ps3d_rt.open_volume`, as the next two."""
     dtype: str | None = None
@@ -125,6 +129,7 @@ def configure(scan: Volume, bundle: ModelBundle, options: PredictOptions) -> Pre
         gray_bins=None if options.gray_bins is None else GrayBins.between(*options.gray_bins),
         sizes=options.sizes,
         files=options.files,
+        phases=None if options.phases is None else phases_asked(options.phases),
         skip_empty=options.skip_empty,
         chunk=options.chunk,
         workers=options.workers if cluster is None else 1,

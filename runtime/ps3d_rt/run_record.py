@@ -100,6 +100,8 @@ class RunRecord:
     particle_size: SizeRecord | None = None
     size_distribution: Facts | None = None
     particles: int | None = None
+    minerals: Facts | None = None
+    """Phases that were proposed, or found with the composition of the sample; and the warnings that came of it."""
     dropped: Facts | None = None
     """Counts of what was found and is not in the labels."""
     likeness: Facts | None = None

@@ -13,7 +13,7 @@ import ps3d_rt
 from output_folder import write_output
 from ps3d_rt.core.minerals.frames import NAMES
 from ps3d_rt.io.frames import read_frame
-from ps3d_rt.mineral_folder import read_minerals
+from ps3d_rt.mineralogy.folder import read_minerals
 
 SHAPE = (24, 30, 94)
 

@@ -69,12 +69,12 @@ def test_planted_differences_are_found_where_they_are():
 
 def test_a_difference_has_an_interval_and_the_particles_that_would_show_it():
     first, second = material(800, 1), material(800, 2, scale=1.25)
-    change = difference(*map(statistics_of, (first, second)), (800, 800))
+    change = difference(*map(statistics_of, (first, second)))
     k = change.names.index("d50_by_number_mm")
     assert change.found[k] == pytest.approx(0.25 * 0.3, abs=0.015)
     assert 0 < change.low[k] < 0.075 < change.high[k]
     assert change.needed[k] < 400
-    same = difference(statistics_of(first, 1), statistics_of(first, 2), (800, 800))
+    same = difference(statistics_of(first, 1), statistics_of(first, 2))
     assert (same.needed == np.inf).all()
     assert (same.low <= 0).all()
     assert (same.high >= 0).all()

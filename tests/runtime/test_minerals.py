@@ -9,8 +9,10 @@ import pytest
 from scipy import ndimage
 
 from ps3d_rt.core.minerals.bins import AnchoredBins
-from ps3d_rt.core.minerals.phases import AnchoredScale, Phase, PhaseList
+from ps3d_rt.core.minerals.mixture import Mixture
+from ps3d_rt.core.minerals.phases import AnchoredScale, AutoPhases, Phase, PhaseList
 from ps3d_rt.core.minerals.table import MineralTable
+from ps3d_rt.core.minerals.unmix import unmix
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.stages.minerals import MineralSource, find_minerals, propose_phases
@@ -113,7 +115,22 @@ def test_two_minerals_are_proposed_and_no_more_than_asked_for(sample):
     assert both[0].high == pytest.approx((DARK + BRIGHT) / 2, rel=0.03)
     assert len(propose_phases(source, 1, "gray").phases) == 1
     with pytest.raises(InputError, match="must be 1 to 8"):
-        propose_phases(source, 0, "gray")
+        AutoPhases(0)
+
+
+def test_a_brighter_grain_of_one_mineral_is_not_two_minerals():
+    bins = AnchoredBins.for_values(3 * BRIGHT, NOISE)
+    mixture = Mixture.of(np.array([0, DARK, 2.0 * DARK]), np.full(3, 1.0 * NOISE), bins)
+    start, edges = np.full(len(mixture.densities), 0.25), bins.edges()
+    gray = DARK * 1.06 + np.random.default_rng(0).normal(0, NOISE, 1000)
+    counts = np.tile(np.histogram(gray, edges)[0], (2, 1))
+    # The histograms are alike; but in the second particle there is a place where the other mineral is seen.
+    seen = np.array([[0, 995, 5], [0, 940, 60]])
+    shares, errors = unmix(counts, np.array([300, 300]), seen, start, mixture)
+    assert shares[0].tolist() == pytest.approx([0, 1, 0], abs=0.001)
+    assert shares[0, 2] == 0
+    assert 0.03 < shares[1, 2] < 0.2
+    assert errors[0, 2] < errors[1, 2]
 
 
 def test_a_phase_that_is_not_there_is_said(sample):
@@ -157,6 +174,11 @@ def test_phases_are_the_same_after_a_file():
         ({"phases": [{"name": "a", "low": "1", "high": 2}]}, "low '1', a number is needed"),
         ({"phases": [{"low": 1, "high": 2}]}, "a phase is"),
         ({"schema_version": 9, "phases": []}, "schema_version 9"),
+        (
+            {"phases": [{"name": "a", "low": 1, "high": 2, "denisty": 3}]},
+            "a has 'denisty'; a phase has name",
+        ),
+        ({"unti": "gray", "phases": [{"name": "a", "low": 1, "high": 2}]}, "it has 'unti', too"),
         ({"unit": "mm", "phases": [{"name": "a", "low": 1, "high": 2}]}, "unit of the phases is 'mm'"),
     ],
 )

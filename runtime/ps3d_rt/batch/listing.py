@@ -11,12 +11,14 @@ from typing import Any
 
 from ps3d_rt.batch.samples import Length, Sample, checked
 from ps3d_rt.batch.scans_in import scans_in
+from ps3d_rt.core.minerals.phases import PhasesAsked
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.json_text import parse_json
 from ps3d_rt.io.names import stem_of
+from ps3d_rt.io.phases import phases_asked
 
 METADATA, SAMPLES, IMAGES = "metadata.json", "samples.csv", "images"
-COLUMNS = ("path", "spacing", "particle_size", "name", "model")
+COLUMNS = ("path", "spacing", "particle_size", "name", "model", "phases")
 _MOST_BYTES = 64 * 2**20
 """Of a listing: a million samples."""
 
@@ -91,6 +93,7 @@ def _from_row(columns: Sequence[str], row: Sequence[str], folder: Path, where: s
             spacing_mm=_spacing(cells.get("spacing") or None),
             particle_size=_size(cells.get("particle_size") or None),
             model=cells.get("model") or None,
+            phases=_phases(folder, cells.get("phases") or None),
         )
     except InputError as error:
         return Sample(name=name, problem=f"{where}: {error}")
@@ -126,6 +129,13 @@ def _from_entry(name: str, entry: Any, images: Mapping[str, Sequence[Path]]) -> 
         )
     except InputError as error:
         return Sample(name=name, problem=f"{METADATA}: {error}")
+
+
+def _phases(folder: Path, text: str | None) -> PhasesAsked | None:
+    """Read ``auto:N``, or a file below the folder."""
+    if text is None:
+        return None
+    return phases_asked(text if text.lower().startswith("auto:") else _inside(folder, text))
 
 
 def _inside(folder: Path, text: str) -> Path:

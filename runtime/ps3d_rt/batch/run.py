@@ -14,14 +14,19 @@ from ps3d_rt.api import prepared
 from ps3d_rt.batch.engine_pool import EnginePool
 from ps3d_rt.batch.request import done_for, fingerprint, record_of, request_of
 from ps3d_rt.batch.samples import Sample, by_model
+from ps3d_rt.core.minerals.phases import PhasesAsked
 from ps3d_rt.errors import CapabilityError, InputError, InterruptedRun, cannot_write
 from ps3d_rt.events import Listener, SampleFailed, SamplesKept, SampleStarted
 from ps3d_rt.first_run import announced
 from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.json_text import read_json
+from ps3d_rt.io.phases import phases_asked
+from ps3d_rt.mineralogy.of_output import add_to_output
+from ps3d_rt.mineralogy.step import has_minerals
 from ps3d_rt.output import check_output, predict_to_folder
 from ps3d_rt.predict_options import PredictOptions
-from ps3d_rt.run_folder import discard_leftover, recover
+from ps3d_rt.run_folder import MARK, discard_leftover, recover
+from ps3d_rt.run_record import RunRecord, read_record
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +56,20 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether the output is there and was made for this request."""
+        """Whether the output is there, was made for this request, and has the minerals asked for."""
+        record = self.record
+        return record is not None and has_minerals(self.folder, record, self.phases)
+
+    @property
+    def record(self) -> RunRecord | None:
+        """What the output says if it was made for this request, with or without minerals; None if it was not."""
         recover(self.folder)
-        return done_for(self.folder, self.request) is not None
+        return done_for(self.folder, self.request)
+
+    @property
+    def phases(self) -> PhasesAsked | None:
+        """Minerals to find."""
+        return None if self.options.phases is None else phases_asked(self.options.phases)
 
 
 def job_for(sample: Sample, out: Path, pool: EnginePool, options: PredictOptions) -> Job:
@@ -70,6 +86,7 @@ def job_for(sample: Sample, out: Path, pool: EnginePool, options: PredictOptions
         model=bundle,
         spacing=options.spacing if sample.spacing_mm is None else sample.spacing_mm,
         particle_size=options.particle_size if sample.particle_size is None else sample.particle_size,
+        phases=options.phases if sample.phases is None else sample.phases,
     )
     request = request_of(sample.path, fingerprint(sample.path), bundle, mine)
     return Job(sample, sample.path, out / sample.name, mine, request)
@@ -78,12 +95,18 @@ def job_for(sample: Sample, out: Path, pool: EnginePool, options: PredictOptions
 def run_job(job: Job, pool: EnginePool, *, overwrite: bool, on_event: Listener) -> dict[str, Any]:
     """Segment a sample to its folder; the output of an earlier batch is replaced, any other with ``overwrite`` only.
 
+    Labels that are there for the same request stay, and only minerals are added.
+
     Raises:
         InputError: if the scan cannot be used, or the output may not be written.
         CapabilityError: if something to read it with is not installed.
         InterruptedRun: if the disk is full, or a worker died.
         KeyboardInterrupt: within one call of the engine.
     """
+    if job.phases is not None and job.record is not None:
+        edge = job.options.sizes.edge_correction
+        add_to_output(job.folder, job.phases, job.scan, on_event, edge_correction=edge)
+        return read_record(job.folder / MARK).to_json()
     before = record_of(job.folder)
     may_replace = overwrite or (before is not None and before.request is not None)
     check_output(job.folder, overwrite=may_replace)
@@ -128,7 +151,7 @@ def run_batch(
         on_event(SamplesKept(kept))
     for number, job in enumerate(todo, start=1):
         on_event(SampleStarted(job.sample.name, number, len(todo)))
-        if job.sample.model is None:
+        if job.sample.model is None and job.record is None:
             pool.engine(pool.model(None))  # what is amiss with it is amiss with all samples, and ends the batch
         failure = attempt(job, pool, overwrite=overwrite, on_event=on_event)
         note_failure(out, job.sample.name, None if failure is None else failure.reason)

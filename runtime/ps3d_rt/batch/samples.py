@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ps3d_rt.core.minerals.phases import PhasesAsked
 from ps3d_rt.errors import InputError
 
 Length = float | Literal["auto"]
@@ -30,6 +31,7 @@ class Sample:
     """One number, or z, y, x."""
     particle_size: Length | None = None
     model: str | None = None
+    phases: PhasesAsked | None = None
     problem: str | None = None
     """Why it cannot be run, with the cure."""
 

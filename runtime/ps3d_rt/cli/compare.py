@@ -29,7 +29,7 @@ def compare(
     """
     from ps3d_rt.cli.progress import listening  # noqa: PLC0415 - what loads arrays is loaded on use
     from ps3d_rt.clock import Clock  # noqa: PLC0415
-    from ps3d_rt.comparison import PAGE, Listed, read_list  # noqa: PLC0415
+    from ps3d_rt.comparison import PAGE, listed  # noqa: PLC0415
     from ps3d_rt.comparison import compare as compared  # noqa: PLC0415
     from ps3d_rt.errors import InputError  # noqa: PLC0415
 
@@ -37,13 +37,8 @@ def compare(
         raise InputError(f"{out} exists; choose another folder with --out, or pass --overwrite.")
     if out.exists() and not (out / PAGE).is_file():
         raise InputError(f"{out} exists and is not a comparison; choose another folder with --out.")
-    if len(outputs) == 1 and outputs[0].suffix.lower() == ".csv":
-        listed = read_list(outputs[0])
-    else:
-        one_name = len({folder.name for folder in outputs}) == len(outputs)
-        listed = [Listed(folder, folder.name if one_name else str(folder)) for folder in outputs]
     with listening() as on_event, Clock(on_event).stage("compare", 0):
-        found = compared(listed, edge_correction=edge_correction)
+        found = compared(listed(outputs), edge_correction=edge_correction)
         found.write(out, overwrite=overwrite)
     verdicts = [
         {"sample": sample.name, "different": test.different, "chance": round(test.chance, 4)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,8 +10,6 @@ import typer
 
 from ps3d_rt.cli import options
 from ps3d_rt.errors import InputError
-
-AUTO = re.compile(r"auto:(\d+)")
 
 
 def minerals(
@@ -45,31 +42,25 @@ def minerals(
     Example: ps3d-rt minerals result --phases auto:3 --names quartz,pyrite,galena
     """
     from ps3d_rt.cli.progress import listening  # noqa: PLC0415 - what loads arrays is loaded on use
-    from ps3d_rt.clock import Clock  # noqa: PLC0415
-    from ps3d_rt.core.distribution import SizeOptions  # noqa: PLC0415
-    from ps3d_rt.mineralogy import ReadOptions, minerals_of, phases_for, propose, usual_by_name  # noqa: PLC0415
-    from ps3d_rt.output import report_again  # noqa: PLC0415
+    from ps3d_rt.core.minerals.phases import AutoPhases  # noqa: PLC0415
+    from ps3d_rt.io.phases import NAME, phases_asked  # noqa: PLC0415
+    from ps3d_rt.mineralogy.of_output import ReadOptions, minerals_of, propose, usual_by_name  # noqa: PLC0415
 
-    proposed = AUTO.fullmatch(phases or "")
-    if phases and phases.startswith("auto") and not proposed:
-        raise InputError(f"--phases is {phases!r}; give a file, or auto:N with N phases at most, such as auto:3.")
-    if names is not None and not proposed:
+    if names is not None and not (phases or "").lower().startswith("auto:"):
         raise InputError("--names is for --phases auto:N; names of phases stand in the file.")
+    asked = phases_asked(phases or out / NAME)
     with listening() as listener:
         how = ReadOptions(image=image, embedding=embedding, overwrite=overwrite, on_event=listener)
-        if proposed:
+        if isinstance(asked, AutoPhases):
             wanted = [name.strip() for name in (names or "").split(",") if name.strip()]
-            found = propose(out, int(proposed[1]), unit, usual_by_name(wanted, kilovolts), how)
+            found = propose(out, asked.most, unit, usual_by_name(wanted, kilovolts), how)
             typer.echo(json.dumps(found.to_json(), indent=2))
             typer.echo(
-                f"{out / 'phases.json'} is a proposal, and nothing was measured with it: look at the ranges, name the "
+                f"{out / NAME} is a proposal, and nothing was measured with it: look at the ranges, name the "
                 f"phases, then run `ps3d-rt minerals {out}`.",
                 err=True,
             )
             return
-        given = phases_for(out, None if phases is None else Path(phases))
-        result = minerals_of(out, given, edge_correction=edge_correction, options=how)
-        with Clock(listener).stage("report", 0):
-            report_again(out, image, sizes=SizeOptions(edge_correction=edge_correction))
+        result = minerals_of(out, asked, edge_correction=edge_correction, options=how)
     composition = {name: column.tolist() for name, column in result.frames["composition"].items()}
     typer.echo(json.dumps({"minerals": str(out / "minerals"), "composition": composition}, indent=2))

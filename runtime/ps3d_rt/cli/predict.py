@@ -28,6 +28,9 @@ def predict(
         bool, options.about_batch("--merge", help="Do nothing but write the summary of what the parts have done.")
     ] = False,
     gray_bins: options.GrayBins = None,
+    phases: Annotated[
+        str | None, options.about_output(help="Find minerals, too: a file of phases, or auto:N to propose at most N.")
+    ] = None,
     overwrite: options.Overwrite = False,
     fail_if_empty: Annotated[
         bool, options.about_output("--fail-if-empty", help="End with exit code 5 if no particle was found.")
@@ -53,6 +56,10 @@ def predict(
     from ps3d_rt.output import REPORT  # noqa: PLC0415
 
     more = {**table_options.read(), "gray_bins": parse_gray_bins(gray_bins)}
+    if phases is not None:
+        from ps3d_rt.io.phases import phases_asked  # noqa: PLC0415
+
+        more["phases"] = phases_asked(phases)
     if samples is not None or part is not None or merge or (scan.is_dir() and is_batch(scan)):
         from ps3d_rt.cli.opened import read_options  # noqa: PLC0415
         from ps3d_rt.cli.predict_batch import BatchOptions, predict_batch  # noqa: PLC0415

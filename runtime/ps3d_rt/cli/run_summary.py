@@ -21,6 +21,7 @@ def run_facts(run: Mapping[str, Any], out: Path) -> dict[str, Any]:
         "dropped": run["dropped"]["particles"],
         **{name: value for name, value in lengths.items() if value is not None},
         **({"unlike_training": likeness["unlike"]} if (likeness := run.get("likeness")) else {}),
+        **({"minerals": run["minerals"]} if run.get("minerals") else {}),
         "warnings": list(run.get("warnings") or []),
         "seconds": run["seconds"]["all"],
         "output": out.as_posix(),
@@ -39,6 +40,7 @@ def run_rows(run: Mapping[str, Any], out: Path) -> list[Row]:
     return [
         ("Particles", count(run["particles"]), gone if dropped["particles"] else "none dropped"),
         *_size_rows(run.get("size_distribution") or {}),
+        *_mineral_rows(run.get("minerals") or {}),
         ("Warnings", str(len(warnings)) if warnings else "none", "look at them in the report" if warnings else ""),
         *_likeness_rows(run.get("likeness") or {}),
         ("Report", str(out / "report.html"), ""),
@@ -67,3 +69,12 @@ def _size_rows(sizes: Mapping[str, Any]) -> list[Row]:
         )
         rows.append((title, unit.show(value), between))
     return rows
+
+
+def _mineral_rows(minerals: Mapping[str, Any]) -> list[Row]:
+    if "proposed" in minerals:
+        return [("Phases", f"{len(minerals['proposed']['phases'])} proposed", "look at phases.json")]
+    if "composition" not in minerals:
+        return []
+    by_share = sorted(minerals["composition"].items(), key=lambda entry: -float(entry[1]))
+    return [("Minerals", ", ".join(f"{name} {percent(share)}" for name, share in by_share), "by volume")]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ps3d_rt.core.minerals.phases import PhaseList
+from ps3d_rt.core.minerals.phases import AutoPhases, PhaseList, PhasesAsked
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.json_text import read_json
 
 NAME = "phases.json"
+_AUTO = re.compile(r"auto:(\d{1,9})", re.IGNORECASE)
 
 
 class UsualMineral(NamedTuple):
@@ -38,6 +40,24 @@ def read_phases(path: Path) -> PhaseList:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON; correct it, or propose phases again – {error}") from error
     return PhaseList.from_json(content, str(path))
+
+
+def phases_asked(given: str | Path | PhasesAsked) -> PhasesAsked:
+    """Read what stands for phases: a file of them, or ``auto:N``.
+
+    Raises:
+        InputError: as :func:`read_phases`, or if N is no number of phases.
+
+    >>> phases_asked("auto:3")
+    AutoPhases(most=3)
+    """
+    if isinstance(given, PhaseList | AutoPhases):
+        return given
+    if found := _AUTO.fullmatch(str(given)):
+        return AutoPhases(int(found[1]))
+    if str(given).lower().startswith("auto") and not Path(given).exists():
+        raise InputError(f"phases are {str(given)!r}; give a file, or auto:N with N phases at most, such as auto:3.")
+    return read_phases(Path(given))
 
 
 def write_phases(phases: PhaseList, path: Path, *, overwrite: bool = False) -> None:

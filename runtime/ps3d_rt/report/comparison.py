@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from ps3d_rt.core.compare.partition import Partition, Separation
 from ps3d_rt.core.compare.sample import ComparedSample
-from ps3d_rt.core.compare.statistics import Difference, Drawn
+from ps3d_rt.core.compare.statistics import MOST, Difference, Drawn
 from ps3d_rt.core.compare.two_sample import LEVEL, TwoSampleTest
 from ps3d_rt.core.distribution import Cumulative
 from ps3d_rt.core.minerals.sample import LIBERATION
@@ -98,30 +99,37 @@ def _plots(samples: Sequence[ComparedSample]) -> list[tuple[str, Markup]]:
 
 
 def _curve(sample: ComparedSample, kind: str, at: Floats, number: int) -> Series:
-    amounts = sample.weights if kind == "number" else sample.weights * sample.volumes_mm3
+    def amounts(some: ComparedSample) -> Floats:
+        return some.weights if kind == "number" else some.weights * some.volumes_mm3
+
     draw = np.random.default_rng(0)
+    part = sample.thinned(MOST, draw)
+    own = amounts(part)
     drawn: list[Floats] = []
     while len(drawn) < _BAND_DRAWS:
-        times = draw.poisson(1.0, len(sample))
-        if (times * amounts).sum() > 0:
-            drawn.append(Cumulative.from_diameters(sample.diameters_mm, amounts * times).up_to(at))
+        times = draw.poisson(1.0, len(part))
+        if (times * own).sum() > 0:
+            drawn.append(Cumulative.from_diameters(part.diameters_mm, own * times).up_to(at))
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    return Series(sample.name, number, at, Cumulative.from_diameters(sample.diameters_mm, amounts).up_to(at), low, high)
+    found = Cumulative.from_diameters(sample.diameters_mm, amounts(sample)).up_to(at)
+    return Series(sample.name, number, at, found, np.minimum(low, found), np.maximum(high, found))
 
 
 def _liberation(sample: ComparedSample, mineral: int, number: int) -> Series:
-    shares, amounts = sample.shares[:, mineral], sample.amounts[:, mineral] * sample.weights
-    at = np.array(LIBERATION)
-
-    def reached(times: Floats) -> list[float]:
-        own = amounts * times
-        return [float(own[shares >= limit - 1e-9].sum() / max(own.sum(), 1e-300)) for limit in LIBERATION]
-
     draw = np.random.default_rng(0)
-    drawn = [reached(draw.poisson(1.0, len(sample)).astype(np.float64)) for _ in range(_BAND_DRAWS)]
+    part = sample.thinned(MOST, draw)
+    drawn = [_reached(part, mineral, draw.poisson(1.0, len(part))) for _ in range(_BAND_DRAWS)]
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    found = np.array(reached(np.ones(len(sample))))
-    return Series(sample.name, number, at * 100, found, low, high, points=True)
+    found = _reached(sample, mineral, np.ones(len(sample)))
+    low, high = np.minimum(low, found), np.maximum(high, found)
+    return Series(sample.name, number, np.array(LIBERATION) * 100, found, low, high, points=True)
+
+
+def _reached(sample: ComparedSample, mineral: int, times: NDArray[Any]) -> Floats:
+    """Share of a mineral in particles that hold at least so much of it, at :data:`LIBERATION`."""
+    shares, amounts = sample.shares[:, mineral], sample.amounts[:, mineral] * sample.weights * times
+    found = [amounts[shares >= limit - 1e-9].sum() / max(amounts.sum(), 1e-300) for limit in LIBERATION]
+    return np.array(found)
 
 
 def _shown(name: str, value: float) -> str:
@@ -187,10 +195,7 @@ def _separation(page: ComparisonPage) -> dict[str, Any]:
     return {
         "yield": f"{percent(found.concentrate_yield)} ({percent(found.yield_low)} to {percent(found.yield_high)})",
         "plots": [(name, _partition(curve, axis, log)) for name, curve, axis, log in curves],
-        "cuts": [
-            (name, number(curve.at(0.5)), number(abs(curve.at(0.75) - curve.at(0.25)) / 2))
-            for name, curve, *_ in curves
-        ],
+        "cuts": [(name, number(curve.at(0.5)), number(_probable_error(curve))) for name, curve, *_ in curves],
         "recovery": [
             (mineral, percent(float(row[0])), f"{percent(float(row[1]))} to {percent(float(row[2]))}")
             for mineral, row in zip(minerals, found.recovery, strict=False)

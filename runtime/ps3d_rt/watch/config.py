@@ -10,6 +10,7 @@ import msgspec
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.read_errors import words_of
+from ps3d_rt.io.phases import phases_asked
 from ps3d_rt.predict_options import PredictOptions
 from ps3d_rt.watch.states import Retries
 
@@ -44,10 +45,17 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     gpu_memory_gib: float = 12.0
     threads: int | None = None
     workers: int = 1
+    phases: str = ""
+    """Minerals to find: a file of phases, or auto:N; empty: none."""
 
     def options(self) -> PredictOptions:
-        """Give them as those of a run."""
-        return PredictOptions(**{name: getattr(self, name) for name in self.__struct_fields__})
+        """Give them as those of a run.
+
+        Raises:
+            InputError: if the phases cannot be read.
+        """
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return PredictOptions(**values | {"phases": phases_asked(self.phases) if self.phases else None})
 
 
 class Tries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from ps3d_rt.core.compare.sample import ComparedSample, Floats
-from ps3d_rt.core.compare.statistics import DRAWS
+from ps3d_rt.core.compare.statistics import DRAWS, MOST
 from ps3d_rt.core.distribution import CONFIDENCE
 from ps3d_rt.errors import InputError
 
@@ -99,13 +99,16 @@ def separate(
     density_limits = _limits(products, known) if len(known) == 2 else None
     draw = np.random.default_rng(seed)
     rows = [_row(feed, products, limits, density_limits, given_yield, None)]
-    rows += [_row(feed, products, limits, density_limits, given_yield, draw) for _ in range(DRAWS)]
+    feed = None if feed is None else feed.thinned(MOST, draw)
+    thin = concentrate.thinned(MOST, draw), tailings.thinned(MOST, draw)
+    middle = _row(feed, thin, limits, density_limits, given_yield, None)
+    rows += [_row(feed, thin, limits, density_limits, given_yield, draw) for _ in range(DRAWS)]
     found, low, high = ({}, {}, {})
     tail = (1 - CONFIDENCE) / 2
     for name, value in rows[0].items():
         drawn = np.stack([row[name] for row in rows[1:]])
         found[name] = value
-        low[name], high[name] = np.quantile(drawn, (tail, 1 - tail), axis=0)
+        low[name], high[name] = np.quantile(drawn, (tail, 1 - tail), axis=0) + (value - middle[name])
     by_density = None
     if density_limits is not None:
         middles = _middles(products, known, density_limits)

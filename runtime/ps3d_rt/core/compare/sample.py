@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,20 @@ class ComparedSample:
 
     def __len__(self) -> int:
         return len(self.weights)
+
+    def thinned(self, most: int, draw: np.random.Generator) -> ComparedSample:
+        """Take an even choice of so many particles; all, if there are no more."""
+        if len(self) <= most:
+            return self
+        rows = np.sort(draw.choice(len(self), most, replace=False))
+        return replace(
+            self,
+            weights=self.weights[rows],
+            diameters_mm=self.diameters_mm[rows],
+            volumes_mm3=self.volumes_mm3[rows],
+            shapes=self.shapes[rows],
+            mineral_mm3=None if self.mineral_mm3 is None else self.mineral_mm3[rows],
+        )
 
     @property
     def amounts(self) -> Floats:

@@ -47,8 +47,8 @@ class TwoSampleTest:
 def two_sample_test(first: ComparedSample, second: ComparedSample, seed: int = 0) -> TwoSampleTest:
     """Test two samples with the same minerals."""
     draw = np.random.default_rng(seed)
-    parts = [_thinned(sample, draw) for sample in (first, second)]
-    named = [_properties(sample, rows) for sample, rows in zip((first, second), parts, strict=True)]
+    parts = [sample.thinned(MOST, draw) for sample in (first, second)]
+    named = [_properties(sample) for sample in parts]
     owner = np.concatenate([np.zeros(len(parts[0]), bool), np.ones(len(parts[1]), bool)])
     deals = np.stack([owner, *(draw.permutation(owner) for _ in range(DEALS))])
     distances = np.stack(
@@ -65,25 +65,18 @@ def two_sample_test(first: ComparedSample, second: ComparedSample, seed: int = 0
     return TwoSampleTest(tuple(named[0]), distances[0], chances, float(chances.min()))
 
 
-def _thinned(sample: ComparedSample, draw: np.random.Generator) -> NDArray[np.int64]:
-    if len(sample) <= MOST:
-        return np.arange(len(sample))
-    return np.sort(draw.choice(len(sample), MOST, replace=False))
-
-
-def _properties(sample: ComparedSample, rows: NDArray[np.int64]) -> dict[str, tuple[Floats, Floats]]:
+def _properties(sample: ComparedSample) -> dict[str, tuple[Floats, Floats]]:
     """Name → values and weights."""
-    weights = sample.weights[rows]
-    volume = weights * sample.volumes_mm3[rows]
+    weights, volume = sample.weights, sample.weights * sample.volumes_mm3
     found = {
-        "size by number": (sample.diameters_mm[rows], weights),
-        "size by volume": (sample.diameters_mm[rows], volume),
+        "size by number": (sample.diameters_mm, weights),
+        "size by volume": (sample.diameters_mm, volume),
     }
     for k, name in enumerate(SHAPES):
-        values = sample.shapes[rows, k]
+        values = sample.shapes[:, k]
         known = np.isfinite(values)
         found[name] = (np.where(known, values, 0.0), np.where(known, weights, 0.0))
-    shares = sample.shares[rows]
+    shares = sample.shares
     return found | {f"share of {name}": (shares[:, k], volume) for k, name in enumerate(sample.minerals)}
 
 

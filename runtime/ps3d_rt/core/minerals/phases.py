@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from math import isfinite
 from typing import Any, Literal, get_args
@@ -40,6 +40,22 @@ class Phase:
     """Largest value."""
     density_g_per_cm3: float | None = None
     """For masses; None if it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class AutoPhases:
+    """Phases that are to be proposed.
+
+    Raises:
+        InputError: if it is not a number of phases.
+    """
+
+    most: int
+    """Phases at most."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.most <= MOST_PHASES:
+            raise InputError(f"the greatest number of phases is {self.most}; it must be 1 to {MOST_PHASES}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +146,8 @@ class PhaseList:
         form = f'{source} must hold {{"unit": "gray", "phases": [{{"name": "quartz", "low": 800, "high": 1500}}]}}'
         if not isinstance(content, Mapping) or not isinstance(content.get("phases"), list):
             raise InputError(f"{form}; it has no list of phases.")
+        if unknown := sorted(set(content) - {"schema_version", "unit", "phases"}):
+            raise InputError(f"{form}; it has {unknown[0]!r}, too, which means nothing.")
         if content.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
             raise InputError(f"{source} has schema_version {content['schema_version']!r}; this version reads 1.")
         phases = [_phase(entry, form) for entry in content["phases"]]
@@ -137,6 +155,10 @@ class PhaseList:
             return cls(tuple(phases), content.get("unit", "gray"))
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
+
+
+PhasesAsked = PhaseList | AutoPhases
+"""Phases to find, or how many to propose."""
 
 
 def column_name(name: str) -> str:
@@ -151,8 +173,11 @@ def column_name(name: str) -> str:
 def _phase(entry: Any, form: str) -> Phase:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
         raise InputError(f"{form}; a phase is {entry!r}.")
+    keys = [field.name for field in fields(Phase)]
+    if unknown := sorted(set(entry) - set(keys)):
+        raise InputError(f"{form}; {entry['name']} has {unknown[0]!r}; a phase has {', '.join(keys)}.")
     numbers = {}
-    for key in ("low", "high", "density_g_per_cm3"):
+    for key in keys[1:]:
         value = entry.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float | None):
             raise InputError(f"{form}; {entry['name']} has {key} {value!r}, a number is needed.")

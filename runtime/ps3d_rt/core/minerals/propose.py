@@ -21,7 +21,7 @@ from ps3d_rt.core.arrays import compiled
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.minerals.bins import BINS, AnchoredBins
 from ps3d_rt.core.minerals.mixture import Floats
-from ps3d_rt.core.minerals.phases import MOST_PHASES, AnchoredScale, Phase, PhaseList, Unit
+from ps3d_rt.core.minerals.phases import AnchoredScale, Phase, PhaseList, Unit
 from ps3d_rt.errors import InputError
 
 REACH = 2
@@ -70,16 +70,14 @@ def propose(
 
     Args:
         histogram: (bins,) from :func:`add_flat`.
-        most: phases at most.
+        most: phases at most, 1 or more.
         bins: of the histogram.
         scale: of the scan.
         unit: of the scale.
 
     Raises:
-        InputError: if nothing is flat, or ``most`` is not a number of phases.
+        InputError: if nothing is flat.
     """
-    if not 1 <= most <= MOST_PHASES:
-        raise InputError(f"the greatest number of phases is {most}; it must be 1 to {MOST_PHASES}.")
     counts, centres = np.asarray(histogram, np.float64).copy(), bins.centres()
     counts[centres < 3 * scale.noise] = 0
     if counts.sum() < _LEAST_VOXELS:

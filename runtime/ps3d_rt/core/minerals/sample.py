@@ -3,7 +3,8 @@
 Every statistic is computed from the particles and how much each counts (:func:`ps3d_rt.core.distribution.edge_weights`:
 those that a face cuts are left out, and the larger one of the others is, the more it counts). Intervals come from
 particles drawn again 0, 1, 2 … times (Poisson of mean 1), :data:`DRAWS` times over, each draw with its shares moved by
-their errors; so they hold for the material that the sample was taken from.
+their errors; so they hold for the material that the sample was taken from. Of more than :data:`MOST` particles an even
+choice is drawn from: a minute instead of hours, and intervals that are rather too wide.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor, log2
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,8 @@ from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.errors import InputError
 
 DRAWS = 200
+MOST = 200_000
+"""Particles that are drawn from for the intervals; of more, an even choice, which makes them no narrower."""
 LIBERATION = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Shares of a mineral in a particle at which its liberation curve is taken."""
 YIELDS = tuple(k / 20 for k in range(1, 21))
@@ -142,18 +146,22 @@ def statistics_of(sample: MineralSample, *, seed: int = 0, draws: int = DRAWS) -
     limits = sample.size_classes_mm()
     found = _values(sample, limits)
     draw = np.random.default_rng(seed)
+    part, middle = sample, found
+    if len(sample) > MOST:
+        part = _rows(sample, np.sort(draw.choice(len(sample), MOST, replace=False)))
+        middle = _values(part, limits)
     drawn: list[Values] = []
     while len(drawn) < draws:
-        times = draw.poisson(1.0, len(sample))
+        times = draw.poisson(1.0, len(part))
         if times.any():
             kept = times > 0
-            again = replace(_rows(sample, kept), weights=(sample.weights * times)[kept])
+            again = replace(_rows(part, kept), weights=(part.weights * times)[kept])
             drawn.append(_values(_moved(again, draw), limits))
     tail = (1 - CONFIDENCE) / 2
     low, high = ({}, {})
     for name in found:
         with np.errstate(invalid="ignore"):
-            ends = _quantiles(np.stack([values[name] for values in drawn]), tail)
+            ends = _quantiles(np.stack([values[name] for values in drawn]), tail) + (found[name] - middle[name])
         low[name], high[name] = np.fmin(ends[0], found[name]), np.fmax(ends[1], found[name])
     return Interval(found, low, high)
 
@@ -166,7 +174,7 @@ def _quantiles(drawn: Floats, tail: float) -> Floats:
     return np.stack([np.take_along_axis(ordered, place[None], axis=0)[0] for place in places])
 
 
-def _rows(sample: MineralSample, rows: NDArray[np.bool_]) -> MineralSample:
+def _rows(sample: MineralSample, rows: NDArray[Any]) -> MineralSample:
     return MineralSample(phases=sample.phases, **{name: getattr(sample, name)[rows] for name in _COLUMNS})
 
 

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.minerals.classify import REACH, classify
 from ps3d_rt.core.minerals.phases import AnchoredScale
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.io.base import Volume
-from ps3d_rt.mineral_folder import Minerals
-from ps3d_rt.report.minerals import MineralPictures, class_colours
+from ps3d_rt.mineralogy.folder import Minerals
+from ps3d_rt.report.minerals import MineralPictures, class_colours, minerals_section
 from ps3d_rt.stages.minerals import bins_of
 
 PARTICLES = 8
 _PIXELS = 128
 
 
-def take_mineral_pictures(labels: Volume, scan: Volume, table: ParticleTable, minerals: Minerals) -> MineralPictures:
+def draw_minerals(minerals: Minerals, labels: Volume, scan: Volume | None, table: SampleTable) -> Markup:
+    """Draw the section of the report.
+
+    Args:
+        minerals: of the particles.
+        labels: of the particles.
+        scan: of the same voxels; without it no particle is shown in its minerals' colours.
+        table: of the particles.
+    """
+    pictures = {} if scan is None else _pictures(labels, scan, table, minerals)
+    return minerals_section(minerals.particles, minerals.frames, pictures)
+
+
+def _pictures(labels: Volume, scan: Volume, table: SampleTable, minerals: Minerals) -> MineralPictures:
     """Classify the largest particles once more, each in the plane across z through the middle of its box."""
-    rows = np.argsort(-table.volume_voxels, kind="stable")[:PARTICLES]
-    return {int(table.label[row]): _picture(labels, scan, table, int(row), minerals) for row in rows}
+    largest = table.take(np.argsort(-table.volume_voxels, kind="stable")[:PARTICLES])
+    return {int(label): _picture(labels, scan, largest, row, minerals) for row, label in enumerate(largest.label)}
 
 
 def _picture(labels: Volume, scan: Volume, table: ParticleTable, row: int, minerals: Minerals) -> NDArray[np.uint8]:
