@@ -9,8 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.read_errors import words_of
 from ps3d_rt.io.phases import phases_asked
+from ps3d_rt.io.read_errors import words_of
 from ps3d_rt.predict_options import PredictOptions
 from ps3d_rt.watch.states import Retries
 
