@@ -87,10 +87,27 @@ def test_phases_that_do_not_fit_are_refused(cli: Any, out: Path, phases: Any, wo
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"phases": [', "phases.json cannot be read as JSON; correct it, or propose phases again"),
+        (
+            '{"phases": [{"name": "quartz", "low": 500, "hihg": 2000}]}',
+            "quartz has 'hihg'; a phase has name, low, high",
+        ),
+    ],
+)
+def test_a_file_with_a_slip_is_refused(cli: Any, out: Path, text: str, words: str) -> None:
+    (out / "phases.json").write_text(text, encoding="utf-8")
+    code, _, err = cli("minerals", out)
+    assert (code, words in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ((), "phases.json is not there; `ps3d-rt minerals OUT --phases auto:N` proposes phases"),
         (("--phases", "auto:0"), "the greatest number of phases is 0; it must be 1 to 8"),
+        (("--phases", "auto:three"), "phases are 'auto:three'; give a file, or auto:N"),
         (("--phases", "auto"), "auto:N with N phases at most"),
         (("--names", "quartz"), "--names is for --phases auto:N"),
         (("--phases", "auto:2", "--names", "quarz"), "quarz is not in the table of minerals; it has "),

@@ -11,6 +11,7 @@ import pytest
 
 import ps3d_rt
 from output_folder import write_output
+from ps3d_rt.core.compare import partition, statistics
 from ps3d_rt.core.compare.partition import separate
 from ps3d_rt.core.compare.sample import ComparedSample
 from ps3d_rt.core.compare.statistics import difference, statistics_of
@@ -78,6 +79,26 @@ def test_a_difference_has_an_interval_and_the_particles_that_would_show_it():
     assert (same.needed == np.inf).all()
     assert (same.low <= 0).all()
     assert (same.high >= 0).all()
+
+
+def test_of_many_particles_some_are_drawn_from_and_the_numbers_are_those_of_all(monkeypatch: pytest.MonkeyPatch):
+    sample, other = material(2000, 1), material(2000, 2, scale=1.25)
+    whole, separation = statistics_of(sample), separate(sample, sample, other, 0.4)
+    for module in (statistics, partition):
+        monkeypatch.setattr(module, "MOST", 200)
+    some, thin = statistics_of(sample), separate(sample, sample, other, 0.4)
+    assert some.particles == 200
+    assert np.array_equal(some.found, whole.found)
+    low, high = some.ends
+    assert (low <= whole.found).all()
+    assert (whole.found <= high).all()
+    k = whole.names.index("d50_by_number_mm")
+    # A tenth of the particles: intervals √10 as wide.
+    assert high[k] - low[k] == pytest.approx(np.sqrt(10) * (whole.ends[1] - whole.ends[0])[k], rel=0.4)
+    needed = [difference(one, statistics_of(other)).needed[k] for one in (whole, some)]
+    assert needed[1] == pytest.approx(needed[0], rel=0.6)
+    assert np.array_equal(thin.by_size.found, separation.by_size.found)
+    assert (thin.by_size.low <= separation.by_size.low + 0.02).all()
 
 
 def test_a_planted_separation_comes_back():
@@ -189,3 +210,13 @@ def test_minerals_of_one_only_are_refused(cli: Any, outputs: Any, tmp_path: Path
     code, _, err = cli("compare", first, second, "--out", tmp_path / "o")
     assert code == 2
     assert "has none; run `ps3d-rt minerals" in err
+    phases = json.loads((first / "phases.json").read_text(encoding="utf-8"))
+    phases["phases"][0]["high"] -= 10
+    (second / "phases.json").write_text(json.dumps(phases), encoding="utf-8")
+    assert cli("minerals", second)[0] == 0
+    assert "with different ranges or densities" in ps3d_rt.compare(first, second).notes[0]
+    phases["phases"][0]["name"] = "calcite"
+    (second / "phases.json").write_text(json.dumps(phases), encoding="utf-8")
+    assert cli("minerals", second, "--overwrite")[0] == 0
+    code, _, err = cli("compare", first, second, "--out", tmp_path / "o")
+    assert (code, "a and b have different minerals: phase 1, phase 2 and calcite, phase 2" in err) == (2, True), err

@@ -11,6 +11,7 @@ from scipy import ndimage
 from ps3d_rt.core.minerals.bins import AnchoredBins
 from ps3d_rt.core.minerals.mixture import Mixture
 from ps3d_rt.core.minerals.phases import AnchoredScale, AutoPhases, Phase, PhaseList
+from ps3d_rt.core.minerals.sample import MineralSample, statistics_of
 from ps3d_rt.core.minerals.table import MineralTable
 from ps3d_rt.core.minerals.unmix import unmix
 from ps3d_rt.errors import InputError
@@ -107,6 +108,27 @@ def test_a_pore_is_no_mineral(sample):
     assert table.void_share[1:] == pytest.approx([0, 0], abs=0.005)
 
 
+def test_of_many_particles_some_are_drawn_from_and_the_statistics_are_those_of_all(monkeypatch):
+    draw, count = np.random.default_rng(0), 900
+    share = draw.random(count)
+    sample = MineralSample(
+        phases=PHASES,
+        weights=np.ones(count),
+        diameters_mm=draw.uniform(0.1, 0.2, count),
+        volumes_mm3=np.stack([share, 1 - share], axis=1),
+        errors=np.zeros((count, 2)),
+        surface_shares=np.stack([share, 1 - share], axis=1),
+        touched=np.ones((count, 2, 4)),
+    )
+    whole = statistics_of(sample)
+    monkeypatch.setattr("ps3d_rt.core.minerals.sample.MOST", 100)
+    some = statistics_of(sample)
+    assert some.found["volume_share"].tolist() == whole.found["volume_share"].tolist()
+    width, wider = ((one.high["volume_share"] - one.low["volume_share"])[0] for one in (whole, some))
+    assert wider == pytest.approx(3 * width, rel=0.4)
+    assert some.low["volume_share"][0] < share.mean() < some.high["volume_share"][0]
+
+
 def test_two_minerals_are_proposed_and_no_more_than_asked_for(sample):
     source = source_of(sample)
     both = propose_phases(source, 4, "gray").phases
@@ -118,7 +140,7 @@ def test_two_minerals_are_proposed_and_no_more_than_asked_for(sample):
         AutoPhases(0)
 
 
-def test_a_brighter_grain_of_one_mineral_is_not_two_minerals():
+def test_a_brighter_grain_of_one_mineral_is_not_two_minerals(monkeypatch):
     bins = AnchoredBins.for_values(3 * BRIGHT, NOISE)
     mixture = Mixture.of(np.array([0, DARK, 2.0 * DARK]), np.full(3, 1.0 * NOISE), bins)
     start, edges = np.full(len(mixture.densities), 0.25), bins.edges()
@@ -126,7 +148,10 @@ def test_a_brighter_grain_of_one_mineral_is_not_two_minerals():
     counts = np.tile(np.histogram(gray, edges)[0], (2, 1))
     # The histograms are alike; but in the second particle there is a place where the other mineral is seen.
     seen = np.array([[0, 995, 5], [0, 940, 60]])
+    whole = unmix(counts, np.array([300, 300]), seen, start, mixture)
+    monkeypatch.setattr("ps3d_rt.core.minerals.unmix._BLOCK", 1)
     shares, errors = unmix(counts, np.array([300, 300]), seen, start, mixture)
+    assert shares == pytest.approx(whole.shares)
     assert shares[0].tolist() == pytest.approx([0, 1, 0], abs=0.001)
     assert shares[0, 2] == 0
     assert 0.03 < shares[1, 2] < 0.2
