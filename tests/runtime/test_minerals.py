@@ -144,7 +144,7 @@ def test_a_brighter_grain_of_one_mineral_is_not_two_minerals(monkeypatch):
     bins = AnchoredBins.for_values(3 * BRIGHT, NOISE)
     mixture = Mixture.of(np.array([0, DARK, 2.0 * DARK]), np.full(3, 1.0 * NOISE), bins)
     start, edges = np.full(len(mixture.densities), 0.25), bins.edges()
-    gray = DARK * 1.06 + np.random.default_rng(0).normal(0, NOISE, 1000)
+    gray = DARK * 1.15 + np.random.default_rng(0).normal(0, NOISE, 1000)
     counts = np.tile(np.histogram(gray, edges)[0], (2, 1))
     # The histograms are alike; but in the second particle there is a place where the other mineral is seen.
     seen = np.array([[0, 995, 5], [0, 940, 60]])

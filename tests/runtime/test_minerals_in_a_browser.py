@@ -113,6 +113,7 @@ def test_a_screen_shows_everything_side_by_side(opened: Callable[..., Any], name
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(OVERLAPS) == []
     assert page.evaluate(CUT_OFF) == []
+    assert "nan" not in page.locator("body").inner_text().lower().split()
     assert page.wrong == []
 
 

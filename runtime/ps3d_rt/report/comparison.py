@@ -193,11 +193,11 @@ def _separation(page: ComparisonPage) -> dict[str, Any]:
     sizes = found.by_size
     minerals = page.samples[0].minerals
     return {
-        "yield": f"{percent(found.concentrate_yield)} ({percent(found.yield_low)} to {percent(found.yield_high)})",
+        "yield": f"{percent(found.concentrate_yield)} ({_ends(found.yield_low, found.yield_high)})",
         "plots": [(name, _partition(curve, axis, log)) for name, curve, axis, log in curves],
         "cuts": [(name, number(curve.at(0.5)), number(_probable_error(curve))) for name, curve, *_ in curves],
         "recovery": [
-            (mineral, percent(float(row[0])), f"{percent(float(row[1]))} to {percent(float(row[2]))}")
+            (mineral, percent(float(row[0])) if np.isfinite(row[0]) else ABSENT, _ends(*row[1:].tolist()))
             for mineral, row in zip(minerals, found.recovery, strict=False)
         ],
         "minerals": minerals,
@@ -206,6 +206,11 @@ def _separation(page: ComparisonPage) -> dict[str, Any]:
             for low, high, row in zip(sizes.limits, sizes.limits[1:], found.recovery_by_size, strict=False)
         ],
     }
+
+
+def _ends(low: float, high: float) -> str:
+    """Write an interval of shares; what no draw tells is left out."""
+    return f"{percent(low)} to {percent(high)}" if np.isfinite([low, high]).all() else ABSENT
 
 
 def _probable_error(curve: Partition) -> float:

@@ -1,7 +1,7 @@
 """Labels and scan → minerals of every particle, slab by slab; every plane is read once.
 
 Slabs of whole planes overlap by what the loops of :mod:`ps3d_rt.core.minerals.classify` look at, so any slab gives the
-same bytes. Memory: a slab (10 bytes a voxel), and about 1 kB a particle.
+same bytes. Memory: a slab (10 bytes a voxel), and about 2 kB a particle.
 """
 
 from __future__ import annotations
