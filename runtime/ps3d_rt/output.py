@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from ps3d_rt.clock import Clock
 from ps3d_rt.core.distribution import PLAIN_SIZES, SizeOptions, facts_by
 from ps3d_rt.core.dropped import DroppedParticles
 from ps3d_rt.core.measure import ParticleTable
 from ps3d_rt.core.psd import size_psd
+from ps3d_rt.core.sample_table import SampleTable
 from ps3d_rt.errors import InputError
 from ps3d_rt.events import Listener, RunDone, RunResumed, Warned, ignore
 from ps3d_rt.io.atomic_write import atomic_write
@@ -146,10 +148,7 @@ def predict_to_folder(
         record = replace(found.record, resumed=journal.resumed, request=request, warnings=told)
         table = found.particles
         clock = Clock(on_event, dict(record.seconds or {}))
-        with open_volume(labels.path) as ids:
-            given = LabelledScan(labels=ids, scan=volume, table=table, record=record)
-            edge = config.sizes.edge_correction
-            record, section = add_minerals(given, config.phases, output, clock, edge_correction=edge)
+        record, section = _find_minerals(opened, table, record, output, clock)
         with clock.stage("report", prod(volume.shape), 3) as advance:
             remove_unfinished(output)
             write_dropped(found.dropped, output)
@@ -169,6 +168,15 @@ def predict_to_folder(
             publish(journal, folder)
     on_event(RunDone(len(table), seconds, len(found.dropped), found.dropped.volume_share))
     return record.to_json()
+
+
+def _find_minerals(
+    opened: Opened, table: SampleTable, record: RunRecord, output: Path, clock: Clock
+) -> tuple[RunRecord, Markup]:
+    volume, _, _, config = opened
+    with open_volume(output / f"{volume.name}.ome.zarr") as labels:
+        given = LabelledScan(labels=labels, scan=volume, table=table, record=record)
+        return add_minerals(given, config.phases, output, clock, edge_correction=config.sizes.edge_correction)
 
 
 def save_output(

@@ -161,7 +161,7 @@ _SECTIONS: dict[str, type[Any]] = {
 }
 
 
-_FACTS = frozenset({"engine", "gray", "parameters", "seconds", "versions", "size_distribution", "dropped"})
+_FACTS = frozenset({"engine", "gray", "parameters", "seconds", "versions", "size_distribution", "dropped", "minerals"})
 """Fields that are an object, or nothing."""
 _SIDES = ("shape", "spacing_mm")
 _OLD_NAMES = {"particle_size": {"looks": "trials"}, "gray": {"doubts": "warnings"}}
