@@ -36,6 +36,7 @@ def test_what_never_changes_says_nothing_and_what_goes_together_is_judged_togeth
     assert compare(usual, cloud).distance < 0.3
     # Either alone is well within the samples; together they never come so.
     odd = compare(usual | {"noise": float(np.exp(-2 + 0.5)), "level_p50": 2 - 0.8}, cloud)
+    assert odd.deviation < cloud.deviation_limit
     assert odd.apart == ()
     assert odd.distance > 2 * compare(usual | {"level_p50": 2.8, "noise": float(np.exp(-2 + 0.5))}, cloud).distance
 
@@ -56,6 +57,14 @@ def test_the_farthest_statistic_is_named_first() -> None:
     found = compare({"noise": 30.0, "level_p50": 4.5}, learn_cloud(rows()))
     assert found.is_unlike
     assert found.apart == ("noise", "level_p50")
+
+
+def test_one_number_far_off_is_enough_however_many_are_usual() -> None:
+    draw = np.random.default_rng(0)
+    samples = [{name: float(draw.normal(2, 0.3)) for name in SCALES} for _ in range(60)]
+    cloud, usual = learn_cloud(samples), dict.fromkeys(SCALES, 2.0)
+    odd = compare(usual | {"edge_over_1": 2 + 0.3 * 1.2 * cloud.deviation_limit}, cloud)
+    assert (odd.distance > odd.limit, odd.is_unlike, odd.apart) == (False, True, ("edge_over_1",))
 
 
 def test_statistics_that_are_not_known_are_left_out() -> None:

@@ -113,6 +113,14 @@ def test_tiles_lie_inside_and_apart(shape: tuple[int, int, int]) -> None:
     assert seen.max() == 1
 
 
+def test_a_handful_of_whole_particles_say_what_their_size_is_and_fewer_do_not(labels: Array) -> None:
+    image = scan(labels)
+    # A ball of 12 voxels radius on whole voxels has 7153 of them: 23.9 across.
+    assert measure_volume(image, labels)["size"] == pytest.approx(23.9, abs=0.1)
+    assert measure_volume(image, labels)["size_spread"] == pytest.approx(0, abs=1e-6)
+    assert not measure_volume(image, np.where(labels > 4, 0, labels)).keys() & {"size", "size_spread"}
+
+
 def test_only_whole_particles_have_a_diameter() -> None:
     labels = np.zeros((20, 20, 20), np.uint32)
     labels[5:9, 5:9, 5:9] = 3

@@ -109,10 +109,10 @@ def _about_likeness(facts: Mapping[str, Any]) -> Iterator[Caution]:
     ]
     yield Caution(
         UNLIKE,
-        f"This scan is unlike those that the model was trained on: {likeness['distance']:.1f} from their middle, where "
-        f"{likeness['limit']:.1f} is the most that counts as alike{': ' if apart else ''}{', '.join(apart)}. Look at "
-        "the slices; if particles are wrong there, let the scan teach the model (ps3d-rt train adapt), or correct a "
-        "few patches of it (ps3d-rt train update).",
+        "This scan is unlike those that the model was trained on: "
+        f"{', '.join(apart) or 'its noise, contrasts and sizes do not go together as theirs do'}. Look at the slices; "
+        "if particles are wrong there, let the scan teach the model (ps3d-rt train adapt), or correct a few patches of "
+        "it (ps3d-rt train update).",
     )
 
 

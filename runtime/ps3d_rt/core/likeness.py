@@ -2,8 +2,8 @@
 
 The statistics of the training samples are taken for one cloud: a mean and a covariance, of numbers on scales on which
 clouds are round (:data:`SCALES`). How far a scan lies from it is its Mahalanobis distance, per root of the numbers that
-are known: about 1 for a training sample. Unlike is what lies a third farther than nearly all training samples do from
-the others.
+are known: about 1 for a training sample. One number that is far off changes it little, so the largest deviation of any
+counts too. Unlike is what lies a third farther, by either, than nearly all training samples do from the others.
 """
 
 from __future__ import annotations
@@ -77,12 +77,15 @@ class TrainingCloud:
     high: Floats
     limit: float
     """Distance from which on a scan is unlike."""
+    deviation_limit: float
+    """Deviations of one statistic from which on it is, too."""
     samples: int
 
     def to_json(self) -> dict[str, Any]:
         """Give the content of the field ``training_statistics`` of a bundle."""
         arrays = {name: np.round(getattr(self, name), 6).tolist() for name in ("mean", "covariance", "low", "high")}
-        return {"names": list(self.names), **arrays, "limit": round(self.limit, 4), "samples": self.samples}
+        limits = {name: round(getattr(self, name), 4) for name in ("limit", "deviation_limit")}
+        return {"names": list(self.names), **arrays, **limits, "samples": self.samples}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> TrainingCloud:
@@ -96,14 +99,19 @@ class TrainingCloud:
             mean, covariance, low, high = (
                 np.asarray(content[name], np.float64) for name in ("mean", "covariance", "low", "high")
             )
-            limit, samples = float(content["limit"]), int(content["samples"])
+            limit, deviation_limit = float(content["limit"]), float(content["deviation_limit"])
+            samples = int(content["samples"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the model's training_statistics are damaged; export it again – {error}") from error
         k = (len(names),)
         fits = mean.shape == low.shape == high.shape == k and covariance.shape == k * 2
-        if not fits or set(names) - SCALES.keys() or not np.isfinite([limit, *mean, *covariance.ravel()]).all():
+        if (
+            not fits
+            or set(names) - SCALES.keys()
+            or not np.isfinite([limit, deviation_limit, *mean, *covariance.flat]).all()
+        ):
             raise InputError("the model's training_statistics do not belong together; export the model again.")
-        return cls(names, mean, covariance, low, high, limit, samples)
+        return cls(names, mean, covariance, low, high, limit, deviation_limit, samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +120,16 @@ class Likeness:
 
     distance: float
     limit: float
+    deviation: float
+    """Of the statistic that is farthest off."""
+    deviation_limit: float
     apart: tuple[str, ...]
     """Statistics beyond all training samples, the farthest first."""
 
     @property
     def is_unlike(self) -> bool:
         """Whether the scan lies outside of what the model has seen."""
-        return self.distance > self.limit
+        return self.distance > self.limit or self.deviation > self.deviation_limit
 
 
 def learn_cloud(rows: Sequence[Statistics]) -> TrainingCloud:
@@ -143,13 +154,15 @@ def learn_cloud(rows: Sequence[Statistics]) -> TrainingCloud:
     table = table[:, kept]
     measured = [[row[name] for row in rows if name in row] for name in names]
     mean, covariance = _moments(table)
+    distances, deviations = zip(*_from_the_others(table), strict=True)
     return TrainingCloud(
         names=names,
         mean=mean,
         covariance=covariance,
         low=np.array([min(values) for values in measured]),
         high=np.array([max(values) for values in measured]),
-        limit=MARGIN * float(np.quantile(_from_the_others(table), USUAL)),
+        limit=MARGIN * float(np.quantile(distances, USUAL)),
+        deviation_limit=MARGIN * float(np.quantile(deviations, USUAL)),
         samples=len(rows),
     )
 
@@ -157,14 +170,19 @@ def learn_cloud(rows: Sequence[Statistics]) -> TrainingCloud:
 def compare(statistics: Statistics, cloud: TrainingCloud) -> Likeness:
     """Say how far a scan lies from the training samples, and in what."""
     row = np.array([_scaled(statistics, name) for name in cloud.names])
-    off = np.abs(row - cloud.mean) / np.sqrt(np.diag(cloud.covariance))
+    off = _deviations(row, cloud.mean, cloud.covariance)
     beyond = [
         (float(-off[k]), name)
         for k, name in enumerate(cloud.names)
         if name in statistics and not cloud.low[k] <= statistics[name] <= cloud.high[k]
     ]
-    distance = _distance(row, cloud.mean, cloud.covariance)
-    return Likeness(distance, cloud.limit, tuple(name for _, name in sorted(beyond)))
+    return Likeness(
+        distance=_distance(row, cloud.mean, cloud.covariance),
+        limit=cloud.limit,
+        deviation=float(np.max(off[np.isfinite(off)], initial=0.0)),
+        deviation_limit=cloud.deviation_limit,
+        apart=tuple(name for _, name in sorted(beyond)),
+    )
 
 
 def likeness_facts(statistics: Statistics, cloud: TrainingCloud) -> dict[str, Any]:
@@ -175,6 +193,8 @@ def likeness_facts(statistics: Statistics, cloud: TrainingCloud) -> dict[str, An
     return {
         "distance": round(found.distance, 3),
         "limit": round(found.limit, 3),
+        "deviation": round(found.deviation, 3),
+        "deviation_limit": round(found.deviation_limit, 3),
         "unlike": found.is_unlike,
         "apart": {name: ranges[name] for name in found.apart[:TOLD]},
         "statistics": {name: round(value, 5) for name, value in statistics.items()},
@@ -196,9 +216,19 @@ def _moments(table: Floats) -> tuple[Floats, Floats]:
     return mean, (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance))
 
 
-def _from_the_others(table: Floats) -> list[float]:
-    """Give the distance of every row from all the others."""
-    return [_distance(row, *_moments(np.delete(table, k, 0))) for k, row in enumerate(table)]
+def _from_the_others(table: Floats) -> list[tuple[float, float]]:
+    """Give the distance of every row from all the others, and its largest deviation."""
+    found = []
+    for k, row in enumerate(table):
+        moments = _moments(np.delete(table, k, 0))
+        found.append((_distance(row, *moments), float(np.nanmax(_deviations(row, *moments)))))
+    return found
+
+
+def _deviations(row: Floats, mean: Floats, covariance: Floats) -> Floats:
+    """How far each number is off, in standard deviations; NaN where it is not known."""
+    deviations: Floats = np.abs(row - mean) / np.sqrt(np.diag(covariance))
+    return deviations
 
 
 def _distance(row: Floats, mean: Floats, covariance: Floats) -> float:

@@ -35,6 +35,8 @@ LEAST_INSIDE = 20
 """Voxels of the inside of a particle whose mean is a level."""
 FAR_OFF = 6.0
 """Noise deviations from the embedding that count as darker or brighter than it."""
+LEAST_WHOLE = 5
+"""Whole particles without which their sizes are not known."""
 LEAST_PAIRS = 200
 """Pairs of voxels without which a noise is not known."""
 
@@ -217,7 +219,7 @@ def _statistics(tiles: list[TileSums], diameters: Floats) -> Iterator[tuple[str,
     yield "fill", total("foreground") / voxels
     contact, free = total("contact_faces"), total("free_faces")
     yield "contact_share", contact / (contact + free) if contact + free else np.nan
-    if diameters.size:
+    if diameters.size >= LEAST_WHOLE:
         yield "size", float(np.median(diameters))
         yield "size_spread", float(np.std(np.log(diameters)))
 

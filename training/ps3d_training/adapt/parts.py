@@ -23,7 +23,7 @@ SIDE_SIZES, LEAST_SIZES = 8.0, 3.0
 FIRST_SIDE = 192
 """Voxels of the middle of a scan from which the particle size is estimated."""
 SURE = 0.9
-"""Confidence of particles that are believed."""
+"""Confidence of particles that are believed where enough have it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +44,11 @@ class SegmentedPart:
 
     @property
     def sure(self) -> Array:
-        """(z, y, x) the labels of particles that are sure and look single."""
+        """(z, y, x) the labels of particles that look single and are sure, or as sure as half of them are."""
         table = self.found.particles
-        sure = np.ones(len(table), bool) if table.confidence is None else table.confidence >= SURE
+        sure = np.ones(len(table), bool)
+        if table.confidence is not None and len(table):
+            sure = table.confidence >= min(SURE, float(np.median(table.confidence)))
         if table.merged_score is not None:
             sure &= ~(table.merged_score >= LISTED)
         return np.where(np.isin(self.found.labels, table.label[sure]), self.found.labels, 0)
@@ -87,7 +89,7 @@ def segmented_parts(
     """Read and segment the two parts of a scan; the particle size is estimated from its middle if it is None.
 
     Raises:
-        InputError: if the scan has no spacing, is too small, or nothing sure is found in it.
+        InputError: if the scan has no spacing, is too small, or nothing is found in it.
     """
     if volume.spacing_mm is None:
         raise InputError(f"{volume.source} does not say how large its voxels are; give it with --spacing.")
@@ -105,7 +107,7 @@ def segmented_parts(
         parts.append(SegmentedPart(volume.name, image, found, spacing, particle_size_mm))
     if not parts[0].sure.any():
         raise InputError(
-            f"{volume.source}: the model finds no particle that it is sure of, so there is nothing to learn from. "
+            f"{volume.source}: the model finds no single particle in it, so there is nothing to learn from. "
             "Correct some patches instead: ps3d-rt train update."
         )
     return parts[0], parts[1]
