@@ -36,7 +36,7 @@ from typing import Any
 from ps3d_bench.environment import write_result
 from ps3d_bench.gpu_bench import Bench
 from ps3d_bench.gpu_checks import ROOT, Check, checks
-from ps3d_bench.script import add_model, result_head
+from ps3d_bench.script import add_model, result_head, run_script
 from ps3d_rt.devices.gpus import find_gpu
 from ps3d_rt.engines.cache import VARIABLE
 from ps3d_rt.errors import CapabilityError, Ps3dError
@@ -144,8 +144,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except Ps3dError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_script(main)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ps3d_rt.errors import InputError, Ps3dError
+from ps3d_bench.script import run_script
+from ps3d_rt.errors import InputError
 
 LISTING = "parts.json"
 MIB = 2**20
@@ -102,8 +102,4 @@ def unpack(parts: Sequence[Path], into: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except Ps3dError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_script(main)

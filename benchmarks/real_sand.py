@@ -22,9 +22,9 @@ import numpy as np
 
 import ps3d_rt
 from ps3d_bench.environment import environment, write_result
+from ps3d_bench.script import run_script
 from ps3d_rt.core.arrays import Array
 from ps3d_rt.core.grid import Box
-from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
 from ps3d_rt.pipeline import RunResult
 from ps3d_rt.report import overlay, take_slices
@@ -150,7 +150,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

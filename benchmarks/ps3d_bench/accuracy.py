@@ -80,7 +80,7 @@ def keep(row: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
 
 
 def origins(rows: Sequence[dict[str, Any]], run: Sequence[str], earlier: dict[str, Any]) -> dict[str, Any]:
-    """Say when and with what the methods in ``rows`` that were not ``run`` now were."""
+    """Say when and with what the methods in ``rows`` were run, other than those ``run`` now."""
     kept = sorted({name for row in rows for name in row["methods"]}.difference(run))
     where = {name: earlier[name] for name in ("date", "command", "machine", "versions")}
     return {name: earlier.get("kept", {}).get(name, where) for name in kept}

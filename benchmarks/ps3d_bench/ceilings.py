@@ -13,7 +13,7 @@ REPEATS = 7
 
 
 def seconds_of(work: Callable[[], object], wait: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Time some work, after a first time that is not counted: the median."""
+    """Return the median time of some work, after a first run that does not count."""
     work()
     wait()
     seconds = []
@@ -26,7 +26,7 @@ def seconds_of(work: Callable[[], object], wait: Callable[[], object], repeats: 
 
 
 def load_torch(device: str) -> Any:
-    """Import PyTorch, which must know the device.
+    """Import PyTorch; it must support the device.
 
     Raises:
         CapabilityError: if it does not.
@@ -41,7 +41,7 @@ def load_torch(device: str) -> Any:
 
 
 def waiting(torch: Any, device: str) -> Callable[[], object]:
-    """Give what waits for the device."""
+    """Return the function that waits for the device."""
     return (lambda: None) if device == "cpu" else (lambda: torch.cuda.synchronize(device))
 
 

@@ -1,4 +1,4 @@
-"""Where and with what a benchmark ran: every result file says so, and all are written here."""
+"""Where and with what a benchmark ran, which every result file says; and how result files are written."""
 
 from __future__ import annotations
 

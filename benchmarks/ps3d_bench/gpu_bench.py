@@ -1,4 +1,4 @@
-"""What every check of ``gpu_check.py`` is told."""
+"""What every check of ``gpu_check.py`` gets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Bench:
-    """What every check is told."""
+    """What every check gets."""
 
     device: str
     """``cpu`` or ``cuda:N``."""

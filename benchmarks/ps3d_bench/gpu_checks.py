@@ -51,9 +51,9 @@ class Check:
     """Something to measure."""
 
     run: Callable[..., dict[str, Any] | None]
-    """Gives the result; one ``in_parts`` takes the seconds it may last, and gives None if there is more to do."""
+    """Returns the result. One ``in_parts`` takes the seconds it may last, and returns None if more is left to do."""
     seconds: float
-    """It is not begun with less time left."""
+    """The check does not begin with less time left."""
     in_parts: bool = False
 
 

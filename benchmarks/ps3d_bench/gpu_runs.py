@@ -1,4 +1,4 @@
-"""``ps3d-rt predict`` in parts: stopped when its time is up, gone on with at the next call; memory is watched."""
+"""``ps3d-rt predict`` in parts: stopped when its time is up, resumed by the next call; its memory is watched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ps3d_rt.core.arrays import gpu_index
 from ps3d_rt.errors import Ps3dError
 
 INTERRUPTED = 4
-"""Exit code of a run that can be gone on with."""
+"""Exit code of a run that can be resumed."""
 SECONDS_TO_STOP = 40
 _LOOK_EVERY_SECONDS = 0.25
 _CTRL_C: signal.Signals = getattr(signal, "CTRL_C_EVENT", signal.SIGINT)
@@ -25,7 +25,7 @@ _CTRL_C: signal.Signals = getattr(signal, "CTRL_C_EVENT", signal.SIGINT)
 
 
 def run_predict(scan: Path, out: Path, options: list[str], limit_s: float, device: str) -> dict[str, Any] | None:
-    """Run it, or go on with it.
+    """Run it, or resume it.
 
     Returns:
         ``run`` (the content of run.json), ``seconds`` of all parts, ``parts``, ``peak_rss_mib``, ``peak_gpu_mib`` and
@@ -66,7 +66,7 @@ def run_predict(scan: Path, out: Path, options: list[str], limit_s: float, devic
 
 
 def _watch(process: subprocess.Popen[bytes], limit_s: float, device: str) -> tuple[dict[str, int | None], int]:
-    """Wait for the end, or bring it about; peak memory, and the exit code."""
+    """Wait for the end, or stop the run when its time is up; return peak memory and the exit code."""
     end = time.perf_counter() + limit_s
     stopping = False
     gpu: int | None = None
@@ -94,7 +94,7 @@ def _rss_mib(process: int) -> int:
 
 
 def gpu_mib(device: str) -> int | None:
-    """Memory taken on a GPU, by everybody, as nvidia-smi says; None on a CPU or without it."""
+    """Memory used on a GPU by all processes, from nvidia-smi; None on a CPU or without it."""
     gpu, command = gpu_index(device), shutil.which("nvidia-smi")
     if gpu is None or command is None:
         return None

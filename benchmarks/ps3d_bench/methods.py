@@ -1,4 +1,4 @@
-"""The methods of ``ps3d-rt bench accuracy``: what each is told, and how it turns a sample into labels."""
+"""The methods of ``ps3d-rt bench accuracy``: what each is given, and how it turns a sample into labels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Method:
 
     title: str
     what: str
-    """What it is told and what it was tuned on, for people."""
+    """What it is given and what it was tuned on, for people."""
     slow: bool = False
     """Left out unless asked for."""
     of_model: bool = False
@@ -107,7 +107,7 @@ class TrainingSamples:
     folder: Path | None = None
 
     def names(self) -> list[str]:
-        """Say which samples these are: changed ones have another name."""
+        """Name the samples, with a hash: changed samples have other names."""
         if self.folder is not None:
             return [f"{self.folder.resolve()}: {sample.name}" for sample in self._chosen()]
         return [f"seed {spec.seed}, {sha256(repr(spec).encode()).hexdigest()[:12]}" for spec in TUNING]

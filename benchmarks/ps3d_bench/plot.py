@@ -10,7 +10,7 @@ from ps3d_bench.throughput import PUBLISHED_HOURS
 
 
 def draw(content: dict[str, Any], path: Path) -> None:
-    """Draw the runs of the largest shape, and beside them what the fit says for a large scan.
+    """Draw the runs of the largest shape, and beside them what the fit predicts for a large scan.
 
     Args:
         content: what ``ps3d-rt bench throughput`` writes.

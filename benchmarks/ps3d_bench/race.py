@@ -1,4 +1,4 @@
-"""The same job done in several ways: do they agree, and what does each take?"""
+"""The same job done in several ways: do they agree, and how long does each take?"""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Case:
     """Where the cache keeps it."""
     spacing_mm: float
     particle_size_mm: float
-    """Mean diameter of the particles, which the predictor is told."""
+    """Mean diameter of the particles, which the predictor gets."""
     simulated: dict[str, Any]
     """The spec: what was asked for."""
     came_out: dict[str, Any]

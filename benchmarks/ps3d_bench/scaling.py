@@ -28,7 +28,7 @@ from ps3d_rt.errors import Ps3dError
 from ps3d_rt.model import load_model
 
 GOOD = 0.8
-"""Share of the speed of one core, times cores, from which on cores are what is missing."""
+"""If cores reach this share of the speed of one, times their number, more cores would help."""
 COPIED_BYTES = 2**26
 """Beyond the caches of most CPUs."""
 
@@ -47,7 +47,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Row:
-    """What some cores did."""
+    """What was measured with some cores."""
 
     cores: int
     processes: int

@@ -1,4 +1,4 @@
-"""What the scripts beside this package share: options, the head of the file they write, how an error ends them."""
+"""What the benchmark scripts share: options, the head of a result file, and how an error ends them."""
 
 from __future__ import annotations
 
@@ -85,8 +85,9 @@ def result_head(
 
 
 def run_script(main: Main) -> None:
-    """Call ``main`` with the words of the command line; what is wrong with them is one line on stderr."""
+    """Call ``main`` with the words of the command line; an error is a line on stderr and the code of commands."""
     try:
         main(sys.argv[1:])
     except Ps3dError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

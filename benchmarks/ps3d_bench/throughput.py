@@ -1,4 +1,4 @@
-"""What a scan takes, end to end, at several particle sizes: ``ps3d-rt synth`` makes them, ``ps3d-rt predict`` runs.
+"""How long a scan takes, end to end, at several particle sizes: ``ps3d-rt synth`` makes them, ``ps3d-rt predict`` runs.
 
 Both run as a user runs them, a process each, so nothing is warm and peak memory is that of one run. Beside the scan of
 the shape asked for, one of half its sides is run for the particles that fit it: with one shape only, the fit could not

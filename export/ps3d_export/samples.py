@@ -20,17 +20,17 @@ from ps3d_rt.errors import CapabilityError
 from ps3d_rt.io.base import SpacingMm
 from ps3d_rt.io.samples import find_samples
 
-Recipe = dict[str, Any]
+SynthOptions = dict[str, Any]
 """Options of ``synth``."""
 
-CALIBRATION: tuple[Recipe, ...] = (
+CALIBRATION: tuple[SynthOptions, ...] = (
     {"seed": 970_001, "count": 2, "shape": "96", "particle_size": 16.0, "touching": 0.9, "fill": 0.5, "vary": True},
     {"seed": 970_011, "count": 2, "shape": "96", "particle_size": 20.0, "touching": 0.2, "fill": 0.2, "vary": True},
     {"seed": 970_021, "count": 2, "shape": "96", "particle_size": 18.0, "noise": 0.3, "vary": True},
 )
 """Touching grains, loose ones with much background, noisy scans. No seed of training, benchmarks or gate."""
 
-GATE: tuple[Recipe, ...] = (
+GATE: tuple[SynthOptions, ...] = (
     {"seed": 960_001, "count": 4, "shape": "80", "particle_size": 20.0, "touching": 0.9, "fill": 0.5, "vary": True},
     {"seed": 960_011, "count": 4, "shape": "80", "particle_size": 16.0, "touching": 0.1, "fill": 0.3, "vary": True},
     {"seed": 960_021, "count": 4, "shape": "80", "particle_size": 18.0, "noise": 0.3, "vary": True},
@@ -51,7 +51,7 @@ class CalibrationScan:
     particle_size_mm: float
 
 
-def simulate(folder: Path, recipes: Sequence[Recipe]) -> Path:
+def simulate(folder: Path, recipes: Sequence[SynthOptions]) -> Path:
     """Make the samples of ``recipes`` that ``folder`` does not hold yet.
 
     Returns:

@@ -22,6 +22,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.json_text import read_json
 from ps3d_rt.io.names import is_plain_name
+from ps3d_rt.io.read_errors import parse_errors
 from ps3d_rt.io.zip_folder import unzip_folder
 
 if TYPE_CHECKING:
@@ -305,11 +306,10 @@ def _is_plain_name(name: str) -> bool:
 def _read_manifest(manifest: Path) -> ModelBundle:
     """Parse ``model.json``; every way it can be wrong is an InputError that names the file."""
     try:
-        content = read_json(manifest)
+        with parse_errors(manifest, "valid JSON", "copy or export the bundle again"):
+            content = read_json(manifest)
     except FileNotFoundError as error:
         raise InputError(f"{manifest.parent} has no {MANIFEST}; it is not a model bundle.") from error
-    except ValueError as error:
-        raise InputError(f"{manifest} is not valid JSON; copy or export the bundle again – {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{manifest} holds a {type(content).__name__}, not an object; export the bundle again.")
     version = content.get("schema_version")

@@ -80,12 +80,14 @@ def test_what_is_no_number_of_the_bundle_is_refused(folder, fake, tmp_path, sett
         run(setting, folder, tmp_path)
 
 
-def test_a_script_writes_beside_itself_and_ends_in_one_line_when_its_input_is_wrong(tmp_path, monkeypatch):
+def test_a_script_writes_beside_itself_and_ends_in_one_line_when_its_input_is_wrong(tmp_path, monkeypatch, capsys):
     options = script.held_out_parser(str(tmp_path / "study.py"), "What it does.", largest=7).parse_args(["samples"])
     assert options.out == tmp_path.resolve() / "results" / "study.json"
     assert (options.prepared, options.largest, options.model) == (None, 7, "default")
     monkeypatch.setattr("sys.argv", ["sweep.py", "core_bias=0", str(tmp_path / "none")])
     with pytest.raises(SystemExit) as end:
         script.run_script(sweep.main)
-    assert str(end.value.code).startswith("error: ")
-    assert "metadata.json" in str(end.value.code)
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert said.startswith("error: ")
+    assert "metadata.json" in said

@@ -9,8 +9,8 @@ from ps3d_rt.core.distribution import (
     PERCENTILES,
     SHARES,
     SizeSample,
-    confidence_interval,
     edge_weights,
+    percentile_intervals,
     sieve_diameter_mm,
     size_distribution,
     size_facts,
@@ -46,9 +46,10 @@ def test_particles_on_the_edge_count_unless_the_shape_is_given(cubes, diameter):
 
 def test_no_particles_have_no_percentiles():
     table = measure(np.zeros((2, 2, 2), np.uint8), (1, 1, 1))
-    for sizes in (size_distribution(table), *confidence_interval(table, (2, 2, 2))):
-        assert sizes.particles == 0
-        assert all(isnan(getattr(sizes, name)) for name in PERCENTILES)
+    sizes = size_distribution(table)
+    assert sizes.particles == 0
+    assert all(isnan(getattr(sizes, name)) for name in PERCENTILES)
+    assert size_facts(table, (2, 2, 2))["d50_by_number_interval_mm"] == [None, None]
 
 
 def test_weights_are_one_over_the_share_of_places_inside():
@@ -140,18 +141,18 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
             volume_mm3=voxels / 1000.0,
             touches_edge=np.zeros(200, bool),
         )
-        low, high = confidence_interval(table)
-        assert low.d50_by_number_mm <= size_distribution(table).d50_by_number_mm <= high.d50_by_number_mm
-        hits += low.d50_by_number_mm <= 1 <= high.d50_by_number_mm
+        (low, _), (high, _) = percentile_intervals(SizeSample.from_table(table), (0.5,))
+        assert low <= size_distribution(table).d50_by_number_mm <= high
+        hits += low <= 1 <= high
     assert 51 <= hits <= 60
 
 
 def test_intervals_are_the_same_every_time_and_follow_the_seed(cubes):
-    table = measure(cubes(1, 2, 3, 4, 5, 6, 7), (1, 1, 1))
-    assert confidence_interval(table) == confidence_interval(table)
-    low, high = confidence_interval(table)
-    assert low.d50_by_volume_mm < high.d50_by_volume_mm
-    assert confidence_interval(table, seed=1) != (low, high)
+    sample = SizeSample.from_table(measure(cubes(1, 2, 3, 4, 5, 6, 7), (1, 1, 1)))
+    low, high = found = percentile_intervals(sample)
+    assert percentile_intervals(sample) == found
+    assert all(a < b for a, b in zip(low, high, strict=True))
+    assert percentile_intervals(sample, seed=1) != found
 
 
 def test_curves_end_at_all(cubes):
@@ -166,10 +167,11 @@ def test_facts_say_how_the_sizes_were_made_and_what_is_known(cubes):
     table = measure(labels, (1, 1, 1))
     facts = size_facts(table, labels.shape)
     assert (facts["diameter"], facts["edge_correction"], facts["particles"]) == ("equivalent", True, 3)
-    sizes, (low, high) = size_distribution(table, labels.shape), confidence_interval(table, labels.shape)
-    for name in PERCENTILES:
+    sizes = size_distribution(table, labels.shape)
+    intervals = zip(*percentile_intervals(SizeSample.from_table(table, labels.shape)), strict=True)
+    for name, (low, high) in zip(PERCENTILES, intervals, strict=True):
         assert facts[name] == getattr(sizes, name)
-        assert facts[name.replace("_mm", "_interval_mm")] == [getattr(low, name), getattr(high, name)]
+        assert facts[name.replace("_mm", "_interval_mm")] == [low, high]
     other = size_facts(table, sieve=True)
     assert (other["diameter"], other["edge_correction"], other["particles"]) == ("sieve", False, 4)
     assert other["d50_by_number_mm"] == size_distribution(table, sieve=True).d50_by_number_mm

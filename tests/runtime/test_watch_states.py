@@ -96,7 +96,7 @@ def test_a_key_that_cannot_be_is_named(content: dict[str, Any], said: str) -> No
 @pytest.mark.parametrize("data", [b"a = ", b"\xff\xfe", b"a = " + b"[" * 5000])
 def test_a_file_that_is_no_toml_is_an_input_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "watch.toml").write_bytes(data)
-    with pytest.raises(InputError, match="is no TOML"):
+    with pytest.raises(InputError, match="is not TOML"):
         read_config(tmp_path / "watch.toml")
 
 

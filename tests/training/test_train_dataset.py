@@ -137,7 +137,7 @@ def test_a_spacing_that_contradicts_the_image_is_said(tmp_path: Path) -> None:
         (lambda folder: (folder / "metadata.json").unlink(), "metadata.json is not there; a folder of samples holds"),
         (
             lambda folder: (folder / "metadata.json").write_text("{"),
-            "metadata.json is not JSON; a folder of samples holds",
+            "metadata.json: is not JSON; a folder of samples holds",
         ),
         (lambda folder: (folder / "metadata.json").write_text('{"a": {"spacing": 1, "particle_size": 0}}'), "above 0"),
         (lambda folder: (folder / "metadata.json").write_text("{}"), "names no sample"),

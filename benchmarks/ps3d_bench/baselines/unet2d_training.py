@@ -128,7 +128,7 @@ def load_scans(folder: Path) -> list[TrainingScan]:
 
 
 def hold_out(scans: Sequence[TrainingScan], most: int) -> tuple[list[TrainingScan], list[TrainingScan]]:
-    """Take scans away, spread over the list: at most ``most`` and a fifth of them, at least one.
+    """Hold out scans, spread over the list: at most ``most`` and a fifth of them, at least one.
 
     Returns:
         what is trained on, what is held out.
@@ -210,7 +210,7 @@ def loss_of(outputs: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tens
     """Weigh Dice and cross-entropy of every resolution, each half as much as the next finer; 0 is perfect.
 
     Args:
-        outputs: (n, 2, y, x) scores, finest first; the coarsest has no say where there is another.
+        outputs: (n, 2, y, x) scores, finest first; the coarsest does not count where there is another.
         target: (n, y, x) int64.
     """
     total, weights = torch.zeros(()), 0.0

@@ -1,4 +1,4 @@
-"""``ps3d-rt bench throughput``: what a scan takes on this machine, over the particle size."""
+"""``ps3d-rt bench throughput``: how long a scan takes on this machine, over the particle size."""
 
 from __future__ import annotations
 

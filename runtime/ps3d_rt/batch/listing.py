@@ -16,6 +16,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.json_text import parse_json
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.phases import phases_asked
+from ps3d_rt.io.read_errors import parse_errors
 
 METADATA, SAMPLES, IMAGES = "metadata.json", "samples.csv", "images"
 COLUMNS = ("path", "spacing", "particle_size", "name", "model", "phases")
@@ -102,10 +103,8 @@ def _from_row(columns: Sequence[str], row: Sequence[str], folder: Path, where: s
 def _from_metadata(text: str, folder: Path) -> list[Sample]:
     """Read the published layout: ``{"NAME": {"spacing": mm, "particle_size": mm}}``, scans in ``images``."""
     layout = f'{METADATA} is {{"NAME": {{"spacing": mm, "particle_size": mm}}}}'
-    try:
+    with parse_errors(folder / METADATA, "JSON", layout):
         content = parse_json(text)
-    except ValueError as error:
-        raise InputError(f"{folder / METADATA} is no JSON; {layout} – {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{folder / METADATA} holds no object; {layout}.")
     images: dict[str, list[Path]] = {}

@@ -116,7 +116,7 @@ def as_text(found: dict[str, Any]) -> str:
 
 
 def _once(row: dict[str, Any], said: set[str]) -> dict[str, Any]:
-    """Leave out the end of a reason that was given before, of a GPU that is not there for example."""
+    """Leave out the end of a reason that was given before, such as a missing GPU."""
     detail = row.get("detail", "")
     known = max((text for text in said if detail.endswith(text)), key=len, default="")
     said.add(detail)

@@ -1,4 +1,4 @@
-"""What all commands of ``ps3d-rt`` have in common: options, how their help looks, and how they end when stopped."""
+"""What all commands of ``ps3d-rt`` share: options, the look of the help, and how a stopped command ends."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Lines:
         self._file: TextIO | RotatingFile | None = None
 
     def open_file(self, path: Path) -> None:
-        """Write everything to a file as well, after what is in it, whatever is wanted on the screen.
+        """Append everything to a file as well, whatever -q or -v choose for the screen.
 
         Raises:
             Ps3dError: if it cannot be written.
@@ -62,7 +62,7 @@ class Lines:
             raise cannot_write(path, error) from error
 
     def rotate(self, path: Path, most_bytes: int, keep: int) -> None:
-        """Write everything to a file as well that is put aside when it is full, unless another file was asked for.
+        """Write everything to a rotating file as well, unless --log-file was given.
 
         Raises:
             Ps3dError: if it cannot be written.
@@ -132,22 +132,22 @@ class LogHandler(logging.Handler):
 
 
 def start_logging() -> None:
-    """Say what is logged, at the level of a person who waits; warnings of Python's are logged too."""
+    """Begin to show what is logged at INFO, Python's warnings included."""
     logging.basicConfig(handlers=[LogHandler()], level=logging.WARNING)
     logging.captureWarnings(True)
     set_level(logging.INFO)
 
 
 def end_logging() -> None:
-    """Close the log file; warnings are Python's again."""
+    """Close the log file, and give Python its warnings back."""
     logging.captureWarnings(False)
     LINES.close()
 
 
 def set_level(level: int) -> None:
-    """Choose what our packages say: INFO is what a person wants to know who waits.
+    """Choose what our packages say; INFO is for a person who waits.
 
-    What readers of files say of damaged ones passes only if more is wanted: some write to the screen themselves.
+    Libraries that log about damaged files are heard with -v only: the error says it in our words.
     """
     for package in PACKAGES:
         logging.getLogger(package).setLevel(level)
@@ -156,10 +156,10 @@ def set_level(level: int) -> None:
 
 
 def is_quiet() -> bool:
-    """Whether only warnings are wanted."""
+    """Whether only warnings are shown (-q)."""
     return not logging.getLogger(PACKAGES[0]).isEnabledFor(logging.INFO)
 
 
 def is_verbose() -> bool:
-    """Whether all is wanted."""
+    """Whether debug messages are shown (-v)."""
     return logging.getLogger(PACKAGES[0]).isEnabledFor(logging.DEBUG)

@@ -81,7 +81,7 @@ def particle_size(text: str) -> float | Literal["auto"]:
 
 
 def _length_mm(text: str) -> float | None:
-    """Read a number that may have a unit; None if it is none. A comma could part decimals, thousands or axes."""
+    """Read a number that may have a unit; None if it is none. A comma is refused: it could part decimals or axes."""
     found = re.fullmatch(r"\s*([-+.\deE]+?)\s*([^\W\d_]+)?\s*", text)
     factor = mm_per(found[2] or "mm") if found else None
     if found is None or factor is None:

@@ -11,7 +11,7 @@ from ps3d_rt.plan import PredictConfig, RunPlan
 from ps3d_rt.report.formatting import count, duration, percent, unit_for
 
 _SHOWN_SECONDS = 0.05
-"""Share of the time from which a stage is named."""
+"""A stage is named if it takes this share of the time."""
 
 
 def plan_facts(run: RunPlan, config: PredictConfig, spec: EngineSpec, bytes_per_voxel: int) -> dict[str, Any]:

@@ -48,7 +48,7 @@ _LEAST_SECONDS = 0.1
 
 @contextmanager
 def listening() -> Iterator[Listener]:
-    """Give the listener that fits where stderr goes and how much is wanted there."""
+    """Return the listener that fits stderr, a terminal or not, and the verbosity."""
     if sys.stderr.isatty() and not is_quiet() and not LINES.as_json:
         with _progress() as progress, announced_by(lambda: _announce_below(progress)):
             yield _Bar(progress)
@@ -90,13 +90,13 @@ def _clock_time(seconds: float) -> str:
 
 
 def _announce_below(progress: Progress) -> None:
-    """Take the bars away: they would be drawn over the line."""
+    """Stop the bars first: they would be drawn over the line."""
     progress.stop()
     say_stopping()
 
 
 def warn(*sentences: str) -> None:
-    """Say what a person must know, outside a run."""
+    """Print a warning outside a run."""
     for sentence in sentences:
         LINES.say(f"warning: {sentence}", {"event": "Warned", "text": sentence})
 

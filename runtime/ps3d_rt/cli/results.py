@@ -21,7 +21,7 @@ Row = tuple[str, str, str]
 
 
 def for_people(*, as_json: bool) -> bool:
-    """Whether somebody looks at stdout and has not asked for JSON."""
+    """Whether stdout is a terminal and --json was not given."""
     return not as_json and sys.stdout.isatty()
 
 

@@ -89,7 +89,7 @@ def parse_gray_bins(text: str | None) -> tuple[float, float] | None:
 
 
 def _numbers(option: str, text: str | None, allowed: str) -> tuple[float, ...]:
-    """Read numbers apart by commas; apart by semicolons, they may have decimal commas."""
+    """Read numbers separated by commas, or by semicolons, which allows decimal commas."""
     if text is None:
         return ()
     parts = text.replace(",", ".").split(";") if ";" in text else text.split(",")

@@ -242,29 +242,19 @@ def size_distribution(table: SampleTable, shape: Zyx | None = None, *, sieve: bo
     )
 
 
-def confidence_interval(
-    table: SampleTable, shape: Zyx | None = None, *, sieve: bool = False, seed: int = 0
-) -> tuple[SizeDistribution, SizeDistribution]:
-    """Estimate between what values the percentiles lie, with 95 % confidence.
+def percentile_intervals(
+    sample: SizeSample, shares: tuple[float, ...] = SHARES, seed: int = 0
+) -> tuple[list[float], list[float]]:
+    """Estimate between what diameters the percentiles lie, with 95 % confidence.
 
     Args:
-        table: the particles.
-        shape: as for :func:`size_distribution`.
-        sieve: as for :func:`size_distribution`.
+        sample: at least one particle.
+        shares: of the percentiles, in (0, 1).
         seed: of the draws.
 
     Returns:
-        The lower ends and the upper ends.
+        The lower and the upper ends, mm, each by number for all shares, then by volume.
     """
-    sample = SizeSample.from_table(table, shape, sieve=sieve)
-    if not len(sample.voxels):
-        return _distribution(sample, []), _distribution(sample, [])
-    low, high = _ends(sample, SHARES, seed)
-    return _distribution(sample, low), _distribution(sample, high)
-
-
-def _ends(sample: SizeSample, shares: tuple[float, ...], seed: int = 0) -> tuple[list[float], list[float]]:
-    """Find the ends of the intervals of percentiles, by number and then by volume."""
     order = np.argsort(sample.diameters_mm, kind="stable")
     diameters = sample.diameters_mm[order]
     by_number, by_volume = sample.weights[order], (sample.weights * sample.voxels)[order]
@@ -297,7 +287,7 @@ def size_facts(
     names = [f"d{100 * share:02.6g}_by_{weight}" for weight in ("number", "volume") for share in shares]
     unknown = [nan] * len(names)
     found = unknown if curves is None else [d for curve in curves for d in curve.percentiles(shares)]
-    ends = (unknown, unknown) if curves is None else _ends(sample, shares)
+    ends = (unknown, unknown) if curves is None else percentile_intervals(sample, shares)
     counts = {name: value for name, value in asdict(_distribution(sample, [])).items() if name not in PERCENTILES}
     return {
         "diameter": "sieve" if sieve else "equivalent",

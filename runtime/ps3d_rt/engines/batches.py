@@ -95,7 +95,7 @@ def score_in_batches(patches: Any, batch: int, run: Callable[[Any, Any], None]) 
 
 
 def try_once(xp: Any, spec: EngineSpec, score: Callable[[Any], Any], failures: tuple[type[Exception], ...]) -> None:
-    """Score one call of empty patches, so that what cannot run is known before the first volume is read.
+    """Score one call of empty patches, so that an engine that cannot run fails before the first volume is read.
 
     Raises:
         CapabilityError: if it fails with one of ``failures``, or the scores are not numbers.

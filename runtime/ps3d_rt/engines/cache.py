@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 VARIABLE = "PS3D_RT_CACHE"
 LAYOUT = 1
-"""Part of every key: raised when the same key would have to give another engine."""
+"""Part of every key; raise it when the same key must give another engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class CachedEngine:
 
     @property
     def gate(self) -> Verdict | None:
-        """The accuracy gate's verdict; None if it has not been there."""
+        """The accuracy gate's verdict; None if the engine has not been through it."""
         verdict = self.manifest["gate"]
         return None if verdict is None else Verdict(**verdict)
 
@@ -140,7 +140,7 @@ class EngineCache:
 
 
 def user_folder() -> Path:
-    """Give the place for files that can be made again: the variable ``PS3D_RT_CACHE``, or where the system has it."""
+    """Return the folder for files that can be made again: ``PS3D_RT_CACHE``, or the system's cache folder."""
     return Path(os.environ.get(VARIABLE) or user_cache_dir("ps3d-rt", appauthor=False))
 
 

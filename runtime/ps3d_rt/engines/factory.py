@@ -1,7 +1,7 @@
 """Which engine a model runs in: :func:`open_engine` chooses it and says which.
 
 Nothing falls back in silence. With ``auto``, what did not load is logged with the reason, and the engine's ``spec``
-says what runs; what was asked for by name is there or an error says what is missing.
+says what runs. An engine asked for by name runs, or an error says what is missing.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _open(bundle: ModelBundle, request: EngineRequest) -> Engine:
 
 @lru_cache(maxsize=1)
 def _reopen(path: Path, request: EngineRequest) -> Engine:
-    """Open an engine once a process, whatever the number of tasks that come with it."""
+    """Open an engine once in each process, however many tasks need it."""
     return _open(load_model(path), request)
 
 

@@ -55,8 +55,8 @@ class OnnxRuntimeEngine(Engine):
             name: one of :data:`PROVIDERS`.
 
         Raises:
-            CapabilityError: if ONNX Runtime is not installed or has not what ``name`` needs, the GPU does not run all
-                of the network, or bf16 was asked for.
+            CapabilityError: if ONNX Runtime is not installed or lacks what ``name`` needs, the GPU does not run all of
+                the network, or bf16 was asked for.
             InputError: if the file is not such a network, or an option is not one of the above.
         """
         if precision == "bf16":
@@ -89,7 +89,7 @@ class OnnxRuntimeEngine(Engine):
 
 
 def _on_gpu(runtime: Any, onnx_path: Path, patch: Zyx, options: Any, name: str) -> Any:
-    """Load a network on a small GPU, all of it: what the GPU cannot do must not run on the CPU in silence."""
+    """Load a network on a small GPU, or refuse it: no part may run on the CPU in silence."""
     if PROVIDERS[name] not in runtime.get_available_providers():
         raise CapabilityError(f"{name}: this ONNX Runtime has no {PROVIDERS[name]}; {_BUILDS[name]}.")
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -115,7 +115,7 @@ def load_onnxruntime() -> Any:
 
 
 def errors_of_onnxruntime(*names: str) -> tuple[type[Exception], ...]:
-    """Give some of its exceptions, which share no base class of their own."""
+    """Return the exceptions that its sessions raise; they share no base class."""
     state = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     return tuple(getattr(state, name) for name in names)
 

@@ -32,11 +32,11 @@ logger = logging.getLogger(__name__)
 SECONDS = 1.0
 """For all candidates together, beside opening them."""
 LEAST_GAIN = 1.1
-"""Speed of a lower precision, over that of a higher one, from which on it is taken."""
+"""A lower precision is taken from this speed on, relative to the higher one."""
 LEAST_KEPT = 0.99
 """Share of the drawn patch's voxels that must keep the class that fp32 gives them."""
 LAYOUT = 1
-"""Part of every key: raised when the same key would have to give another choice."""
+"""Part of every key; raise it when the same key must give another choice."""
 
 Open = Callable[[str], Engine]
 """Opens the model in a precision; raises CapabilityError where this CPU does not have it."""
@@ -57,7 +57,7 @@ def candidates(bundle: ModelBundle) -> tuple[str, ...]:
 
 
 def choose(bundle: ModelBundle, cpu: Mapping[str, Any], threads: int, open_in: Open) -> Choice:
-    """Look up what this machine chose before, or let it choose.
+    """Return what this machine chose before; the first time, let it choose.
 
     Args:
         bundle: the model; its gates say which precisions are candidates.
@@ -123,7 +123,7 @@ def time_candidates(bundle: ModelBundle, names: Sequence[str], open_in: Open) ->
 
 
 def _patches_per_s(engine: Engine, patches: NDArray[np.float32], seconds: float) -> float:
-    """Call an engine for a while; the fastest call counts, for nothing else of the machine disturbed it."""
+    """Call an engine for a while; the fastest call counts, since other work on the machine disturbed it least."""
     calls: list[float] = []
     while sum(calls) < seconds:
         start = time.perf_counter()

@@ -11,7 +11,7 @@ from ps3d_rt.engines.base import Engine
 
 @final
 class SharedEngine(Engine):
-    """An engine that is pickled as what opens it again, never as its network."""
+    """An engine that is pickled as the function that opens it again, never as its network."""
 
     def __init__(self, engine: Engine, reopen: Callable[[], Engine], more_devices: tuple[str, ...] = ()) -> None:
         """Take over an engine.

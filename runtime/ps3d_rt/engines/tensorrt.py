@@ -1,6 +1,6 @@
 """TensorRT on an NVIDIA GPU, both flavours: patches and scores are CuPy arrays and never leave the GPU.
 
-    find in the cache, or build → refuse what failed the accuracy gate → load → choose the batch → try one call
+    find in the cache or build → refuse what failed the accuracy gate → load → choose the batch → try one call
 
 All its memory comes from CuPy's pool: the weights through an allocator, the scratch memory as an array that is
 borrowed for the length of a call.
@@ -174,7 +174,7 @@ def check_gate(cached: CachedEngine, *, allow_failed: bool) -> None:
 
 
 def check_alignment(patch: Zyx) -> None:
-    """Refuse a patch that is not a multiple of what TensorRT reads at a time: every patch of a batch must start at one.
+    """Refuse a patch that is no multiple of TensorRT's alignment: every patch of a batch must start at one.
 
     Raises:
         CapabilityError: if it is not.
@@ -186,7 +186,7 @@ def check_alignment(patch: Zyx) -> None:
 
 
 def arithmetic(precision: str, gpu: Gpu) -> str:
-    """Name what a GPU computes in where a network says ``precision``: float32 convolutions run in TF32 from 8.0 on.
+    """Name what a GPU computes a network of ``precision`` in: float32 is TF32 from compute capability 8.0 on.
 
     >>> arithmetic("fp32+int8", Gpu(0, "A", (8, 6), 0, (13, 0)))
     'int8+tf32'

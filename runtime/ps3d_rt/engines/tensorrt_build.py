@@ -62,7 +62,7 @@ def load_tensorrt(flavour: str) -> Any:
 
 
 def is_installed(name: str) -> bool:
-    """Whether the module of a flavour is there; engines of other names are taken to be. Nothing is imported."""
+    """Whether the module of a flavour is installed; other engines count as installed. Nothing is imported."""
     return name not in MODULES or any(find_spec(module) is not None for module in MODULES[name])
 
 
@@ -70,7 +70,7 @@ def is_installed(name: str) -> bool:
 def log_of(tensorrt: Any) -> Any:
     """Make the logger that all of TensorRT shares: it passes messages on, and keeps the last error in ``error``."""
     severity = tensorrt.ILogger.Severity
-    # Its warnings are nothing to act on: every scale of an 8-bit network makes one.
+    # Nobody can act on its warnings: every scale of an 8-bit network makes one.
     levels = {severity.INTERNAL_ERROR: logging.ERROR, severity.ERROR: logging.ERROR, severity.WARNING: logging.INFO}
 
     class Log(tensorrt.ILogger):  # type: ignore[misc]

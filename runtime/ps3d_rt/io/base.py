@@ -39,7 +39,7 @@ class Volume(ABC):
         shape: voxels z, y, x; no axis is empty.
         dtype: integer, float or bool, in the machine's byte order.
         spacing_mm: millimetres a voxel, z, y, x; None if neither the caller nor the file says.
-        planes_per_read: who reads slabs that start at multiples of it, and are as deep, decodes nothing twice.
+        planes_per_read: depth of a slab. Slabs of this depth that start at multiples of it decode nothing twice.
         chunk: voxels z, y, x that are decoded together; chunks start at multiples of it.
         selection: the part that a person wants segmented, as JSON; None: all.
         warnings: what a person must know of the file before believing it, a sentence each, with the cure.
@@ -108,10 +108,10 @@ class Volume(ABC):
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
-        """Read what an array would give for whole numbers and slices, an axis each, from z on; ``...`` for the rest.
+        """Index like an array, by whole numbers and slices along z, y and x; ``...`` stands for axes left out.
 
         Raises:
-            IndexError: if an index is not in the volume, or is neither.
+            IndexError: if an index is outside the volume, or is neither a whole number nor a slice.
         """
         keys = key if isinstance(key, tuple) else (key,)
         if Ellipsis in keys:
@@ -129,10 +129,10 @@ class Volume(ABC):
         return values[tuple(slice(None, None, k.step) if isinstance(k, slice) else 0 for k in keys)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """Read all of it, as NumPy, dask and napari ask for it.
+        """Read the whole volume, for NumPy, dask and napari.
 
         Raises:
-            ValueError: if it is asked for without a copy.
+            ValueError: if ``copy`` is False: reading always makes one.
         """
         if copy is False:
             raise ValueError(f"{self.source} is read from a file: there is no array without a copy.")
@@ -149,7 +149,7 @@ class Volume(ABC):
         return self.read(box)
 
     def device_for(self, device: str) -> str:
-        """Choose where a run works: where it is told to, unless the voxels lie on a GPU.
+        """Return the device of a run: the one asked for, unless the voxels lie on a GPU.
 
         Raises:
             InputError: if they lie on another GPU.
@@ -161,11 +161,11 @@ class Volume(ABC):
         """Fill ``out`` with the voxels of ``box``, which is inside the volume but may be empty."""
 
     def inside(self, box: Box) -> np.ndarray[Any, Any] | None:
-        """Tell which voxels of ``box`` a person wants segmented, (*box.shape,) bool; None: all."""
+        """Return which voxels of ``box`` are selected for segmentation, (*box.shape,) bool; None: all."""
         return None
 
     def warn(self, *sentences: str) -> None:
-        """Add to :attr:`warnings` what is not said there yet."""
+        """Add sentences to :attr:`warnings`, each once."""
         self.warnings += tuple(sentence for sentence in dict.fromkeys(sentences) if sentence not in self.warnings)
 
     def close(self) -> None:  # noqa: B027 - volumes without open files need not override it

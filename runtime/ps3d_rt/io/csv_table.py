@@ -1,4 +1,4 @@
-"""Tables as CSV, as many digits as mean something, for programs of either decimal sign."""
+"""Tables as CSV, rounded to the digits that are significant, with a decimal point or comma."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ps3d_rt.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class CsvDialect:
-    """What parts the values, and what the decimals."""
+    """The sign between values, and the decimal sign."""
 
     delimiter: str
     decimal: str
@@ -36,8 +36,8 @@ def dialect_named(name: str) -> CsvDialect:
     """
     if name not in DIALECTS:
         raise InputError(
-            f"--csv-dialect is {name!r}; give comma (values apart by commas, decimal point) or semicolon "
-            "(values apart by semicolons, decimal comma)."
+            f"--csv-dialect is {name!r}; give comma (commas between values, decimal point) or semicolon "
+            "(semicolons between values, decimal comma)."
         )
     return DIALECTS[name]
 

@@ -35,7 +35,7 @@ def check_excel() -> None:
 
 
 def sheet_warnings(particles: int) -> list[str]:
-    """Say that a sheet ends before so many particles, if it does."""
+    """Warn if a sheet cannot hold so many particles."""
     if particles <= MOST_ROWS:
         return []
     return [

@@ -15,7 +15,7 @@ from ps3d_rt.errors import InputError
 
 
 def arrow_table(columns: Mapping[str, NDArray[Any]]) -> pa.Table:
-    """Give a data frame; NaN becomes null. ``.to_pandas()`` turns it into one of pandas."""
+    """Make an Arrow table; NaN becomes null. ``.to_pandas()`` makes a data frame of it."""
     return pa.table({name: pa.array(column, from_pandas=True) for name, column in columns.items()})
 
 

@@ -203,7 +203,7 @@ def _refuse_links(path: Path, links: list[str]) -> NoReturn:
 
 
 def _axes_of(dataset: h5py.Dataset, path: Path) -> Zyx:
-    """Where z, y and x are: as ilastik's ``axistags`` say, else the last three."""
+    """Find the axes z, y and x: as ilastik's ``axistags`` say, else the last three."""
     tags = dataset.attrs.get("axistags")
     keys = list("zyx") if tags is None else _tagged(tags, path)
     if tags is None:

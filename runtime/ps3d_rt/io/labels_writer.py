@@ -54,7 +54,7 @@ def create_labels(path: Path, name: str, shape: Zyx, spacing_mm: SpacingMm) -> N
 
 @dataclass(frozen=True)
 class LabelsZarr:
-    """Labels that :func:`create_labels` made; opened on use, shared by threads, pickled to processes.
+    """Labels that :func:`create_labels` made; opened on first use, shared by threads, pickled to processes.
 
     A coarser level keeps every second voxel. Its voxel i lies where voxel 2i of the finer one does,
     so the scale doubles and nothing shifts.

@@ -133,7 +133,7 @@ def _dtype_of(tags: Mapping[str, str], path: Path) -> np.dtype[Any]:
 
 
 def _spacing_of(tags: Mapping[str, str], axes: list[int], path: Path) -> StatedSpacing:
-    """Say how large a voxel is. MetaImage has no unit as a rule and ITK takes millimetres."""
+    """Read the voxel size. MetaImage usually names no unit; ITK takes millimetres."""
     said = tags.get("ElementSpacing", tags.get("ElementSize"))
     if said is None:
         return StatedSpacing()

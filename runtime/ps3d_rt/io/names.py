@@ -1,4 +1,4 @@
-"""What the name of a file says: its format, the dataset inside, and what outputs are called after it."""
+"""What the name of a file says: its format, the dataset inside, and the stem that outputs are named after."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _INSIDE = re.compile(r"(.+\.(?:h5|hdf5|hdf|nxs|he5|ims)):(.*)", re.IGNORECASE)
 
 
 def ending_of(path: Path) -> str | None:
-    """Give the ending of the name that tells the format; None if it tells none.
+    """Return the ending of the name that stands for a format; None if it stands for none.
 
     >>> ending_of(Path("ore.NII.GZ")), ending_of(Path("ore.ome.tif")), ending_of(Path("ore.gz"))
     ('.nii.gz', '.tif', None)

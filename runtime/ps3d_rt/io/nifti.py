@@ -68,7 +68,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
 
 @contextmanager
 def _without_repairs() -> Iterator[None]:
-    """Keep quiet what nibabel repairs in headers: what matters here is read from the file itself."""
+    """Silence what nibabel says of headers that it repairs: what matters here is read from the file itself."""
     logger = nibabel.imageglobals.logger
     was = logger.disabled
     logger.disabled = True
@@ -79,7 +79,7 @@ def _without_repairs() -> Iterator[None]:
 
 
 def _spacing_of(kind: Any, path: Path) -> StatedSpacing:
-    """Say how large a voxel is, from the header as it is stored: nibabel makes 1 of a size of 0."""
+    """Read the voxel size from the stored header: nibabel turns a size of 0 into 1."""
     opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "rb") as file:
         header = kind.from_fileobj(file, check=False)

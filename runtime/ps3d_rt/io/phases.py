@@ -13,6 +13,7 @@ from ps3d_rt.core.minerals.phases import AutoPhases, PhaseList, PhasesAsked
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.atomic_write import atomic_write
 from ps3d_rt.io.json_text import read_json
+from ps3d_rt.io.read_errors import parse_errors, words_of
 
 NAME = "phases.json"
 _AUTO = re.compile(r"auto:(\d{1,9})", re.IGNORECASE)
@@ -34,11 +35,12 @@ def read_phases(path: Path) -> PhaseList:
         InputError: if the file is missing, is not JSON, or its phases make no sense.
     """
     try:
-        content = read_json(path)
+        with parse_errors(path, "JSON", "correct it, or propose phases again"):
+            content = read_json(path)
     except FileNotFoundError as error:
         raise InputError(f"{path} is not there; `ps3d-rt minerals OUT --phases auto:N` proposes phases.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON; correct it, or propose phases again – {error}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read; check the file{words_of(error)}.") from error
     return PhaseList.from_json(content, str(path))
 
 

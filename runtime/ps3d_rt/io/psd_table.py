@@ -13,7 +13,7 @@ PSD_NAME = "psd.csv"
 
 
 def write_psd(psd: Psd, folder: Path, dialect: CsvDialect = COMMA) -> Path:
-    """Write the classes; a file that is there is replaced."""
+    """Write the size classes; an existing file is replaced."""
     target = folder / PSD_NAME
     with atomic_write(target, overwrite=True) as partial, CsvTable(partial, PSD_COLUMNS, dialect) as file:
         file.write(psd.columns())

@@ -79,7 +79,7 @@ def is_described(data: Path) -> bool:
 def bare_layout(path: Path, shape: Sequence[int], dtype: str) -> dict[str, Any]:
     """Say how to open a raw file again that was opened with ``shape`` and ``dtype``; {} for files that know it.
 
-    Its header needs no second mention: the voxels are the end of the file.
+    The size of a header is not needed: the voxels are the end of the file.
     """
     if not path.is_file() or ending_of(path) not in (None, ".raw", ".vol") or is_described(path):
         return {}
@@ -88,7 +88,7 @@ def bare_layout(path: Path, shape: Sequence[int], dtype: str) -> dict[str, Any]:
 
 
 def _layout_beside(data: Path, warnings: list[str]) -> RawLayout | None:
-    """Read the first description beside ``data``; what others say otherwise is added to ``warnings``."""
+    """Read the first description beside ``data``; where others contradict it, a sentence goes to ``warnings``."""
     beside = descriptions_beside(data)
     if not beside:
         return None
@@ -138,7 +138,7 @@ def _mapped(layout: RawLayout, path: Path, spacing_mm: SpacingMm | None) -> Arra
     check_dtype(voxel, str(layout.said_by or "--dtype"))
     if offset_bytes < 0:
         said_by = "--offset is" if layout.said_by is None else f"{layout.said_by}: the header takes"
-        raise InputError(f"{said_by} {offset_bytes}; it is a number of bytes, 0 or more.")
+        raise InputError(f"{said_by} {offset_bytes}; it must be a number of bytes, 0 or more.")
     size_bytes, voxel_bytes = data.stat().st_size, prod(shape) * voxel.itemsize
     if size_bytes != offset_bytes + voxel_bytes:
         by = "" if layout.said_by is None else f"{layout.said_by.name} says "

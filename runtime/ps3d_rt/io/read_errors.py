@@ -61,6 +61,15 @@ def read_errors(
         raise InputError(_damaged(source, what, cure, error)) from error
 
 
+@contextmanager
+def parse_errors(source: object, form: str, cure: str) -> Iterator[None]:
+    """Turn what a parser raises into an InputError: ``source: is not FORM; cure — its words``."""
+    try:
+        yield
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source}: is not {form}; {cure}{words_of(error)}.") from error
+
+
 def _damaged(source: str, what: str, cure: str, error: Exception) -> str:
     return f"{source}: {what} cannot be read: damaged, or not as the format has it; {cure}{words_of(error)}."
 

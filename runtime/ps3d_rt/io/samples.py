@@ -20,6 +20,7 @@ from ps3d_rt.io.base import SpacingMm, check_spacing
 from ps3d_rt.io.json_text import read_json
 from ps3d_rt.io.names import stem_of
 from ps3d_rt.io.open import open_volume
+from ps3d_rt.io.read_errors import parse_errors
 from ps3d_rt.io.spacing import contradicted
 
 _LAYOUT = (
@@ -38,20 +39,20 @@ class LabelledScan:
     particle_size_mm: float
     """Mean diameter of the particles."""
     annotated: Path | None = None
-    """Tells the voxels whose labels hold; None: all of them."""
+    """Volume that is not 0 where the labels are valid; None: everywhere."""
 
     def read(self, on_warning: Callable[[str], object] = lambda text: None) -> tuple[NDArray[Any], NDArray[Any]]:
         """Read gray values and particle ids.
 
         Args:
-            on_warning: told what a person must know of the files, and which has another spacing than ``metadata.json``.
+            on_warning: gets the warnings of the files, and those about a spacing that contradicts ``metadata.json``.
 
         Returns:
             (z, y, x) gray values and (z, y, x) integers, 0 is no particle. Labels saved as whole floats, as the
             published tools do, come as int64.
 
         Raises:
-            InputError: if their shapes differ, the labels are no whole numbers, or they hold in a part only.
+            InputError: if their shapes differ, the labels are no whole numbers, or only a part is labelled.
         """
         image, instances, known = self.read_partly(on_warning)
         if known is not None and not known.all():
@@ -107,13 +108,12 @@ def find_samples(folder: Path) -> Iterator[LabelledScan]:
     """
     listing = folder / "metadata.json"
     try:
-        metadata = read_json(listing)
+        with parse_errors(listing, "JSON", _LAYOUT):
+            metadata = read_json(listing)
     except FileNotFoundError as error:
         raise InputError(f"{listing} is not there; {_LAYOUT}.") from error
     except OSError as error:
         raise InputError(f"{listing} cannot be read; check the file – {error.strerror or error}") from error
-    except ValueError as error:  # no text, or no JSON
-        raise InputError(f"{listing} is not JSON; {_LAYOUT} – {error}") from error
     if not isinstance(metadata, dict) or not metadata:
         raise InputError(f"{listing} names no sample; {_LAYOUT}.")
     for name, entry in metadata.items():
@@ -148,7 +148,7 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def simulated_note(scan: Path) -> tuple[str, ...]:
-    """Say that a scan is simulated, if it lies in a folder that ``ps3d-rt synth`` made; () if not, or nobody knows."""
+    """Say that a scan is simulated if it lies in a folder that ``ps3d-rt synth`` made; () if that is not known."""
     listing = scan.parent.parent / "metadata.json"
     try:
         entry = read_json(listing)[scan.stem]

@@ -98,7 +98,7 @@ def contradicted(used: SpacingMm | None, by: str, other: SpacingMm | None, by_ot
 def spacing_that_counts(given: SpacingMm | None, read: Callable[[], StatedSpacing], by: str) -> StatedSpacing:
     """Choose between what the caller says, which counts, and what a file states, which is compared with it.
 
-    A caller who says it can open a file whose own statement is broken.
+    If the caller gives it, a broken statement in the file does no harm.
 
     Args:
         given: by the caller; None: the file counts.

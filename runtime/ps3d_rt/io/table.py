@@ -1,9 +1,9 @@
 """The particle table on disk: ``particles.parquet`` to compute with, ``particles.csv`` to look at.
 
-Both have the same rows and columns, the CSV with as many digits as mean something; ``particles_short.csv`` has the
-columns that are looked at most. Parquet alone has, besides, what is more than one number a particle: the lists
-``contact_label`` and ``contact_label_faces``, and ``gray_histogram``, whose bins are in the file's metadata. NaN is
-null in parquet and an empty field in CSV: programs leave it out of means and sums.
+Both have the same rows and columns; the CSV is rounded to significant digits. ``particles_short.csv`` has the columns
+that are looked at most. Only parquet holds more than one number a particle: the lists ``contact_label`` and
+``contact_label_faces``, and ``gray_histogram``, whose bins are in the file's metadata. NaN is null in parquet and an
+empty field in CSV, so that programs leave it out of means and sums.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def free_targets(folder: str | Path, *, overwrite: bool = False) -> list[Path]:
 
 
 def to_arrow(table: ParticleTable) -> pa.Table:
-    """Give a table as it is in the parquet file."""
+    """Make the Arrow table that the parquet file holds."""
     rows = pa.table({name: pa.array(column, from_pandas=True) for name, column in table.columns().items()})
     return _with_lists(rows, table)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def read_text(path: Path) -> str:
-    """Read a description: Latin-1, or what the mark says that Windows' editors put in front of UTF-8 and UTF-16."""
+    """Read a text file: UTF-8 or UTF-16 if it begins with a byte order mark, as Windows writes it; else Latin-1."""
     content = path.read_bytes()
     if content.startswith(codecs.BOM_UTF8):
         return content.decode("utf-8-sig", "replace")

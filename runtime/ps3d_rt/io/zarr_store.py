@@ -31,7 +31,7 @@ class ZarrStore:
     shape: Zyx
     """Of every array, voxels."""
     shard: Zyx
-    """What is written whole, voxels."""
+    """Unit of writing, voxels."""
     _arrays: dict[str, zarr.Array[Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:

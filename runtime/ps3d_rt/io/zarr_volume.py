@@ -110,7 +110,7 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
 
 
 def _check_kind(path: Path) -> None:
-    """Say what a folder is that has no zarr metadata, and so cannot be read."""
+    """Refuse a folder without zarr metadata, and say what it is."""
     if any((path / mark).is_file() for mark in ZARR_MARKS):
         return
     inside = sorted(child.name for child in path.iterdir() if any((child / mark).exists() for mark in ZARR_MARKS))

@@ -40,7 +40,7 @@ def create_array(
         name: path inside, such as ``labels/0``.
         shape: voxels, z, y, x.
         dtype: of the voxels.
-        shard: voxels that are written whole; what reaches far beyond ``shape`` is cut off.
+        shard: voxels that are written whole; a shard that is larger than ``shape`` is cut to it.
     """
     z, y, x = (min(side, -(-n // CHUNK) * CHUNK) for side, n in zip(shard, shape, strict=True))
     return zarr.create_array(

@@ -69,9 +69,8 @@ def render_comparison(page: ComparisonPage) -> str:
 
 def _verdict(pair: Pair, first: str) -> str:
     chance = "less than 0.3 %" if pair.test.chance < 1 / 400 else percent(pair.test.chance)
-    if pair.test.different:
-        return f"{pair.name} differs from {first}: of one material, such a difference has a chance of {chance}."
-    return f"{pair.name} and {first} are not told apart: of one material, such a difference has a chance of {chance}."
+    verdict = "differs from" if pair.test.different else "may be of the same material as"
+    return f"{pair.name} {verdict} {first}: two samples of one material would differ as much in {chance} of cases."
 
 
 def _plots(samples: Sequence[ComparedSample]) -> list[tuple[str, Markup]]:

@@ -23,7 +23,7 @@ NUMBER_COLOUR, VOLUME_COLOUR = "#0072b2", "#d55e00"
 
 TICKS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
 NUMBERED_TICKS = ((0.6, set(TICKS)), (1, {1, 1.5, 2, 3, 4, 5, 6, 8}), (1.6, {1, 2, 3, 5}), (3, {1, 2, 5}))
-"""Up to how many decades there is room for which numbers; beyond, only powers of ten."""
+"""Decades → the numbers that there is room for; on a longer axis, only powers of ten."""
 
 WIDTH, HEIGHT = 760, 470
 LEFT, RIGHT = 58, 744
@@ -66,7 +66,7 @@ def curves(table: SampleTable, sizes: Mapping[str, Any], shape: Zyx | None = Non
 
 
 def _interval(sizes: Mapping[str, Any], share: float, name: str) -> tuple[float, float]:
-    """Read the interval of a percentile, mm; NaN from a run of a version that had not this percentile."""
+    """Read the interval of a percentile, mm; NaN if the run is of a version without this percentile."""
     low, high = sizes.get(f"d{100 * share:.0f}_by_{name}_interval_mm") or (nan, nan)
     return float(low), float(high)
 
@@ -210,6 +210,6 @@ def _bars(axis: LogAxis, both: tuple[Curve, Curve], unit: LengthUnit, options: S
 
 
 def _round_up(share: float) -> float:
-    """Find the next top whose half reads well too; at most 1."""
+    """Round a top of the axis up to a value whose half is round too; at most 1."""
     power = 10.0 ** floor(log10(share))
     return min(1.0, next(digit * power for digit in (1, 2, 4, 6, 8, 10) if digit * power >= share * (1 - 1e-9)))

@@ -1,4 +1,4 @@
-"""The particles worth a look: possibly merged or split, the largest, the least sure; a table and a picture each."""
+"""The particles worth a look: possibly merged or split, the largest, the least confident; as tables with pictures."""
 
 from __future__ import annotations
 

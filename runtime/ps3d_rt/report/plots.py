@@ -1,4 +1,4 @@
-"""Lines with bands, and stacked bars, as SVG; one colour a thing, the same in every plot of a page."""
+"""Lines with bands, and stacked bars, as SVG. A sample or mineral has one colour in all plots of a page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 def colour(number: int) -> str:
-    """Colour of a thing by its number."""
+    """Return the colour of a series by its number."""
     return COLOURS[number % len(COLOURS)]
 
 

@@ -46,7 +46,7 @@ def _rows(values: Mapping[str, Any], *, as_written: bool) -> list[tuple[str, Mar
 
 
 def _times(seconds: Mapping[str, Any], voxels: int | None) -> dict[str, Any]:
-    """Seconds of each stage with its share in percent; what is left of the whole time is the rest."""
+    """Write the seconds of each stage and its share in percent; the rest is what no stage took."""
     stages = {str(k): float(v) for k, v in seconds.items() if k != ALL and isinstance(v, int | float)}
     spent = sum(stages.values())
     total = max(float(seconds.get(ALL, spent)), spent)

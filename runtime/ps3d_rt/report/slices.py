@@ -33,7 +33,7 @@ QUALITIES = (85, 70, 55, 40, 25)
 """Of JPEG: the first that keeps the pictures small enough."""
 
 READ: Zyx = (64, 512, 512)
-"""Voxels read at a time: those of a shard of the labels, and even multiples of every step of shrinking."""
+"""Side of what is read at a time, voxels: a shard of the labels, and a multiple of every step of shrinking."""
 
 
 def take_slices(

@@ -23,7 +23,7 @@ def line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = ""
 def label(
     at: tuple[float, float], words: str, colour: str, anchor: str, *, halo: bool = False, weight: int = 400
 ) -> str:
-    """Write words that start, end or have their middle at a point; a halo parts them from what lies below."""
+    """Write words that start, end or are centred at a point; a halo separates them from what lies below."""
     more = ' stroke="#fff" stroke-width="3" paint-order="stroke"' if halo else ""
     x, y = at
     place = f'x="{x:.1f}" y="{y:.1f}"'
@@ -31,6 +31,6 @@ def label(
 
 
 def upright(x: float, y: float, words: str) -> str:
-    """Write words from below to above, their middle at a point."""
+    """Write words upright, centred at a point."""
     turn = f'transform="rotate(-90 {x:.1f} {y:.1f})"'
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="{INK}" text-anchor="middle" {turn}>{escape(words)}</text>'

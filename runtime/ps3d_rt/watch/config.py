@@ -10,7 +10,7 @@ import msgspec
 
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.phases import phases_asked
-from ps3d_rt.io.read_errors import words_of
+from ps3d_rt.io.read_errors import parse_errors
 from ps3d_rt.predict_options import PredictOptions
 from ps3d_rt.watch.states import Retries
 
@@ -104,13 +104,12 @@ def read_config(path: Path | None) -> WatchConfig:
     if path is None:
         return WatchConfig()
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        with parse_errors(path, "TOML in UTF-8", "correct it; docs/production.md says what it holds"):
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file; see docs/production.md for what it holds.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read; look after it – {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # no text, or no TOML
-        raise InputError(f"{path} is no TOML in UTF-8; mend it{words_of(error)}.") from error
     return parse_config(content, str(path))
 
 

@@ -47,7 +47,7 @@ Place = tuple[Path, int, ImageHeader]
 
 
 def dicom_files(folder: Path, names: Iterable[str]) -> list[str]:
-    """List the files of ``folder`` among ``names`` that are DICOM: by their ending, or if that says nothing, inside."""
+    """List the DICOM files of ``folder`` among ``names``, by their ending, or without a known one by their content."""
     found = []
     for name in names:
         suffix = Path(name).suffix.lower()
@@ -101,7 +101,7 @@ def _pydicom() -> ModuleType:
         import pydicom.pixels  # noqa: PLC0415
     except ImportError as error:
         raise not_installed(f"pydicom does not load ({error})", "ps3d-rt[dicom]") from error
-    # It tells of every value that the standard would write differently; what matters here is checked here.
+    # pydicom warns of every value that the standard would write differently; what matters is checked here.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom(\.|$)")
     return pydicom
 

@@ -29,7 +29,7 @@ class RawLayout:
 
 
 def dtype_by_size(data: Path, shape: Zyx, types: dict[int, str], said_by: Path) -> tuple[str, str]:
-    """Tell the type of voxels from how many bytes ``data`` has for each, where the description does not say it.
+    """Infer the type of voxels from the bytes that ``data`` has for each, where the description does not give it.
 
     Args:
         data: the raw file.

@@ -10,7 +10,7 @@ from ps3d_rt.core.grid import Zyx
 from ps3d_rt.errors import InputError
 from ps3d_rt.io import json_text
 from ps3d_rt.io.base import SpacingMm, check_shape
-from ps3d_rt.io.read_errors import words_of
+from ps3d_rt.io.read_errors import parse_errors
 from ps3d_rt.io.sidecars.layout import RawLayout
 from ps3d_rt.io.spacing import stated_spacing
 
@@ -19,10 +19,8 @@ _EXAMPLE = '{"shape": [100, 200, 200], "dtype": "uint16", "spacing_mm": 0.01}'
 
 def read_json(path: Path, data: Path | None) -> RawLayout:
     """Read the layout; InputError if it is not of this form."""
-    try:
+    with parse_errors(path, "JSON", f"write it again, such as {_EXAMPLE}"):
         said = json_text.read_json(path)
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON; write it again, such as {_EXAMPLE}{words_of(error)}.") from error
     known = {"shape", "dtype", "spacing_mm", "offset_bytes"}
     if not isinstance(said, dict) or not {"shape", "dtype"} <= said.keys() <= known:
         raise InputError(

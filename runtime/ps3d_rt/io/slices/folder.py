@@ -68,7 +68,7 @@ def _check_no_images(names: list[str], dicom: list[str], path: Path) -> None:
 
 
 def _kind_of(names: list[str], path: Path) -> tuple[SliceFormat, list[str], list[str]]:
-    """Tell the format of the slices, their names, and what is left aside.
+    """Find the format of the slices, their names, and what is ignored.
 
     A single image beside many of another format is a preview; two formats with several files each are two scans.
     """

@@ -106,7 +106,7 @@ def order_slices(names: Sequence[str], source: str) -> SliceOrder:
 
 
 def written_apart(names: Sequence[str], seconds: Sequence[float], *, longest_pause: float = 3600) -> str | None:
-    """Say so if the files were not written in one go: a later, shorter reconstruction leaves slices of the earlier one.
+    """Warn if the files were not written in one go: a later, shorter reconstruction leaves slices of an earlier one.
 
     Args:
         names: of the files.
