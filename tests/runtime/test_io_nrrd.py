@@ -13,6 +13,7 @@ IMAGE = np.random.default_rng(0).integers(0, 60000, (20, 33, 50), dtype=np.uint1
 WHOLE = Box.of_shape(IMAGE.shape)
 BOX = Box((1, 3, 4), (19, 11, 6))
 DIRECTIONS = np.diag([0.01, 0.02, 0.03])
+TURNED = np.array([[0.6, 0.8, 0], [-0.8, 0.6, 0], [0, 0, 1]])
 
 
 def write(path, image=IMAGE, **header):
@@ -45,6 +46,7 @@ def test_dtypes_and_byte_orders_are_kept(tmp_path, dtype):
         ({"space directions": DIRECTIONS, "space dimension": 3, "space units": ["mm", "mm", "mm"]}, (0.03, 0.02, 0.01)),
         ({"space directions": DIRECTIONS * 1000, "space dimension": 3, "space units": ["um"] * 3}, (0.03, 0.02, 0.01)),
         ({"space directions": np.roll(DIRECTIONS, 1, 1), "space": "RAS"}, (0.03, 0.02, 0.01)),
+        ({"space directions": DIRECTIONS @ TURNED, "space": "RAS"}, (0.03, 0.02, 0.01)),
         ({"spacings": [10, 20, 30], "units": ["um"] * 3}, (0.03, 0.02, 0.01)),
         ({"spacings": [10, 20, 30]}, None),
         ({"spacings": [10, 20, 30], "units": ["pixel"] * 3}, None),
@@ -91,7 +93,7 @@ def test_data_files_elsewhere_are_refused(tmp_path, data, message):
 HEADER = "NRRD0004\ntype: ushort\nendian: little\nencoding: raw\n"
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "latin-1"])
 @pytest.mark.parametrize("unit", ["µm", "Å"])
 def test_units_beyond_ascii_are_not_cut(tmp_path, charset, unit):
     fields = f'dimension: 3\nsizes: 50 33 20\nspacings: 10 20 30\nunits: "{unit}" "{unit}" "{unit}"\n\n'
@@ -129,6 +131,7 @@ def test_what_programs_fill_in_is_no_spacing(tmp_path, fields, spacing_mm, remar
         ("1 50 33 20", "kinds: list domain domain domain\nspace directions: none (.01,0,0) (0,.02,0) (0,0,.03)"),
         ("50 1 33 20", "kinds: space none space space\nspace directions: (.01,0,0) none (0,.02,0) (0,0,.03)"),
         ("1 50 33 20 1", "space directions: none (.01,0,0) (0,.02,0) (0,0,.03) none"),
+        ("1 50 33 20", 'space directions: none (10,0,0) (0,20,0) (0,0,30)\nspace units: "um" "um" "um"'),
         ("50 33 20 1", "spacings: .01 .02 .03 1\nunits: mm mm mm s\nkinds: domain domain domain time"),
     ],
 )
@@ -141,9 +144,25 @@ def test_axes_of_one_entry_are_dropped_wherever_they_are(tmp_path, sizes, fields
 
 
 def test_a_volume_of_one_slice_keeps_it_beside_a_list_of_one(tmp_path):
-    header = f"{HEADER}dimension: 4\nsizes: 50 660 1 1\nkinds: domain domain list domain\n\n"
+    fields = 'kinds: domain domain list domain\nspacings: .01 .02 7 .03\nunits: "mm" "mm" "" "mm"'
+    header = f"{HEADER}dimension: 4\nsizes: 50 660 1 1\n{fields}\n\n"
     (tmp_path / "scan.nrrd").write_bytes(header.encode() + IMAGE.tobytes())
-    assert open_volume(tmp_path / "scan.nrrd").shape == (1, 660, 50)
+    volume = open_volume(tmp_path / "scan.nrrd")
+    assert (volume.shape, volume.spacing_mm) == ((1, 660, 50), (0.03, 0.02, 0.01))
+
+
+def test_comments_and_keys_of_the_users_own_are_no_fields(tmp_path):
+    fields = "# dimension: 7\ndimension: 3\nsizes: 50 33 20\nsizes:=1 1 1\ntype:=double\n#\n\n"
+    (tmp_path / "scan.nrrd").write_bytes((HEADER + fields).encode() + IMAGE.tobytes())
+    np.testing.assert_array_equal(open_volume(tmp_path / "scan.nrrd").read(WHOLE), IMAGE)
+
+
+@pytest.mark.parametrize("changes", [("encoding: raw", "encoding: gzip"), ("endian", "line skip: 1\nendian")])
+def test_several_files_are_raw_and_have_no_lines_to_skip(tmp_path, changes):
+    header = f"{HEADER.replace(*changes)}dimension: 3\nsizes: 50 33 20\ndata file: LIST\na.raw\nb.raw\n"
+    (tmp_path / "scan.nhdr").write_text(header)
+    with pytest.raises(InputError, match=r"in 2 files of encoding .* save them as one"):
+        open_volume(tmp_path / "scan.nhdr")
 
 
 @pytest.mark.parametrize("kind", ["list", "vector", "3-color", "time"])

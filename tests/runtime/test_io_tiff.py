@@ -1,12 +1,17 @@
 """TIFF files: what they may look like, and every way in which one can be broken."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tifffile
 
 from ps3d_rt.core.grid import Box
 from ps3d_rt.errors import InputError
+from ps3d_rt.io import tiff
 from ps3d_rt.io.open import open_volume
+from ps3d_rt.io.tiff_values import Inversion, inversion_of
+from ps3d_rt.io.volume_writer import write_volume
 
 IMAGE = np.random.default_rng(0).integers(0, 60000, (20, 33, 50), dtype=np.uint16)
 WHOLE = Box.of_shape(IMAGE.shape)
@@ -160,6 +165,12 @@ def test_a_mask_that_tifffile_writes_is_read_as_tifffile_reads_it(tmp_path, opti
             assert volume.warnings == ()
 
 
+def test_white_of_12_bits_is_counted_from_the_largest_number_of_12_bits():
+    page = SimpleNamespace(photometric=0, dtype="uint16", bitspersample=12, software="")
+    assert inversion_of(page, "scan.tif") == Inversion(4095)
+    np.testing.assert_array_equal(Inversion(4095)(np.array([0, 95, 4095], np.uint16)), [4095, 4000, 0])
+
+
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
 def test_white_is_zero_without_a_blackest_black_is_refused(tmp_path, dtype):
     tifffile.imwrite(tmp_path / "scan.tif", IMAGE.astype(dtype), photometric="miniswhite")
@@ -183,6 +194,12 @@ def test_signed_16_bit_of_imagej_is_signed(tmp_path):
     assert volume.dtype == np.int16
     np.testing.assert_array_equal(volume.read(WHOLE), signed)
     np.testing.assert_array_equal(volume.read(BOX), signed[BOX.slices])
+
+
+def test_the_line_of_signed_16_bit_over_8_bit_is_a_line_like_any_other(tmp_path):
+    image, calibration = (IMAGE % 256).astype(np.uint8), {"cf": 0, "c0": -32768.0, "c1": 1.0}
+    volume = open_volume(write(tmp_path / "scan.tif", image, imagej=True, metadata={"axes": "ZYX", **calibration}))
+    np.testing.assert_array_equal(volume.read(BOX), image[BOX.slices].astype(np.float32) - 32768)
 
 
 def test_a_straight_line_of_imagej_is_computed(tmp_path):
@@ -358,3 +375,12 @@ def test_an_ome_tiff_with_fewer_pages_than_it_says_is_refused(tmp_path):
     write(tmp_path / "scan.ome.tif", metadata=None, description=description)
     with pytest.raises(InputError, match="slice 20 is missing"):
         open_volume(tmp_path / "scan.ome.tif")
+
+
+@pytest.mark.parametrize(("most", "is_big"), [(IMAGE.nbytes, False), (IMAGE.nbytes - 1, True)])
+def test_what_does_not_fit_into_4_gb_is_written_with_64_bit_offsets(tmp_path, monkeypatch, most, is_big):
+    monkeypatch.setattr(tiff, "_CLASSIC_BYTES", most)
+    write_volume(tmp_path / "scan.tif", IMAGE, 0.01)
+    with tifffile.TiffFile(tmp_path / "scan.tif") as tif:
+        assert tif.is_bigtiff == is_big
+    np.testing.assert_array_equal(open_volume(tmp_path / "scan.tif").read(BOX), IMAGE[BOX.slices])

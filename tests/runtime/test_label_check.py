@@ -84,6 +84,35 @@ def test_ids_in_several_pieces_are_counted(planes: int) -> None:
     assert "cc3d" in said
 
 
+@pytest.mark.parametrize(("piece", "voxels"), [((2, 2, 3), 729), ((1, 1, 4), 6)])
+def test_crumbs_and_what_is_small_beside_its_particle_are_no_pieces(piece: tuple[int, int, int], voxels: int) -> None:
+    labels = np.zeros((12, 12, 40), np.uint16)
+    labels[:9, :9, :9] = 1 if voxels == 729 else 2
+    if voxels == 6:
+        labels[0, 0, 20:26] = 1
+    labels[: piece[0], : piece[1], 30 : 30 + piece[2]] = 1
+    assert warnings_of(labels) == []
+
+
+def test_the_id_in_most_pieces_is_named() -> None:
+    labels = boxes(5, 5, 5, 5, 5, 6)
+    for label, other in ((2, 1), (4, 3), (5, 3)):
+        labels[labels == label] = other
+    assert "2 of 3 ids lie in several pieces that do not touch, id 3 in 3" in warnings_of(labels)[0]
+
+
+def test_many_pieces_that_are_no_specks_are_a_mask_and_no_gray_values() -> None:
+    assert "in 12 pieces that do not touch: a mask" in warnings_of((boxes(*[4] * 12) > 0).astype(np.uint8))[0]
+
+
+def test_one_of_two_particles_may_fill_most_of_the_volume() -> None:
+    labels = np.ones((10, 10, 10), np.uint16)
+    labels[:3] = 2
+    assert warnings_of(labels) == []
+    labels[0] = 3
+    assert "id 1 holds 70% of the volume" in warnings_of(labels)[0]
+
+
 @pytest.mark.parametrize("planes", [1, 5, 100])
 def test_gray_values_are_no_labels(planes: int) -> None:
     noise = np.random.default_rng(0).integers(0, 200, (20, 20, 20)).astype(np.uint8)
