@@ -57,7 +57,7 @@ def ceilings(device: str, *, quick: bool = False) -> dict[str, float]:
     found |= {f"{name}_tflop_per_s": _product(torch, device, kind, side, wait) for name, kind in _kinds(torch, device)}
     if device != "cpu":
         torch.cuda.empty_cache()  # what follows looks at the GPU's memory
-    return {name: round(value, 3) for name, value in found.items()}
+    return {name: float(f"{value:.4g}") for name, value in found.items()}
 
 
 def _copies(torch: Any, device: str, count: int, wait: Callable[[], object]) -> dict[str, float]:

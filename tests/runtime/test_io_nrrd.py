@@ -67,6 +67,12 @@ def test_a_detached_header_may_skip_the_front_of_its_data(tmp_path, skip):
     np.testing.assert_array_equal(open_volume(tmp_path / "scan.nhdr").read(WHOLE), IMAGE)
 
 
+def test_the_voxels_are_the_end_of_the_file_where_its_header_says_so(tmp_path):
+    header = f"{HEADER}dimension: 3\nsizes: 50 33 20\nbyte skip: -1\n\n"
+    (tmp_path / "scan.nrrd").write_bytes(header.encode() + b"of another program" + IMAGE.tobytes())
+    np.testing.assert_array_equal(open_volume(tmp_path / "scan.nrrd").read(WHOLE), IMAGE)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

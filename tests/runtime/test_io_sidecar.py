@@ -126,7 +126,7 @@ def test_the_header_of_the_data_is_skipped(tmp_path):
         (
             "scan.vgi",
             VGI.replace("SkipHeader = 0", "SkipHeader = -1"),
-            r"scan\.vgi: the header takes -1; it is a number",
+            r"scan\.vgi: the header takes -1; it must be a number",
         ),
         ("scan.vgi", "\n", "describes 0 volumes"),
         ("scan.vgi", VGI + VGI.replace("{volume1}", "{volume2}"), "describes 2 volumes"),
