@@ -9,8 +9,7 @@ INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
 demo: .venv/.base
 	$(BIN)/ps3d-rt demo --overwrite
 
-# Apart: a training crashed (SIGSEGV) in runs where the tests of the export had come before it. The cause is not known: files
-# may have changed under those runs. The tests of the export and that training alone do not crash.
+# Apart: a training crashed (SIGSEGV) in processes that had run the tests of the export. CONTRIBUTING.md says what is known.
 test: lint
 	$(PYTEST) --ignore=tests/export
 	$(PYTEST) tests/export
