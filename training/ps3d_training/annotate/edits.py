@@ -50,6 +50,13 @@ class Edit:
         both = np.frombuffer(zlib.decompress(self.packed), "<u4").reshape(2, *self.box.shape)
         return both[0], both[1]
 
+    @property
+    def touched(self) -> set[int]:
+        """Labels that gained or lost voxels, background left out."""
+        before, after = self.states
+        moved = before != after
+        return {number for state in (before[moved], after[moved]) for number in _in_runs(state)} - {0}
+
 
 class EditLog:
     """The edits of one label volume, in their order; those behind :attr:`position` are undone.
@@ -109,6 +116,12 @@ def bounding_box(mask: NDArray[Any]) -> Box | None:
             return None
         sides.append((int(found[0]), int(found[-1]) + 1))
     return Box(_zyx([a for a, _ in sides]), _zyx([b for _, b in sides]))
+
+
+def _in_runs(ids: Labels) -> list[int]:
+    """List the values of (n,) ids; they come in long runs, so sorting all of them would be waste."""
+    starts = np.flatnonzero(np.diff(ids, prepend=ids[:1] + 1))
+    return [int(number) for number in np.unique(ids[starts])]
 
 
 def _zyx(values: Sequence[int]) -> Zyx:

@@ -189,10 +189,9 @@ class LabelEditor:
 
     def _note(self, edit: Edit) -> None:
         """Widen the boxes of what is in an edit, then tell the listeners."""
-        for number in np.unique(np.stack(edit.states)).tolist():
-            if number:
-                known = self._boxes.get(number)
-                self._boxes[number] = edit.box if known is None else _union([known, edit.box])
+        for number in edit.touched:
+            known = self._boxes.get(number)
+            self._boxes[number] = edit.box if known is None else _union([known, edit.box])
         for listener in self.listeners:
             listener(edit)
 

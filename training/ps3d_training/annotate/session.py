@@ -119,9 +119,7 @@ class Session:
     def _keep(self, edit: Edit) -> None:
         """Save an edit that was done; what a person made is accepted, what was taken back is not."""
         before, self.state.position = self.state.position, self.editor.log.position
-        first, second = edit.states
-        moved = first != second
-        touched = {*np.unique(first[moved]).tolist(), *np.unique(second[moved]).tolist()} - {0}
+        touched = edit.touched
         accepted = set(self.state.accepted)
         if self.state.position > before:
             if self.state.position == len(self.editor.log.edits):  # else it is there since before the undo
