@@ -70,10 +70,10 @@ def predict(volume: Any, *, labels_device: str = "cpu", progress: Listener | Non
     labels_on = device_named(labels_device)
     labels_on.check()
     asked = PredictOptions(**options)
-    if asked.workers != 1 or asked.cluster is not None:
+    if asked.workers != 1 or asked.cluster is not None or asked.store is not None:
         raise InputError(
-            f"workers is {asked.workers}, cluster is {asked.cluster}; processes share a run in a folder only: call "
-            "predict_to_folder."
+            f"workers is {asked.workers}, cluster is {asked.cluster}, store is {asked.store}; they are for runs into a "
+            "folder: call predict_to_folder."
         )
     if asked.phases is not None:
         raise InputError("minerals are found in the folder of a run only: call predict_to_folder, or leave phases out.")

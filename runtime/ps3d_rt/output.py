@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,12 @@ from ps3d_rt.io.labels_writer import LabelsZarr, create_labels
 from ps3d_rt.io.names import file_and_inside
 from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.raw import bare_layout
+from ps3d_rt.io.remote import address_of, remove_remote
 from ps3d_rt.io.spilled_rows import SpilledRows
 from ps3d_rt.io.table import read_table, write_csv, write_dropped, write_table
 from ps3d_rt.io.table_files import CSV_ONLY, TableFiles
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
-from ps3d_rt.journal import Journal
+from ps3d_rt.journal import IDENTITY, Journal
 from ps3d_rt.mineralogy.folder import read_minerals
 from ps3d_rt.mineralogy.measured import LabelledScan
 from ps3d_rt.mineralogy.pictures import draw_minerals
@@ -130,7 +132,7 @@ def predict_to_folder(
         _write(journal.folder / _BUDGET, str(config.memory_bytes))
         if config.cluster is not None:
             _write(journal.folder / _WORKERS, str(config.cluster.workers))
-        output, arrays = journal.folder / OUTPUT, journal.folder / "arrays"
+        output, arrays = journal.folder / OUTPUT, _arrays_of(journal, config)
         if not output.exists():
             _begin(journal, output, prediction)
         if prediction.estimate is not None:
@@ -165,6 +167,8 @@ def predict_to_folder(
         record.write(output / MARK)
         with replace(clock, seconds={}).stage("publish", prod(volume.shape)):
             publish(journal, folder)
+            if isinstance(arrays, str):
+                remove_remote(arrays)
     on_event(RunDone(len(table), seconds, len(found.dropped), found.dropped.volume_share))
     return record.to_json()
 
@@ -224,6 +228,14 @@ def _cut_as_before(config: PredictConfig, work: Path) -> PredictConfig:
         workers = int((work / _WORKERS).read_text(encoding="utf-8"))
         config = replace(config, cluster=replace(config.cluster, workers=workers))
     return config
+
+
+def _arrays_of(journal: Journal, config: PredictConfig) -> Path | str:
+    """Place the working arrays: at an address, each run of each output has a folder of its own."""
+    if config.store is None:
+        return journal.folder / "arrays"
+    run = sha256(f"{journal.folder.absolute()}\n{(journal.folder / IDENTITY).read_text(encoding='utf-8')}".encode())
+    return f"{config.store}/ps3d-rt-{run.hexdigest()[:16]}"
 
 
 def _warned(sentences: list[str], on_event: Listener) -> list[str]:
@@ -321,7 +333,7 @@ def open_output(folder: Path, image: Path | None = None, *, dtype: str | None = 
     with ExitStack() as files:
         labels = files.enter_context(open_volume(path))
         volume = None
-        if image is not None or file_and_inside(found)[0].exists():
+        if image is not None or address_of(found) or file_and_inside(found)[0].exists():
             layout = bare_layout(found, scan.shape, dtype or scan.dtype)
             volume = files.enter_context(open_volume(found, **layout))
             if volume.shape != labels.shape:

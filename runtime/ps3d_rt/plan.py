@@ -52,6 +52,8 @@ class PredictConfig:
     """Of the minerals, if the run goes into a folder and they are wanted. Never changes a label."""
     skip_empty: bool = True
     """Leave out patches without contrast; the labels are the same, the run is shorter."""
+    store: str | None = None
+    """Address of the object store for the working arrays; None: beside the output."""
     chunk: int = 256
     """Side of a chunk in which particles are put together, voxels of the normalized volume; rounded up to shards."""
     workers: int = 1

@@ -15,6 +15,7 @@ from ps3d_rt.core.minerals.phases import PhasesAsked
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume, check_spacing, spacing_warnings
 from ps3d_rt.io.phases import phases_asked
+from ps3d_rt.io.remote import address_of
 from ps3d_rt.io.selected import Roi
 from ps3d_rt.io.spacing import contradicted
 from ps3d_rt.io.table_files import CSV_ONLY, TableFiles
@@ -85,6 +86,8 @@ class PredictOptions:
     cluster: str | None = None
     """Where the tasks of a run into a folder go: address of a Dask scheduler, or ``local:N``. ``workers`` is then how
     many the run is cut for (1: as many as there are), and memory and threads are of each."""
+    store: str | None = None
+    """Address for the working arrays of a run into a folder, such as ``s3://bucket/work``; None: beside the output."""
     chunk: int = 256
     """Side of a chunk in which particles are put together, voxels."""
 
@@ -131,6 +134,7 @@ def configure(scan: Volume, bundle: ModelBundle, options: PredictOptions) -> Pre
         files=options.files,
         phases=None if options.phases is None else phases_asked(options.phases),
         skip_empty=options.skip_empty,
+        store=None if options.store is None else _store_at(options.store),
         chunk=options.chunk,
         workers=options.workers if cluster is None else 1,
         cluster=cluster,
@@ -144,3 +148,13 @@ def configure(scan: Volume, bundle: ModelBundle, options: PredictOptions) -> Pre
     if config.particle_size_mm is not None:
         scan.warn(*particle_size_warnings(check_particle_size(scan.shape, config)))
     return config
+
+
+def _store_at(given: str) -> str:
+    address = address_of(given)
+    if address is None:
+        raise InputError(
+            f"the store is {given!r}; give an address such as s3://bucket/work, or leave it out: working arrays then "
+            "lie beside the output."
+        )
+    return address

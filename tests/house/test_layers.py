@@ -16,7 +16,7 @@ PURE = {"numpy", "scipy", "numba"}
 """Third-party packages that core may import."""
 ON_USE = {"cupy", "cupyx"}
 """Those it may import inside a function: a CPU installation has none of them."""
-EXTRAS = {"IPython", "distributed", "napari", "pydicom", "starlette", "uvicorn", "xlsxwriter"}
+EXTRAS = {"IPython", "distributed", "fsspec", "napari", "pydicom", "starlette", "uvicorn", "xlsxwriter"}
 """Those that the rest of the runtime may import inside a function, from an extra or where they run already."""
 OUTSIDE = {"io", "logging", "os", "pathlib", "shutil", "socket", "subprocess", "sys", "tempfile"}
 """Standard modules that reach files, processes or the terminal."""

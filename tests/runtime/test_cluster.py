@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import cluster_run
 import ps3d_rt
 import ps3d_rt.plan
 import worker_tasks
-from cluster_run import SLOW
+from cluster_run import SLOW, content, free_port
 from ps3d_rt import cluster
 from ps3d_rt.clock import Resumed
 from ps3d_rt.cluster import Cluster, ClusterWorkers, _Progress, cluster_workers, find_cluster, task_name
@@ -46,12 +45,6 @@ def start(program: str, *options: object) -> subprocess.Popen[bytes]:
     paths = os.pathsep.join([str(SUPPORT), *(path for path in sys.path if path)])
     command = [sys.executable, "-m", f"distributed.cli.dask_{program}", "--no-dashboard", *map(str, options)]
     return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": paths}, stderr=subprocess.DEVNULL)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +98,6 @@ def slow(scan: Path) -> Iterator[Path]:
     file.touch()
     yield file
     file.unlink(missing_ok=True)
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file by its name, but for those with seconds in them."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in files if p.name not in {"run.json", "report.html"}
-    }
 
 
 def test_a_worker_that_is_killed_costs_its_task_and_no_byte(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,24 @@ def write_scan(path: Path) -> None:
     save_volume(ArrayVolume((np.where(distance < 6, 30000, 9000) + noise).astype(np.uint16), 0.01, name="ore"), path)
 
 
-def run(scan: Path, out: Path, address: str | None, workers: int = 2, **options: Any) -> dict[str, Any]:
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file by its name, but for those with seconds in them."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in files if p.name not in {"run.json", "report.html"}
+    }
+
+
+def free_port() -> int:
+    """Find a port of loopback that nobody uses at the moment."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def run(
+    scan: Path | str, out: Path, address: str | None, workers: int = 2, store: str | None = None, **options: Any
+) -> dict[str, Any]:
     """Segment the scan, here or on a cluster."""
     ps3d_rt.plan.WORK_SHARD = (16, 16, 32)
     config = PredictConfig(
@@ -61,7 +79,8 @@ def run(scan: Path, out: Path, address: str | None, workers: int = 2, **options:
         particle_size_mm=0.12,
         overlap=0.5,
         chunk=16,
+        store=store,
         cluster=None if address is None else Cluster(address, workers),
     )
-    with open_volume(scan) as volume, open_engine(scan.parent) as engine:
+    with open_volume(scan) as volume, open_engine(Path(scan).parent) as engine:
         return predict_to_folder((volume, fake_bundle(patch=PATCH[0]), engine, config), out, **options)

@@ -18,7 +18,7 @@ from ps3d_rt.run_folder import MARK
 from ps3d_rt.run_record import RunRecord, read_record
 
 _DECIDE_NO_LABEL = frozenset(
-    {"threads", "workers", "cluster", "memory_gib", "gpu_memory_gib", "chunk", "model", "phases"}
+    {"threads", "workers", "cluster", "store", "memory_gib", "gpu_memory_gib", "chunk", "model", "phases"}
 )
 """Options that change how a run works and not what comes out; the model counts by its hash, and minerals that are
 missing are added to what is there."""

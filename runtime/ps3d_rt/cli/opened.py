@@ -55,6 +55,7 @@ def read_options(typed: RunOptions, **more: Any) -> PredictOptions:
         threads=typed.threads,
         workers=typed.workers,
         cluster=typed.cluster,
+        store=typed.store,
         chunk=typed.chunk,
         **more,
     )

@@ -57,4 +57,7 @@ class RunOptions:
         str | None,
         about_speed(help="Address of a Dask scheduler, or local:N: the tasks go to its workers (docs/cluster.md)."),
     ] = None
+    store: Annotated[
+        str | None, about_speed(help="Address for the working arrays: s3://bucket/work; default: beside OUT.")
+    ] = None
     chunk: Annotated[int, about_speed(help="Side of a chunk in which particles are put together, voxels.")] = 256

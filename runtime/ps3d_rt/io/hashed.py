@@ -11,6 +11,7 @@ import numpy as np
 from ps3d_rt.core.grid import Box
 from ps3d_rt.io.base import Volume
 from ps3d_rt.io.names import file_and_inside
+from ps3d_rt.io.remote import address_of
 from ps3d_rt.io.selected import Selected
 
 _EVERY = 4
@@ -58,12 +59,13 @@ class HashedReads(Volume):
 def place_of(volume: Volume) -> dict[str, Any]:
     """Say where a volume lies: the absolute path, bytes in all, and the time of the last change, ns.
 
-    Those of a folder are of all files in it. An array has no place. If there is a mask, so much of it under ``mask``.
+    Those of a folder are of all files in it. An array has no place, and of an
+    address nothing else is known. If there is a mask, so much of it under ``mask``.
     """
     if isinstance(volume, Selected) and volume.mask is not None:
         return place_of(volume.whole) | {"mask": place_of(volume.mask)}
     if volume.path is None:
-        return {"path": None}
+        return {"path": address_of(volume.source)}
     file, _ = file_and_inside(volume.path)
     files = [path for path in file.rglob("*") if path.is_file()] if file.is_dir() else [file]
     facts = [path.stat() for path in files]

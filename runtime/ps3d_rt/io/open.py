@@ -13,6 +13,7 @@ import numpy as np
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import SpacingMm, Volume, check_spacing
 from ps3d_rt.io.names import FORMATS, ZARR_MARKS, check_name, ending_of, file_and_inside
+from ps3d_rt.io.remote import address_of
 
 _PACKED = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 _PAIR = {".hdr", ".img"}
@@ -31,7 +32,8 @@ def open_volume(
     """Open a scan or a label volume; voxels are read when asked for.
 
     Args:
-        path: see ``docs/formats.md``; a dataset of an HDF5 file is ``scan.h5:/group/data``.
+        path: see ``docs/formats.md``; a dataset of an HDF5 file is ``scan.h5:/group/data``; zarr may lie at an address
+            that fsspec opens, such as ``s3://bucket/scan.zarr``.
         spacing_mm: millimetres a voxel, one number or z, y, x; wins over what the file says.
         shape: voxels z, y, x; for raw files, which do not say.
         dtype: NumPy name such as ``uint16``, or ``>u2`` for big endian; for raw files without a description.
@@ -40,9 +42,15 @@ def open_volume(
     Raises:
         InputError: if the file is missing, broken, of an unknown format, or not a single-channel 3-D volume.
     """
+    spacing = None if spacing_mm is None else check_spacing(spacing_mm, "spacing")
+    address = address_of(path)
+    if address is not None:
+        _refuse_layout(address, shape, dtype, offset_bytes)
+        remote = cast(Volume, import_module("ps3d_rt.io.zarr_volume").open_address(address, spacing))
+        remote._reopened_by = _reopen, (address, spacing, None, None, None)
+        return remote
     path = Path(path)
     check_name(path)
-    spacing = None if spacing_mm is None else check_spacing(spacing_mm, "spacing")
     file, _ = file_and_inside(path)
     try:
         is_there = file.exists()
@@ -61,7 +69,7 @@ def open_volume(
 
 @lru_cache(maxsize=2)
 def _reopen(
-    path: Path, spacing: SpacingMm | None, shape: tuple[int, ...] | None, dtype: Any, offset_bytes: int | None
+    path: str | Path, spacing: SpacingMm | None, shape: tuple[int, ...] | None, dtype: Any, offset_bytes: int | None
 ) -> Volume:
     """Open what was pickled: tasks follow each other fast, and a scan may have thousands of pages to check."""
     return open_volume(path, spacing_mm=spacing, shape=shape, dtype=dtype, offset_bytes=offset_bytes)
@@ -80,12 +88,16 @@ def _open(
         from ps3d_rt.io.raw import open_raw  # noqa: PLC0415
 
         return open_raw(path, spacing, shape, dtype, offset_bytes)
-    if (shape, dtype, offset_bytes) != (None, None, None):
+    _refuse_layout(path, shape, dtype, offset_bytes)
+    return cast(Volume, import_module(f"ps3d_rt.io.{module}").open_file(path, spacing))
+
+
+def _refuse_layout(path: str | Path, *layout: object) -> None:
+    if any(said is not None for said in layout):
         raise InputError(
             f"{path}: the file knows its shape and dtype; --shape, --dtype and --offset are for raw files: "
             "leave them out."
         )
-    return cast(Volume, import_module(f"ps3d_rt.io.{module}").open_file(path, spacing))
 
 
 def _is_raw(path: Path, *, laid_out: bool) -> bool:

@@ -1,8 +1,9 @@
-"""Working arrays of a run on disk, as zarr: the border-core map, fragments and labels on the normalized grid."""
+"""Working arrays of a run as zarr, on disk or in an object store: border-core map, fragments, labels on the way."""
 
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.errors import InputError
+from ps3d_rt.io.remote import remote_errors, remote_reads
 from ps3d_rt.io.zarr_writer import create_array, read_box, shape_of, write_shards
 
 _UNFINISHED = re.compile(r".+\.[0-9a-f]{32}\.partial")
@@ -26,8 +28,8 @@ class ZarrStore:
     Threads share it, processes pickle it: what travels is the place, and each process opens the arrays on use.
     """
 
-    folder: Path
-    """Made if it is missing."""
+    folder: Path | str
+    """Made if it is missing; or an address that fsspec opens, such as ``s3://bucket/run``."""
     shape: Zyx
     """Of every array, voxels."""
     shard: Zyx
@@ -42,13 +44,17 @@ class ZarrStore:
 
         Raises:
             InputError: if it is there with another shape or dtype.
+            CapabilityError: if the package for the address is not installed.
         """
-        if not (self.folder / name / "zarr.json").exists():
-            create_array(self.folder / name, None, self.shape, dtype, self.shard)
-        array = self._open(name)
+        with self._answers(opening=True):
+            try:
+                array = self._open(name)
+            except FileNotFoundError:
+                create_array(self._at(name), None, self.shape, dtype, self.shard)
+                array = self._open(name)
         if (shape_of(array), array.dtype) != (self.shape, np.dtype(dtype)):
             raise InputError(
-                f"{self.folder / name}: the array is {array.shape} {array.dtype}, this run needs {self.shape} "
+                f"{self._at(name)}: the array is {array.shape} {array.dtype}, this run needs {self.shape} "
                 f"{np.dtype(dtype)}: it belongs to another run; remove {self.folder} and start again."
             )
 
@@ -57,8 +63,10 @@ class ZarrStore:
 
         Raises:
             InputError: if ``box`` is not inside the volume, or a file is damaged.
+            InterruptedRun: if the store does not answer any more.
         """
-        return read_box(self._open(name), box)
+        with self._answers():
+            return read_box(self._open(name), box)
 
     def write(self, name: str, box: Box, values: NDArray[Any]) -> None:
         """Set the values of ``name`` in ``box``: whole shards, those at the far ends cut off by the volume.
@@ -67,12 +75,22 @@ class ZarrStore:
             InputError: if ``box`` cuts a shard, or the values do not fit it or the array's dtype.
             OSError: if the disk is full or the file cannot be written.
         """
-        write_shards(self._open(name), box, values)
+        with self._answers():
+            write_shards(self._open(name), box, values)
+
+    def _at(self, name: str) -> Path | str:
+        return f"{self.folder}/{name}" if isinstance(self.folder, str) else self.folder / name
+
+    def _answers(self, *, opening: bool = False) -> AbstractContextManager[None]:
+        """Explain what happens at an address; a folder explains itself."""
+        if isinstance(self.folder, Path):
+            return nullcontext()
+        return remote_errors(self.folder) if opening else remote_reads(self.folder)
 
     def _open(self, name: str) -> zarr.Array[Any]:
         array = self._arrays.get(name)
         if array is None:
-            array = self._arrays[name] = zarr.open_array(self.folder / name, mode="r+")
+            array = self._arrays[name] = zarr.open_array(self._at(name), mode="r+")
         return array
 
 

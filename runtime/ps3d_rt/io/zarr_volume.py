@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -17,6 +19,7 @@ from ps3d_rt.io import ome
 from ps3d_rt.io.base import SpacingMm, Volume, planes_per_read
 from ps3d_rt.io.names import ZARR_MARKS, resolved, stem_of
 from ps3d_rt.io.read_errors import read_errors, words_of
+from ps3d_rt.io.remote import path_in, remote_errors, remote_reads
 from ps3d_rt.io.slabs import OnProgress, shard_boxes, slabs
 from ps3d_rt.io.spacing import spacing_that_counts
 from ps3d_rt.io.zarr_writer import create_array, shard_of, write_shards
@@ -30,7 +33,7 @@ _MOST_LISTED = 10
 class ZarrVolume(Volume):
     """A zarr array whose axes before z, y, x, if any, have one entry."""
 
-    def __init__(self, array: zarr.Array[Any], spacing_mm: SpacingMm | list[float] | None, path: Path) -> None:
+    def __init__(self, array: zarr.Array[Any], spacing_mm: SpacingMm | list[float] | None, path: Path | str) -> None:
         leading = array.shape[:-3]
         if any(n != 1 for n in leading):
             raise InputError(
@@ -41,7 +44,7 @@ class ZarrVolume(Volume):
             raise InputError(f"{path}: has chunks of {array.shards or array.chunks} voxels; copy or write it again.")
         super().__init__(
             source=str(path),
-            name=stem_of(_store_of(path)),
+            name=stem_of(_store_of(path_in(path) if isinstance(path, str) else path)),
             shape=array.shape[len(leading) :],
             dtype=array.dtype,
             spacing_mm=spacing_mm,
@@ -51,13 +54,14 @@ class ZarrVolume(Volume):
         _check_files(array, path)
         self._array = array
         self._leading = len(leading)
+        self._answers = partial(remote_reads, path) if isinstance(path, str) else nullcontext
 
     def _read_into(self, out: np.ndarray[Any, Any], box: Box) -> None:
         one = (slice(0, 1),) * self._leading
         # Decoded straight into ``out``: a second copy of a slab would count against the memory promise.
         target = cpu.NDBuffer.from_numpy_array(out.reshape((1,) * self._leading + out.shape))
         try:
-            with read_errors(self.source, f"a chunk between {box.start} and {box.stop}"):
+            with read_errors(self.source, f"a chunk between {box.start} and {box.stop}"), self._answers():
                 self._array.get_basic_selection(one + box.slices, out=target)
         except InputError as error:
             file, cause = self._broken_file(box), error.__cause__
@@ -95,6 +99,22 @@ def open_file(path: Path, spacing_mm: SpacingMm | None) -> Volume:
     _check_kind(path)
     with read_errors(str(path), "the zarr metadata"):
         node = zarr.open(path, mode="r")
+    return _opened(node, path, spacing_mm)
+
+
+def open_address(address: str, spacing_mm: SpacingMm | None) -> Volume:
+    """Open what :func:`open_file` does where fsspec finds it.
+
+    Raises:
+        InputError: as there, or if nobody answers.
+        CapabilityError: if the package for the address is not installed.
+    """
+    with remote_errors(address):
+        return _opened(zarr.open(address, mode="r"), address, spacing_mm)
+
+
+def _opened(node: zarr.Array[Any] | zarr.Group, path: Path | str, spacing_mm: SpacingMm | None) -> Volume:
+    with read_errors(str(path), "the zarr metadata"):
         if isinstance(node, zarr.Array):
             return ZarrVolume(node, spacing_mm, path)
         group = _image_group(node, path)
@@ -141,7 +161,7 @@ def write(path: Path, volume: Volume, on_progress: OnProgress) -> None:
         write_shards(level, box, voxels)
 
 
-def _check_files(array: zarr.Array[Any], path: Path) -> None:
+def _check_files(array: zarr.Array[Any], path: Path | str) -> None:
     """Refuse what would be read as other voxels without a word: empty shards, and Blosc chunks that were cut short.
 
     zarr takes a shard without a byte for one that was never written. Blosc takes the length of a chunk from the chunk's
@@ -166,7 +186,7 @@ def _check_files(array: zarr.Array[Any], path: Path) -> None:
                 )
 
 
-def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
+def _image_group(group: zarr.Group, path: Path | str) -> zarr.Group:
     """Return the group with ``multiscales``: this one, or the only entry of its ``labels``."""
     attributes = ome.ome_of(group.attrs.asdict())
     if "multiscales" in attributes:
@@ -178,9 +198,7 @@ def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
         only = labels[names[0]] if len(names) == 1 else None
         if isinstance(only, zarr.Group) and "multiscales" in ome.ome_of(only.attrs.asdict()):
             return only
-    inside = [f"labels/{name}" for name in names] or sorted(
-        child.name for child in path.iterdir() if any((child / mark).exists() for mark in ZARR_MARKS)
-    )
+    inside = [f"labels/{name}" for name in names] or sorted(group.keys())
     if "plate" in attributes or "well" in attributes:
         raise InputError(f"{path}: is a plate or well with many images; give the path of one image inside.")
     listed = ", ".join([*inside[:_MOST_LISTED], *(["…"] if len(inside) > _MOST_LISTED else [])])

@@ -31,12 +31,12 @@ _LEAST_CHUNK = 16
 
 
 def create_array(
-    store: Path, name: str | None, shape: Zyx, dtype: DTypeLike, shard: Zyx = LARGEST_SHARD
+    store: Path | str, name: str | None, shape: Zyx, dtype: DTypeLike, shard: Zyx = LARGEST_SHARD
 ) -> zarr.Array[Any]:
     """Create the array ``store/name``, or ``store`` itself if the name is None, full of zeros.
 
     Args:
-        store: folder.
+        store: folder, or an address that fsspec opens.
         name: path inside, such as ``labels/0``.
         shape: voxels, z, y, x.
         dtype: of the voxels.
