@@ -82,10 +82,8 @@ def find_cluster(address: str, workers: int) -> Cluster:
     if here:
         _distributed()
         return Cluster(address, max(workers, here))
-    if workers > 1:
-        return Cluster(address, workers)
     with _connected(address) as client:
-        found = len(client.nthreads())
+        found = workers if workers > 1 else len(client.nthreads())
     if not found:
         raise InputError(
             f"the Dask scheduler at {address} has no worker; start some (dask worker {address}), or pass --workers N "
