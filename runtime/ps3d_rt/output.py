@@ -129,9 +129,7 @@ def predict_to_folder(
             on_event(RunResumed(str(journal.folder)))
         if (done := published(journal, folder)) is not None:
             return done
-        _write(journal.folder / _BUDGET, str(config.memory_bytes))
-        if config.cluster is not None:
-            _write(journal.folder / _WORKERS, str(config.cluster.workers))
+        _keep_cut(config, journal.folder)
         output, arrays = journal.folder / OUTPUT, _arrays_of(journal, config)
         if not output.exists():
             _begin(journal, output, prediction)
@@ -218,6 +216,13 @@ def save_output(
         CSV_ONLY.write(unfinished, size_psd(table, labels.shape, SizeOptions.from_facts(run["size_distribution"])), run)
         write_dropped(dropped, unfinished)
         _write(unfinished / MARK, json.dumps(run, indent=2) + "\n")
+
+
+def _keep_cut(config: PredictConfig, work: Path) -> None:
+    """Note for a run that goes on what decides how this one is cut."""
+    _write(work / _BUDGET, str(config.memory_bytes))
+    if config.cluster is not None:
+        _write(work / _WORKERS, str(config.cluster.workers))
 
 
 def _cut_as_before(config: PredictConfig, work: Path) -> PredictConfig:

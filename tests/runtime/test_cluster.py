@@ -269,5 +269,5 @@ def test_a_scheduler_without_workers_says_what_to_do() -> None:
 
 
 def test_a_run_in_memory_takes_no_cluster() -> None:
-    with pytest.raises(InputError, match=r"cluster is local:2; .*predict_to_folder"):
+    with pytest.raises(InputError, match=r"cluster is local:2, .*predict_to_folder"):
         ps3d_rt.predict(np.zeros((9, 9, 9)), spacing=1, cluster="local:2")
