@@ -109,6 +109,8 @@ def separate(
         drawn = np.stack([row[name] for row in rows[1:]])
         found[name] = value
         low[name], high[name] = np.quantile(drawn, (tail, 1 - tail), axis=0) + (value - middle[name])
+    for part in (found, low, high):
+        part["size"] = np.where(_too_few(products, limits), np.nan, part["size"])
     by_density = None
     if density_limits is not None:
         middles = _middles(products, known, density_limits)
@@ -168,11 +170,9 @@ def _row(
             )
         times = None if draw is None else draw.poisson(1.0, len(feed)).astype(np.float64)
         share = _best_yield(_by_class(feed, feed.diameters_mm, limits, times), *sizes)
-    split = _split(share, *(amounts.sum(axis=1) for amounts in sizes))
-    split[_too_few(products, limits)] = np.nan
     row = {
         "yield": np.array(share),
-        "size": split,
+        "size": _split(share, *(amounts.sum(axis=1) for amounts in sizes)),
         "recovery": _split(share, *(amounts.sum(axis=0) for amounts in sizes)),
         "recovery_by_size": _split(share, *sizes),
     }
