@@ -19,7 +19,7 @@ def bundle_offline(
 ) -> None:
     """Gather all wheels that an installation needs, for a machine without a network; print the line that installs them.
 
-    Needs a network itself: the packages come from pip's index, some 450 MB.
+    Needs a network itself: the packages come from pip's index, some 360 MB.
 
     Example: ps3d-rt bundle-offline wheels --platform windows --python 3.12 --extra serve
     """
