@@ -15,7 +15,7 @@ from ps3d_rt.io.names import resolved
 from ps3d_rt.journal import IDENTITY
 from ps3d_rt.run_folder import MARK, work_of
 from ps3d_rt.watch.lock import read_heartbeat
-from ps3d_rt.watch.queue import FILE, Queue
+from ps3d_rt.watch.queue import FILE, Entry, Queue
 from ps3d_rt.watch.service import QUARANTINE, STATE
 from ps3d_rt.watch.states import State
 
@@ -103,7 +103,7 @@ def _state(folder: Path) -> Iterator[tuple[str, Content]]:
             {
                 "settings": {key: json.loads(value) for key, value in settings.items() if value},
                 "heartbeat": read_heartbeat(state),
-                "scans": [vars_of(entry) for each in State for entry in queue.entries(each, MOST_SCANS)],
+                "scans": [_scan(entry) for each in State for entry in queue.entries(each, MOST_SCANS)],
                 "steps": queue.last_steps(MOST_SCANS),
             },
         )
@@ -111,7 +111,7 @@ def _state(folder: Path) -> Iterator[tuple[str, Content]]:
         yield log.name, tail(log)
 
 
-def vars_of(entry: Any) -> dict[str, Any]:
+def _scan(entry: Entry) -> dict[str, Any]:
     """Give the fields of a scan in the queue that tell how it went."""
     progress = entry.progress
     return {
