@@ -37,8 +37,8 @@ from ps3d_rt.io.open import open_volume
 from ps3d_rt.io.zarr_store import ZarrStore
 from ps3d_rt.memory import HALO
 from ps3d_rt.plan import WORK_SHARD
-from ps3d_rt.stages.boxes import SourceGrid, box_tasks
-from ps3d_rt.stages.labels import write_box
+from ps3d_rt.stages.boxes import SourceGrid
+from ps3d_rt.stages.labels import write_box, write_tasks
 from ps3d_rt.stages.particles import to_instances, to_particles
 from ps3d_rt.stages.storage import BORDER_CORE
 from ps3d_rt.workers import Workers
@@ -98,7 +98,11 @@ def run(folder: Path, side: int) -> dict[str, Any]:
         parts, count, _ = to_particles(store, shape, CHUNK, halo=HALO, map_tasks=workers.map)
         found = time.perf_counter()
         grid = SourceGrid(volume=volume, store=store, grid=chunks, zoom=(1.0, 1.0, 1.0))
-        list(workers.map(partial(write_box, grid, labels), box_tasks(grid, parts, labels.boxes(0))))
+        list(
+            workers.map(
+                partial(write_box, grid, labels), write_tasks(grid, parts, labels.boxes(0), np.arange(count + 1))
+            )
+        )
         for level in range(1, labels.levels):
             list(workers.map(partial(labels.coarsen, level), labels.boxes(level)))
     end = time.perf_counter()
