@@ -165,8 +165,10 @@ def test_from_labels_to_a_judged_bundle_in_one_call_that_goes_on(
     assert json.loads((work_folder(out) / "update.json").read_text(encoding="utf-8")) == result
     with pytest.raises(InputError, match="exists"):
         update(tmp_path / "labels", out, how(), init=str(start.path))
-    write_parts(tmp_path / "labels", [part(48)])
-    with pytest.raises(InputError, match="other samples"):
+    corrected = part(96)
+    corrected.labels[corrected.labels == 3] = 0
+    write_parts(tmp_path / "labels", [corrected])
+    with pytest.raises(InputError, match="other labels"):
         update(tmp_path / "labels", out, how(), init=str(start.path), overwrite=True)
 
 

@@ -16,9 +16,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ps3d_rt.engines import open_engine
 from ps3d_rt.errors import InputError
-from ps3d_rt.io.samples import find_samples
 from ps3d_rt.model import ModelBundle, check_place, load_model
 from ps3d_training import dataset
 from ps3d_training.adapt.go_on import Continuation, add_precisions, prepare_old, train_on
@@ -70,8 +71,8 @@ def update(
     require_training_packages()
     check_place(out, overwrite=overwrite)
     bundle, work = load_model(init), work_folder(out)
-    begin(work, {"init": bundle.hash, "samples": sorted(sample.name for sample in find_samples(folder))})
     taught, held = read_parts(folder)
+    begin(work, {"init": bundle.hash, "samples": {part.name: _digest(part) for part in taught}})
     how.say(f"{len(taught)} labelled scans to train on; the ends of {len(held)} are held back")
     if not (work / "prepared").exists():
         dataset.prepare(write_parts(work / "new", taught), work / "prepared", how.plan(bundle))
@@ -85,6 +86,14 @@ def update(
     return result
 
 
+def _digest(part: LabelledPart) -> str:
+    """Tell labels that were corrected since from those that were trained on."""
+    digest = sha256(np.ascontiguousarray(part.labels).tobytes())
+    if part.known is not None:
+        digest.update(np.packbits(part.known).tobytes())
+    return digest.hexdigest()
+
+
 def begin(work: Path, identity: dict[str, Any]) -> None:
     """Make the work folder, or check that it was begun for the same.
 
@@ -94,7 +103,10 @@ def begin(work: Path, identity: dict[str, Any]) -> None:
     text = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     mark = work / "begun.txt"
     if mark.is_file() and mark.read_text(encoding="utf-8") != text:
-        raise InputError(f"{work} was begun for other samples or another model; delete it, or choose another --out.")
+        raise InputError(
+            f"{work} was begun for other samples, other labels or another model; delete it to begin anew, "
+            "or choose another --out."
+        )
     work.mkdir(parents=True, exist_ok=True)
     mark.write_text(text, encoding="utf-8")
 
