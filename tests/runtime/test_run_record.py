@@ -30,6 +30,7 @@ def full() -> RunRecord:
         particle_size=SizeRecord(how="given", mean_found_mm=0.3, mismatch=True),
         size_distribution={"d50_mm": 0.25},
         particles=7,
+        minerals={"composition": {"quartz": 1.0}, "warnings": []},
         dropped={"particles": 1},
         warnings=["Look at it."],
         resumed=False,
