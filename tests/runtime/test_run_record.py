@@ -32,6 +32,7 @@ def full() -> RunRecord:
         particles=7,
         minerals={"composition": {"quartz": 1.0}, "warnings": []},
         dropped={"particles": 1},
+        likeness={"unlike": False},
         warnings=["Look at it."],
         resumed=False,
         request="5e",
