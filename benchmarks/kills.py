@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        scan = _scan(folder, options.side)
+        scan = simulated_scan(folder, options.side)
         start = time.perf_counter()
         code, _ = _finish(_start(scan, folder / "want"))
         seconds = time.perf_counter() - start
@@ -98,7 +98,8 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def _scan(folder: Path, side: int) -> Path:
+def simulated_scan(folder: Path, side: int) -> Path:
+    """Make a scan; its path."""
     command = [
         installed_command(),
         "synth",
