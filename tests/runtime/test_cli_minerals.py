@@ -89,7 +89,7 @@ def test_phases_that_do_not_fit_are_refused(cli: Any, out: Path, phases: Any, wo
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"phases": [', "phases.json cannot be read as JSON; correct it, or propose phases again"),
+        ('{"phases": [', "phases.json: is not JSON; correct it, or propose phases again"),
         (
             '{"phases": [{"name": "quartz", "low": 500, "hihg": 2000}]}',
             "quartz has 'hihg'; a phase has name, low, high",

@@ -26,6 +26,7 @@ PURPOSES = {
     "excel": "write .xlsx",
     "export": "models in other precisions, engines",
     "gpu": "run on an NVIDIA GPU",
+    "s3": "read from and write to object stores",
     "serve": "a page for the operator",
     "tensorrt": "the fastest engine on data-centre GPUs",
     "tensorrt-rtx": "the fastest engine on RTX workstations",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, final
 import numpy as np
 import zarr
 from zarr.buffer import cpu
+from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
 from ps3d_rt.core.grid import Box
@@ -198,12 +200,19 @@ def _image_group(group: zarr.Group, path: Path | str) -> zarr.Group:
         only = labels[names[0]] if len(names) == 1 else None
         if isinstance(only, zarr.Group) and "multiscales" in ome.ome_of(only.attrs.asdict()):
             return only
-    inside = [f"labels/{name}" for name in names] or sorted(group.keys())
+    inside = [f"labels/{name}" for name in names] or _names_in(group)
     if "plate" in attributes or "well" in attributes:
         raise InputError(f"{path}: is a plate or well with many images; give the path of one image inside.")
     listed = ", ".join([*inside[:_MOST_LISTED], *(["…"] if len(inside) > _MOST_LISTED else [])])
     cure = f"give the path of one of {listed} inside." if inside else "give the path of a zarr array."
     raise InputError(f"{path}: a zarr group without an OME-Zarr image; {cure}")
+
+
+def _names_in(group: zarr.Group) -> list[str]:
+    with warnings.catch_warnings():
+        # Other files may lie in a group; zarr warns of each.
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        return sorted(group.keys())
 
 
 def _store_of(path: Path) -> Path:
