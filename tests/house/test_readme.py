@@ -8,6 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ACCURACY = json.loads((ROOT / "benchmarks/results/accuracy.json").read_text(encoding="utf-8"))["groups"].values()
+TABLE1, BEFORE, BEFORE_ON_NEW_SCALE = (
+    json.loads((ROOT / f"benchmarks/results/{name}.json").read_text(encoding="utf-8"))["groups"]
+    for name in ("table1", "table1_before", "table1_before_embedding")
+)
 GRAINS = json.loads((ROOT / "benchmarks/results/real_grains.json").read_text(encoding="utf-8"))
 
 
@@ -23,13 +27,24 @@ def row(title: str, samples: int, methods: dict[str, dict[str, float]], names: t
 
 def test_the_page_on_accuracy_has_the_groups_of_the_benchmark():
     names = ("ps3d-rt", "threshwater", "unet2d", "snow")
-    assert rows("docs/accuracy.md") == [row(g["title"], g["samples"], g["methods"], names) for g in ACCURACY]
+    by_physics = [
+        [
+            group["title"],
+            str(group["samples"]),
+            *(f"{other[key]['methods']['ps3d-rt']['f1_instance']:.3f}" for other in (BEFORE, BEFORE_ON_NEW_SCALE)),
+            *(f"{group['methods'][name]['f1_instance']:.3f}" for name in ("ps3d-rt", "threshwater", "snow")),
+        ]
+        for key, group in TABLE1.items()
+    ]
+    by_formula = [row(g["title"], g["samples"], g["methods"], names) for g in ACCURACY]
+    assert rows("docs/accuracy.md") == by_formula + by_physics
 
 
 def test_the_front_page_has_them_in_short_and_those_of_real_grains():
     names = ("ps3d-rt", "threshwater", "snow")
     assert rows("README.md") == [
         *(row(f"simulated, {g['title']}", g["samples"], g["methods"], names) for g in ACCURACY),
+        *(row(f"by physics, {g['title']}", g["samples"], g["methods"], names) for g in TABLE1.values()),
         row("real grains, simulated gray values", len(GRAINS["samples"]), GRAINS["means"], names),
     ]
 

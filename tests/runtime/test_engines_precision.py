@@ -162,11 +162,12 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
 def test_the_drawn_patch_shows_balls_in_what_they_lie_in(scheme: str) -> None:
     patch = draw_patch((48, 48, 48), 16, scheme=scheme)
     assert (patch.shape, patch.dtype) == ((48, 48, 48), np.float32)
-    balls = patch > (patch.min() + patch.max()) / 2
+    halfway = -0.5 + 1.6 * np.arcsinh(0.5) if scheme == "embedding" else (patch.min() + patch.max()) / 2
+    balls = patch > halfway
     assert balls.mean() == pytest.approx(np.pi / 6 / 1.05**3, abs=0.05)
     if scheme == "embedding":
-        assert np.median(patch[~balls]) == pytest.approx(0, abs=0.05)
-        assert np.median(patch[balls]) == pytest.approx(1, abs=0.05)
+        assert np.median(patch[~balls]) == pytest.approx(-0.5, abs=0.08)
+        assert np.median(patch[balls]) == pytest.approx(-0.5 + 1.6 * np.arcsinh(1), abs=0.08)
     else:
         assert (patch.mean(), patch.std()) == (pytest.approx(0, abs=1e-5), pytest.approx(1, abs=1e-5))
 

@@ -19,7 +19,7 @@ from ps3d_training.checkpoint import read_checkpoint, write_checkpoint
 from ps3d_training.cli.train import app
 from ps3d_training.plan import TrainingPlan, nnunet_plans
 from ps3d_training.schedule import Epoch, Schedule
-from ps3d_training.start import find_checkpoint
+from ps3d_training.start import find_checkpoint, read_start
 from ps3d_training.training import TrainingRun, train
 from toy_training import PLAN, SCHEDULE, run_of
 
@@ -392,6 +392,15 @@ def test_only_the_same_network_can_be_started_from(
     path = {"trained": trained[0], "bundle": bundle.path}.get(init, Path(init))
     with pytest.raises(InputError, match=message):
         train(replace(run_of(prepared, tmp_path), plan=plan, init=path))
+
+
+def test_another_gray_scheme_has_to_be_learned_anew(
+    trained: tuple[Path, list[Epoch]], caplog: pytest.LogCaptureFixture
+) -> None:
+    read_start(trained[0], "fold_0", PLAN, torch.nn.Identity())
+    assert not caplog.text
+    read_start(trained[0], "fold_0", replace(PLAN, gray_scheme="embedding", gray_ceiling=None), torch.nn.Identity())
+    assert "train prepare --gray-scheme volume" in caplog.text
 
 
 def test_of_several_folds_the_same_one_is_started_from(tmp_path: Path) -> None:

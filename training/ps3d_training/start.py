@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from hashlib import file_digest
 from pathlib import Path
@@ -14,6 +15,8 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.model import SUFFIX, bundled_models, load_model
 from ps3d_training.checkpoint import CHECKPOINT, read_checkpoint
 from ps3d_training.plan import TrainingPlan, plan_from
+
+logger = logging.getLogger(__name__)
 
 NETWORK_FIELDS = ("width", "stages", "norm")
 """Of a plan: what two networks must share for the weights of one to fit the other."""
@@ -44,6 +47,7 @@ def read_start(init: Path, fold: str, plan: TrainingPlan, network: torch.nn.Modu
         member = f"{fold}.onnx" if f"{fold}.onnx" in bundle.members else bundle.members[0]
         settings = {name: getattr(bundle, name) for name in SETTINGS}
         source = {"bundle": bundle.name, "sha256": bundle.hash, "settings": settings}
+        _compare_gray_schemes(bundle.name, bundle.gray_scheme, plan.gray_scheme)
         return exported_weights(bundle.path / member, network), source
     checkpoint = find_checkpoint(init, fold)
     content = read_checkpoint(checkpoint)
@@ -56,11 +60,21 @@ def read_start(init: Path, fold: str, plan: TrainingPlan, network: torch.nn.Modu
             f"{checkpoint} is a network of {', '.join(different)}; only the same network can start from its weights. "
             f"Use the same options, or leave out --init."
         )
+    _compare_gray_schemes(str(checkpoint), other.gray_scheme, plan.gray_scheme)
     with checkpoint.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
     source = {"sha256": digest, "epochs": content["current_epoch"], "training_plan": asdict(other)}
     source["settings"] = (content.get("started_from") or {}).get("settings", {})
     return content["average_weights"], source
+
+
+def _compare_gray_schemes(name: str, before: str, now: str) -> None:
+    if before != now:
+        logger.warning(
+            "%s has learned from gray values of the scheme %s, the samples were prepared with %s: it has to learn anew "
+            "what is how bright. For the same scheme: train prepare --gray-scheme %s.",
+            *(name, before, now, before),
+        )
 
 
 def find_checkpoint(path: Path, fold: str) -> Path:

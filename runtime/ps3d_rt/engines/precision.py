@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps3d_rt.core.grid import Zyx
+from ps3d_rt.core.normalize import EmbeddingScale, GrayScale, network_input
 from ps3d_rt.engines.base import Engine
 from ps3d_rt.engines.cache import replace_file, user_folder
 from ps3d_rt.errors import CapabilityError, InputError
@@ -148,7 +149,6 @@ def draw_patch(shape: Zyx, diameter: float, *, scheme: str) -> NDArray[np.float3
     far = np.sqrt(sum((at % pitch - pitch / 2) ** 2 for at in index))
     noise = np.random.default_rng(0).normal(0, 0.05, shape)
     gray = np.clip((diameter / 2 - far) / 2 + 0.5, 0, 1) + noise
-    if scheme != "embedding":  # where the embedding is 0 and particles are 1
-        gray = (gray - gray.mean()) / gray.std()
-    result: NDArray[np.float32] = gray.astype(np.float32)
+    scale = EmbeddingScale(0, 1) if scheme == "embedding" else GrayScale(float(gray.mean()), float(gray.std()))
+    result: NDArray[np.float32] = network_input(gray.astype(np.float32), scale)
     return result

@@ -38,7 +38,8 @@ class Augmentation:
     """Axes of a cubic patch are swapped: exact, and almost free."""
 
     noise: float = 0.1
-    noise_variance: Range = (0, 0.1)
+    noise_deviation: Range = (0, 0.1)
+    """nnU-Net calls it variance, and uses it as the standard deviation."""
     blur: float = 0.2 * PER_CHANNEL
     blur_sigma: Range = (0.5, 1.0)
     """Voxels."""

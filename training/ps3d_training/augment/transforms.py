@@ -129,7 +129,7 @@ def _gray_transforms(a: Augmentation) -> list[tuple[float, BasicTransform]]:
     low, high = a.gradient_strength
     inverted = GammaTransform(gamma=gamma, p_invert_image=1, p_retain_stats=1, **one)
     return [
-        (a.noise, GaussianNoiseTransform(noise_variance=a.noise_variance, **one)),
+        (a.noise, GaussianNoiseTransform(noise_variance=a.noise_deviation, **one)),
         (a.blur, GaussianBlurTransform(blur_sigma=a.blur_sigma, synchronize_axes=True, **one)),
         (a.brightness, MultiplicativeBrightnessTransform(multiplier_range=BGContrast(a.brightness_range), **one)),
         # Synchronized channels would draw from 0..sigma evenly, not from a normal distribution.

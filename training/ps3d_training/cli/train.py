@@ -35,7 +35,7 @@ def prepare(
     gray_scheme: Annotated[
         str,
         typer.Option(help="volume: mean and deviation of each; embedding: counted from what the particles lie in."),
-    ] = PLAN.gray_scheme,
+    ] = "embedding",
     gray_floor: Annotated[
         float,
         typer.Option(
