@@ -17,6 +17,7 @@ from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import ArrayVolume
 from ps3d_rt.io.selected import select
 from ps3d_rt.io.volume_writer import write_volume
+from ps3d_rt.model import ModelBundle
 
 SHAPE = (24, 56, 56)
 
@@ -61,9 +62,12 @@ def test_three_of_nine_dark_balls(cli: Any, scan: Array, tmp_path: Path) -> None
     np.testing.assert_array_equal(python.labels, found)
 
 
-def test_an_embedding_is_for_models_that_have_one(cli: Any, scan: Array, tmp_path: Path) -> None:
+def test_an_embedding_is_for_models_that_have_one(
+    cli: Any, scan: Array, tiny_bundle: ModelBundle, tmp_path: Path
+) -> None:
     write_volume(tmp_path / "a.npy", scan)
     options = ("--spacing", "0.01", "--particle-size", "0.12", "--engine", "fake", "--embedding", "30000")
+    options += ("--model", str(tiny_bundle.path))
     code, _, err = cli("predict", tmp_path / "a.npy", tmp_path / "out", *options)
     assert code == 2
     assert "leave out --embedding" in err

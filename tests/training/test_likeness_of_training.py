@@ -71,7 +71,7 @@ def test_specs_are_drawn_in_the_shares_of_their_sources_with_seeds_of_their_own(
 def test_the_plan_of_a_bundle_is_its_network_on_its_own_grid(bundle: ModelBundle) -> None:
     default = load_model("default")
     plan = plan_of(default)
-    assert (plan.gray_scheme, plan.gray_floor, plan.gray_ceiling) == ("volume", -1.5, 2.5)
+    assert (plan.gray_scheme, plan.gray_floor, plan.gray_ceiling) == ("embedding", -1.5, None)
     assert (plan.width, plan.stages, plan.norm) == (16, 4, "batch")
     with pytest.raises(InputError, match="does not say how it was trained"):
         plan_of(bundle)
