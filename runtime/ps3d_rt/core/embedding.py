@@ -109,7 +109,7 @@ def find_embedding(parts: Sequence[SampledVoxels], shape: Zyx, given: float | No
     else:
         gray, air = given, None
     width, noise = _width_and_noise(cubes, gray, air)
-    contrast = _contrast(cubes.mean if air is None else cubes.mean[cubes.mean > (gray + air) / 2], gray, width)
+    contrast = _contrast(cubes.mean[cubes.mean > _air_below(gray, air)], gray, width)
     if contrast is None:
         warnings.append(
             f"hardly anything is brighter than the embedding, which was taken to be {gray:.5g}: "
@@ -312,11 +312,15 @@ def _between(inner: Floats, air: _Peak, embedding: _Peak) -> float:
     return float(np.count_nonzero(inner < limit) / max(1, len(inner)))
 
 
+def _air_below(gray: float, air: float | None) -> float:
+    """Give the gray value that parts air from the embedding; −∞ if there is no air."""
+    return -np.inf if air is None else (gray + air) / 2
+
+
 def _width_and_noise(cubes: _Cubes, gray: float, air: float | None) -> tuple[float, float]:
     """Measure how much the cubes of the embedding vary, from its darker side, and how much the voxels in them do."""
-    floor = -np.inf if air is None else (gray + air) / 2
     values = cubes.flat_mean
-    darker = np.sort(gray - values[(values <= gray) & (values > floor)])
+    darker = np.sort(gray - values[(values <= gray) & (values > _air_below(gray, air))])
     # Of a normal distribution's lower side, 38 % lie within half a deviation; bubbles and artifacts are farther away.
     width = 2 * float(darker[int(0.3829 * len(darker))]) if len(darker) else 0.0
     inside = np.abs(values - gray) <= max(width, cubes.spread)
