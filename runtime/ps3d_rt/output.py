@@ -45,7 +45,7 @@ from ps3d_rt.io.table_files import CSV_ONLY, TableFiles
 from ps3d_rt.io.zarr_store import ZarrStore, remove_unfinished
 from ps3d_rt.journal import IDENTITY, Journal
 from ps3d_rt.mineralogy.folder import read_minerals
-from ps3d_rt.mineralogy.measured import LabelledScan
+from ps3d_rt.mineralogy.measured import MeasuredScan
 from ps3d_rt.mineralogy.pictures import draw_minerals
 from ps3d_rt.mineralogy.step import add_minerals
 from ps3d_rt.pipeline import prepare, run_stages
@@ -176,7 +176,7 @@ def _find_minerals(
 ) -> tuple[RunRecord, Markup]:
     volume, _, _, config = opened
     with open_volume(output / f"{volume.name}.ome.zarr") as labels:
-        given = LabelledScan(labels=labels, scan=volume, table=table, record=record)
+        given = MeasuredScan(labels=labels, scan=volume, table=table, record=record)
         return add_minerals(given, config.phases, output, clock, edge_correction=config.sizes.edge_correction)
 
 

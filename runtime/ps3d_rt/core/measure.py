@@ -30,7 +30,7 @@ from ps3d_rt.core.feret import LONGEST_AXIS, feret_mm
 from ps3d_rt.core.gray import GrayBins, quantiles, statistics
 from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.merge_scores import SUSPECT, TypicalSolidity, merged_scores, split_scores, spreads_below
-from ps3d_rt.core.neck import Part, find_necks
+from ps3d_rt.core.neck import LabelPart, find_necks
 from ps3d_rt.core.run_sums import Columns, sum_gray, sum_places
 from ps3d_rt.core.runs import as_ids, check_volume, z_slabs
 from ps3d_rt.core.shape import covariances, principal_axes, sphericity
@@ -391,7 +391,7 @@ def to_table(
     )
 
 
-def look_in(parts: Iterable[Part]) -> Look:
+def look_in(parts: Iterable[LabelPart]) -> Look:
     """Look at particles in labels, which come in parts that tile their volume."""
 
     def look(some: ParticleTable) -> NDArray[np.float64]:

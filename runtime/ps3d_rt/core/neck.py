@@ -23,7 +23,7 @@ from scipy import ndimage
 from ps3d_rt.core.arrays import compiled
 from ps3d_rt.core.grid import Box, Zyx
 
-Part = tuple[Box, Callable[[], NDArray[Any]]]
+LabelPart = tuple[Box, Callable[[], NDArray[Any]]]
 """A box of a label volume, and what reads its ids; it is called only if they are needed."""
 
 _SIDE = 24
@@ -38,7 +38,7 @@ def find_necks(
     voxels: NDArray[np.int64],
     starts: NDArray[np.int64],
     stops: NDArray[np.int64],
-    parts: Iterable[Part],
+    parts: Iterable[LabelPart],
 ) -> NDArray[np.float64]:
     """Measure the necks of some particles, (n,).
 

@@ -28,7 +28,7 @@ _LEAST_GAP = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledScan:
+class MeasuredScan:
     """A scan whose particles are known."""
 
     labels: Volume
@@ -53,7 +53,7 @@ class LabelledScan:
         )
 
 
-def propose(given: LabelledScan, most: int, unit: Unit, clock: Clock) -> PhaseList:
+def propose(given: MeasuredScan, most: int, unit: Unit, clock: Clock) -> PhaseList:
     """Propose at most so many phases; a person has to look at them.
 
     Raises:
@@ -64,7 +64,7 @@ def propose(given: LabelledScan, most: int, unit: Unit, clock: Clock) -> PhaseLi
         return propose_phases(given.source(unit), most, unit, advance)
 
 
-def find(given: LabelledScan, phases: PhaseList, clock: Clock, *, edge_correction: bool) -> Minerals:
+def find(given: MeasuredScan, phases: PhaseList, clock: Clock, *, edge_correction: bool) -> Minerals:
     """Find the minerals of every particle and of the sample.
 
     Args:
@@ -124,7 +124,7 @@ class _OwnScale:
 
 
 def _record(
-    given: LabelledScan, found: MineralsFound, scale: AnchoredScale, phases: PhaseList, *, edge_correction: bool
+    given: MeasuredScan, found: MineralsFound, scale: AnchoredScale, phases: PhaseList, *, edge_correction: bool
 ) -> dict[str, Any]:
     unsure = [
         f"{phase.name}: its peak is only {gap:.1f} noise deviations from the next darker one; its share may be some "

@@ -17,7 +17,7 @@ from ps3d_rt.io.phases import NAME as PHASES
 from ps3d_rt.io.phases import UsualMineral, usual_minerals, write_phases
 from ps3d_rt.mineralogy import measured
 from ps3d_rt.mineralogy.folder import FOLDER, Minerals, write_minerals
-from ps3d_rt.mineralogy.measured import LabelledScan
+from ps3d_rt.mineralogy.measured import MeasuredScan
 from ps3d_rt.mineralogy.step import facts_of, with_minerals
 from ps3d_rt.output import open_output, report_again
 from ps3d_rt.run_folder import MARK
@@ -155,14 +155,14 @@ def _sizes_of(record: RunRecord) -> SizeOptions:
 
 
 @contextmanager
-def _opened(folder: Path, options: ReadOptions) -> Iterator[LabelledScan]:
+def _opened(folder: Path, options: ReadOptions) -> Iterator[MeasuredScan]:
     with open_output(folder, options.image) as output:
         if output.scan is None:
             raise InputError(
                 f"the scan is not at {output.record.scan.source}, and minerals are read from its gray values; "
                 "give it with --image."
             )
-        yield LabelledScan(
+        yield MeasuredScan(
             labels=output.labels,
             scan=output.scan,
             table=output.table,

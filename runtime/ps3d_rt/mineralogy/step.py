@@ -17,13 +17,13 @@ from ps3d_rt.events import Warned
 from ps3d_rt.io.phases import NAME as PHASES
 from ps3d_rt.io.phases import write_phases
 from ps3d_rt.mineralogy.folder import FOLDER, Minerals, write_minerals
-from ps3d_rt.mineralogy.measured import LabelledScan, find, propose
+from ps3d_rt.mineralogy.measured import MeasuredScan, find, propose
 from ps3d_rt.mineralogy.pictures import draw_minerals
 from ps3d_rt.run_record import RunRecord
 
 
 def add_minerals(
-    given: LabelledScan, asked: PhasesAsked | None, output: Path, clock: Clock, *, edge_correction: bool
+    given: MeasuredScan, asked: PhasesAsked | None, output: Path, clock: Clock, *, edge_correction: bool
 ) -> tuple[RunRecord, Markup]:
     """Write minerals, or proposed phases, into an unfinished output, in place of what a stopped run left there.
 

@@ -13,7 +13,7 @@ from ps3d_rt.core.grid import Box, Zyx
 from ps3d_rt.core.label_check import LabelCheck
 from ps3d_rt.core.label_components import MOST, ComponentsBySlab, number_components
 from ps3d_rt.core.measure import ParticleTable, Spacing, look_in, merge_sums, partial_sums, to_table, with_scores
-from ps3d_rt.core.neck import Part
+from ps3d_rt.core.neck import LabelPart
 from ps3d_rt.core.runs import READ_VOXELS, z_slabs
 from ps3d_rt.errors import InputError
 from ps3d_rt.io.base import Volume
@@ -68,7 +68,7 @@ def measure_slabs(
     return with_scores(to_table(sums, labels.shape, spacing_mm), look_in(_parts(labels, again)))
 
 
-def _parts(labels: Volume, again: Callable[[], Iterable[tuple[Box, Array]]] | None) -> Iterator[Part]:
+def _parts(labels: Volume, again: Callable[[], Iterable[tuple[Box, Array]]] | None) -> Iterator[LabelPart]:
     """Give the labels once more, when they are asked for."""
     if again is None:
         yield from ((box, partial(labels.read, box)) for box in z_slabs(labels.shape, READ_VOXELS))
@@ -76,7 +76,7 @@ def _parts(labels: Volume, again: Callable[[], Iterable[tuple[Box, Array]]] | No
         yield from (_without_around(box, ids, labels.shape) for box, ids in again())
 
 
-def _without_around(box: Box, ids: Array, shape: Zyx) -> Part:
+def _without_around(box: Box, ids: Array, shape: Zyx) -> LabelPart:
     around = box.grow(1, Box.of_shape(shape))
     return box, lambda: ids[box.relative_to(around).slices]
 

@@ -22,7 +22,7 @@ from skimage.segmentation import watershed
 
 from ps3d_rt.errors import InputError
 from ps3d_training.annotate.geodesic import geodesic_distance
-from ps3d_training.annotate.sweep import Sweep, sweep
+from ps3d_training.annotate.sweep import SweptSurface, sweep
 
 Mask = NDArray[np.bool_]
 Parts = NDArray[np.int32]
@@ -116,7 +116,7 @@ def _at(marks: Points, mask: Mask) -> Parts:
     return seeds
 
 
-def _sides(mask: Mask, distance: NDArray[np.float32], surface: Sweep) -> Parts:
+def _sides(mask: Mask, distance: NDArray[np.float32], surface: SweptSurface) -> Parts:
     """Mark the voxel farthest from the surface on either side of the stroke."""
     offset = np.indices(mask.shape) - surface.middle[:, None, None, None]
     side = np.tensordot(surface.normal, offset, axes=1)

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweptSurface:
     """A ruled surface through a particle."""
 
     voxels: NDArray[np.bool_]
@@ -36,7 +36,7 @@ class Sweep:
     """0: at right angles to the slice of the stroke."""
 
 
-def sweep(mask: NDArray[np.bool_], stroke: Floats, image: NDArray[Any] | None = None) -> Sweep:
+def sweep(mask: NDArray[np.bool_], stroke: Floats, image: NDArray[Any] | None = None) -> SweptSurface:
     """Find the surface; see :func:`ps3d_training.annotate.split.split_by_stroke`.
 
     Raises:
@@ -62,7 +62,7 @@ def sweep(mask: NDArray[np.bool_], stroke: Floats, image: NDArray[Any] | None = 
         raise InputError("the stroke misses the particle; draw it across.")
     voxels = np.zeros(mask.shape, np.bool_)
     voxels[tuple(section.T)] = True
-    return Sweep(voxels, stroke.mean(axis=0), np.cross(way, along), float(tilt))
+    return SweptSurface(voxels, stroke.mean(axis=0), np.cross(way, along), float(tilt))
 
 
 def _directions(stroke: Floats) -> tuple[Floats, Floats]:
